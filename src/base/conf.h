@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Settings from a libconfig file and from `--set path=value`. A setting is one row of a table:
+ * parser, range errors, --help-config and the defaults all come from it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+
+/* What lies at `offset` of a field.
+ * CONF_SIZE: a number, or a string such as "64k", "8m", "1g" (powers of 1024).
+ * CONF_DURATION: a string as in base/clock.h, or a number of seconds.
+ * CONF_PATH: a string; a relative path counts from the folder of the file it stands in, by --set or
+ * default from the working directory ("" stays "").
+ * CONF_MAP: nested groups, flattened to dotted keys, or a list of "key=value". */
+enum conf_type {
+	CONF_BOOL,     /* bool; in text: true, false */
+	CONF_INT,      /* int64_t */
+	CONF_SIZE,     /* int64_t bytes */
+	CONF_DURATION, /* int64_t milliseconds */
+	CONF_STR,      /* char *, owned, never NULL once read */
+	CONF_PATH,     /* char *, the same */
+	CONF_ENUM,     /* int, an index into `choices` */
+	CONF_MAP,      /* json_t *, an object of strings, owned */
+};
+
+struct conf_field {
+	const char *name;
+	enum conf_type type;
+	size_t offset;
+	const char *def;  /* in text; NULL: it must be given (maps: NULL is the empty map) */
+	int64_t min, max; /* of numbers, sizes and durations; 0, 0: any that is not negative */
+	const char *const *choices; /* CONF_ENUM; NULL-ended */
+	const char *unit;           /* for the help: "bytes", "ms"; may be NULL */
+	const char *help;           /* one sentence */
+	bool live;                  /* a reload (SIGHUP) takes a new value */
+};
+
+/* A section is one group (`http = { ... };`) or, when `named`, many: `contexts = { a = { ... };
+ * };`, also written as a list `contexts = ( { name = "a.b"; ... } );` for names that libconfig's
+ * own names cannot spell. */
+struct conf_section {
+	const char *name;
+	const struct conf_field *fields; /* ended by { 0 } */
+	size_t size;                     /* of the struct the fields lie in */
+	bool named;
+	const char *help;
+};
+
+struct conf; /* a parsed file with its overrides */
+
+/* path NULL: an empty file. `sets` are texts "http.port=0" (for named sections
+ * "contexts.default.max-jobs=2") that win over the file. A value from --set is text in the form the
+ * type has in a `def`; a CONF_MAP is set key by key:
+ * "contexts.default.spark-conf.spark.master=local[2]". Fails with a sentence that starts with
+ * "FILE:LINE: ". */
+int conf_open(struct conf **ret, const char *path, const char *const *sets, size_t n_sets,
+	struct fault *f);
+void conf_free(struct conf *c);
+DEFINE_CLEANUP(struct conf *, conf_free)
+
+/* Every top-level name must be one of the sections, every --set must name one. `sections` is ended
+ * by { 0 }. */
+int conf_check_sections(struct conf *c, const struct conf_section *sections, struct fault *f);
+
+/* Fills all fields of a plain section: from --set, else the file, else `base` (copied; may be
+ * NULL), else the default. An unknown name, a wrong type, a value out of range: "FILE:LINE:
+ * http.port: expected an integer from 0 to 65535, got 70000". */
+int conf_read(struct conf *c, const struct conf_section *s, const void *base, void *settings,
+	struct fault *f);
+
+/* Calls `each` for every group of a named section, in the file's order, with its settings (valid
+ * during the call only; take what you need with conf_copy) and where it stands ("mist.conf:12"). A
+ * name not of [A-Za-z0-9._-], longer than 128, or given twice is refused. A negative return of
+ * `each`, with the fault set, ends it; the place is then put before the sentence. Groups that exist
+ * only through --set are made too. */
+int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
+	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
+	struct fault *f);
+
+/* A deep copy into a struct that is not initialised. */
+void conf_copy(const struct conf_field *fields, void *to, const void *from);
+/* Frees the strings and maps, and leaves zeroes. */
+void conf_done(const struct conf_field *fields, void *settings);
+bool conf_equal(const struct conf_field *fields, const void *a, const void *b);
+
+/* The table of every setting, for --help-config. */
+void conf_help(FILE *out, const struct conf_section *sections);
+
+/* A name a client may use for a thing: [A-Za-z0-9._-], 1 to 128 long, no leading dot. */
+bool name_is_good(const char *name);

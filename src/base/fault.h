@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A refusal: what kind it is, and one sentence for the person who caused it. */
+#pragma once
+
+enum fault_code {
+	FAULT_NONE,
+	FAULT_BAD_REQUEST, /* malformed, or not what the function takes */
+	FAULT_UNAUTHORIZED,
+	FAULT_NOT_FOUND,
+	FAULT_METHOD,      /* the thing exists, the verb does not */
+	FAULT_CONFLICT,    /* too late, or already there */
+	FAULT_TOO_LARGE,   /* over a named limit */
+	FAULT_TOO_MANY,    /* try again later: a queue or a rate is at its limit */
+	FAULT_UNAVAILABLE, /* not now: starting, stopping, no disk */
+	FAULT_INTERNAL,
+	_FAULT_MAX
+};
+
+struct fault {
+	enum fault_code code;
+	char text[600];
+};
+
+/* Writes the sentence and returns a negative number, so that a refusal is one line:
+ * `return fault_set(f, FAULT_BAD_REQUEST, "parameters must be an object");`
+ * The text is cut at the size of the field, at a character's border; control characters become
+ * spaces, and what is not UTF-8 becomes '?'. Any thread. */
+int fault_set(struct fault *f, enum fault_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Puts "prefix: " before the sentence and returns the same negative number as fault_set. */
+int fault_prefix(struct fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Foreign JSON, checked before and while jansson reads it.
+ *
+ * jansson recurses once for each level of nesting, and so does everything we later do with the
+ * value, so the depth is counted in one pass over the bytes before it is called: brackets outside
+ * of strings, which is never less than the true depth of the text up to its first mistake. Then
+ * every refusal is made a sentence of our own with line and column. A name twice in one object is
+ * refused, since two readers would believe two different values; \u0000 is refused, since texts are
+ * C strings further on. Any thread. */
+#include "base/json.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static bool is_blank(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!memchr(" \t\r\n", text[i], 4))
+			return false;
+	return true;
+}
+
+static bool is_deeper(const char *text, size_t len, unsigned max_depth)
+{
+	unsigned depth = 0;
+	bool in_string = false;
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+		if (in_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > max_depth)
+				return true;
+		} else if ((c == '}' || c == ']') && depth) {
+			depth--;
+		}
+	}
+	return false;
+}
+
+static int refuse(struct fault *f, const json_error_t *e)
+{
+	const char *what = NULL, *near;
+	switch (json_error_code(e)) {
+	case json_error_duplicate_key:
+		near = strstr(e->text, " near ");
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"a name stands twice in one object%s, at line %d column %d",
+			near ? near : "", e->line, e->column);
+	case json_error_invalid_utf8:
+		what = "not UTF-8";
+		break;
+	case json_error_end_of_input_expected:
+		what = "more bytes after the end of the JSON text";
+		break;
+	case json_error_null_character:
+	case json_error_null_byte_in_key:
+		what = "\\u0000 is not accepted in a string";
+		break;
+	case json_error_numeric_overflow:
+		what = "a number is too large";
+		break;
+	default:
+		return fault_set(f, FAULT_BAD_REQUEST, "not JSON: %s at line %d column %d", e->text,
+			e->line, e->column);
+	}
+	return fault_set(
+		f, FAULT_BAD_REQUEST, "%s, at line %d column %d", what, e->line, e->column);
+}
+
+json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct fault *f)
+{
+	if (is_blank(text, len)) {
+		fault_set(f, FAULT_BAD_REQUEST, "empty, expected a JSON text");
+		return NULL;
+	}
+	if (is_deeper(text, len, max_depth)) {
+		fault_set(f, FAULT_BAD_REQUEST, "nested deeper than %u", max_depth);
+		return NULL;
+	}
+	json_error_t e;
+	json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+	if (!value)
+		refuse(f, &e);
+	return value;
+}
+
+const char *json_kind(const json_t *value)
+{
+	if (!value)
+		return "nothing";
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "an array";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+		return "an integer";
+	case JSON_REAL:
+		return "a real number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		break;
+	}
+	return "null";
+}
+
+char *json_text(const json_t *value)
+{
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	must(text); /* jansson holds valid values only */
+	return text;
+}
+
+const char *json_string_of(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(object, name));
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What jansson leaves to its callers: limits, and words for what was found. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+
+/* A local that owns one is `_cleanup_(json_decrefp) json_t *`: jansson brings that function itself.
+ */
+
+/* Parses one JSON text (RFC 8259) from foreign bytes. The fault says what is wrong and where: not
+ * JSON, not UTF-8, nested deeper than max_depth, a name twice in one object, bytes after the end.
+ * Returns NULL then. Any thread. */
+json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct fault *f);
+
+/* "an object", "a string", "nothing" for NULL: for sentences. */
+const char *json_kind(const json_t *value);
+
+/* The value as compact text, NUL-terminated; the caller frees it. */
+char *json_text(const json_t *value);
+
+/* Member `name` as text, or NULL if it is not there or no string. Borrowed. */
+const char *json_string_of(const json_t *object, const char *name);

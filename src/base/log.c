@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The log: what happened to the program, for whoever runs it.
+ *
+ * One event is one line and one write(2), so lines of different threads never mix, also through a
+ * pipe. Messages quote what clients and workers sent, so control characters and bytes that are not
+ * UTF-8 are written as escapes: nobody outside can forge a line or talk to a terminal. A line is
+ * cut at a few kilobytes. Nothing is buffered, nothing is retried: a log that cannot be written
+ * must not stop the gateway. Any thread; errno is left as it was, so that a caller may log first
+ * and return -errno after. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+
+enum { MESSAGE_MAX = 4000 };
+
+const char *const log_level_names[_LOG_LEVEL_MAX + 1] = {
+	[LOG_LEVEL_DEBUG] = "debug",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_WARN] = "warn",
+	[LOG_LEVEL_ERROR] = "error",
+};
+
+static const char *const shown_names[_LOG_LEVEL_MAX] = {
+	[LOG_LEVEL_DEBUG] = "DEBUG",
+	[LOG_LEVEL_INFO] = "INFO",
+	[LOG_LEVEL_WARN] = "WARN",
+	[LOG_LEVEL_ERROR] = "ERROR",
+};
+
+static atomic_int least_level = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&least_level, (int)level, memory_order_relaxed);
+}
+
+bool log_is_on(enum log_level level)
+{
+	return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
+}
+
+/* Copies what can be shown and escapes the rest: at most four bytes for one. */
+static size_t write_shown(char *out, const char *text, size_t len)
+{
+	char *start = out;
+	for (size_t at = 0; at < len;) {
+		size_t n = utf8_shown(text + at, len - at);
+		if (n) {
+			memcpy(out, text + at, n);
+			out += n;
+		} else if (text[at] == '\n') {
+			memcpy(out, "\\n", 2);
+			out += 2;
+		} else if (text[at] == '\t') {
+			*out++ = ' ';
+		} else {
+			static const char digits[] = "0123456789abcdef";
+			unsigned char b = (unsigned char)text[at];
+			memcpy(out, (char[]){ '\\', 'x', digits[b >> 4], digits[b & 15] }, 4);
+			out += 4;
+		}
+		at += n ? n : 1;
+	}
+	return (size_t)(out - start);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	if (!log_is_on(level))
+		return;
+	int saved_errno = errno;
+	char when[CLOCK_TEXT], message[MESSAGE_MAX];
+	char line[CLOCK_TEXT + 8 + 4 * MESSAGE_MAX + 8];
+	clock_format(clock_wall_ms(), when);
+	int head = snprintf(line, sizeof line, "%s %s ", when, shown_names[level]);
+
+	errno = saved_errno; /* the format may have %m */
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	must(head > 0 && len >= 0);
+	bool cut = (size_t)len >= sizeof message;
+	size_t shown = cut ? utf8_whole(message, sizeof message - 1) : (size_t)len;
+
+	size_t size = (size_t)head + write_shown(line + head, message, shown);
+	if (cut) {
+		memcpy(line + size, "...", 3);
+		size += 3;
+	}
+	line[size++] = '\n';
+	if (write(STDERR_FILENO, line, size) < 0)
+		errno = saved_errno;
+	errno = saved_errno;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The program's own log: one line an event, on stderr. Logged once, by the room that decides. */
+#pragma once
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, _LOG_LEVEL_MAX };
+
+extern const char *const log_level_names[_LOG_LEVEL_MAX + 1]; /* "debug" …, NULL-ended */
+
+void log_set_level(enum log_level level); /* any thread */
+bool log_is_on(enum log_level level);
+void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_debug(...)                                                                             \
+	do {                                                                                       \
+		if (log_is_on(LOG_LEVEL_DEBUG))                                                    \
+			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);                                   \
+	} while (0)
+#define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

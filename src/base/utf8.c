@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Just enough UTF-8 to quote foreign bytes.
+ *
+ * Sentences of refusals go into JSON bodies and log lines go to terminals and log collectors; both
+ * are read by programs that stop at the first byte that is not UTF-8, and by people whose terminal
+ * obeys control characters. So whoever writes foreign text asks here, character by character, and
+ * decides itself what to put in place of what is refused. Pure functions, any thread. */
+#include "base/utf8.h"
+
+#include <stdint.h>
+
+/* How many bytes a character has that begins with this one; 0: none begins so. */
+static size_t expected_length(uint8_t first)
+{
+	if (first < 0x80)
+		return 1;
+	if (first >= 0xc2 && first < 0xe0)
+		return 2;
+	if (first >= 0xe0 && first < 0xf0)
+		return 3;
+	if (first >= 0xf0 && first < 0xf5)
+		return 4;
+	return 0;
+}
+
+/* The bytes of the character that s begins with and its code, or 0. */
+static size_t decode(const char *s, size_t len, uint32_t *ret_code)
+{
+	static const uint32_t least[] = { [2] = 0x80, [3] = 0x800, [4] = 0x10000 };
+
+	const uint8_t *b = (const uint8_t *)s;
+	size_t n = len ? expected_length(b[0]) : 0;
+	if (n == 0 || n > len)
+		return 0;
+	*ret_code = b[0];
+	if (n == 1)
+		return 1;
+	uint32_t code = b[0] & (0xffu >> (n + 1));
+	for (size_t i = 1; i < n; i++) {
+		if ((b[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (b[i] & 0x3f);
+	}
+	*ret_code = code;
+	return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
+}
+
+size_t utf8_shown(const char *s, size_t len)
+{
+	uint32_t code;
+	size_t n = decode(s, len, &code);
+	if (!n || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029)
+		return 0;
+	return n;
+}
+
+bool utf8_is_valid(const char *s, size_t len)
+{
+	uint32_t code;
+	for (size_t at = 0, n; at < len; at += n) {
+		n = decode(s + at, len - at, &code);
+		if (!n)
+			return false;
+	}
+	return true;
+}
+
+size_t utf8_whole(const char *s, size_t len)
+{
+	for (size_t back = 1; back <= 3 && back <= len; back++) {
+		uint8_t b = (uint8_t)s[len - back];
+		if ((b & 0xc0) == 0x80)
+			continue;
+		return expected_length(b) > back ? len - back : len;
+	}
+	return len;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Foreign text in our sentences and log lines: which bytes are a character that is safe to show. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The bytes of the character that s begins with (RFC 3629), or 0: not UTF-8, cut off, or a control
+ * character (C0, DEL, C1, and the line and paragraph separators). */
+size_t utf8_shown(const char *s, size_t len);
+
+/* How many of the len bytes remain when a character cut off at the end is left out. */
+size_t utf8_whole(const char *s, size_t len);
+
+/* All of it is UTF-8, control characters included. */
+bool utf8_is_valid(const char *s, size_t len);

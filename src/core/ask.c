@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to the core: what there is, and the few orders that are no jobs. Answers are made at once, except where they wait for something: a
+ * describer (functions), the end of a job (cancel), the disk (settle, and every cancel after the job's end, so that its caller reads the
+ * outcome from the store). */
+#include "core/private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+void ask_done(struct ask *a)
+{
+	free(a->name);
+	free(a->text);
+	json_decref(a->json);
+	a->name = a->text = NULL;
+	a->json = NULL;
+}
+
+static void answer(struct ask *a)
+{
+	a->answered(a);
+}
+
+static void answer_missing(struct ask *a, const char *what)
+{
+	fault_set(&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s", what, a->name ? a->name : "");
+	answer(a);
+}
+
+static int by_name(const void *x, const void *y)
+{
+	json_t *const *a = x, *const *b = y;
+	return strcmp(json_string_of(*a, "name"), json_string_of(*b, "name"));
+}
+
+/* An array in the order of the members "name". */
+static json_t *sorted(json_t *array)
+{
+	size_t n = json_array_size(array), i;
+	json_t *item, **items = xcalloc(n ? n : 1, sizeof *items), *result = json_array();
+	json_array_foreach(array, i, item)
+		items[i] = item;
+	qsort(items, n, sizeof *items, by_name);
+	for (i = 0; i < n; i++)
+		json_array_append(result, items[i]);
+	free(items);
+	json_decref(array);
+	return result;
+}
+
+/* Functions: one wait for each, the last one answers. */
+struct function_wait {
+	struct described_wait wait;
+	struct functions_ask *all;
+	const struct function *function;
+};
+
+struct functions_ask {
+	struct ask *ask;
+	struct core *core;
+	size_t n_pending;
+};
+
+static json_t *function_json(const struct function *f, const struct signature *s)
+{
+	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s}", "name", f->name, "lang",
+		json_object_get(s->described, "lang"), "execute", json_object_get(s->described, "execute"), "tags",
+		json_object_get(s->described, "tags"), "path", f->settings.path, "className", f->settings.class_name,
+		"defaultContext", f->settings.context);
+}
+
+static void functions_step(struct functions_ask *all)
+{
+	struct ask *a = all->ask;
+	if (--all->n_pending)
+		return;
+	free(all);
+	if (a->kind == ASK_FUNCTIONS)
+		a->json = sorted(a->json);
+	answer(a);
+}
+
+static void function_ready(struct described_wait *wait, struct core *c, const struct signature *s)
+{
+	struct function_wait *fw = container_of(wait, struct function_wait, wait);
+	struct ask *a = fw->all->ask;
+	(void)c;
+	if (a->kind == ASK_FUNCTIONS && s->described)
+		json_array_append_new(a->json, function_json(fw->function, s));
+	else if (a->kind == ASK_FUNCTION && s->described)
+		a->json = function_json(fw->function, s);
+	else if (a->kind == ASK_FUNCTION)
+		fault_set(&a->fault, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
+	functions_step(fw->all);
+	function_unref(fw->function);
+	free(fw);
+}
+
+static void function_wait(void *arg, const struct function *f)
+{
+	struct functions_ask *all = arg;
+	struct function_wait *fw = xcalloc(1, sizeof *fw);
+	fw->wait.ready = function_ready;
+	fw->all = all;
+	fw->function = function_ref(f);
+	all->n_pending++;
+	describe(all->core, f, &fw->wait);
+}
+
+static void ask_functions(struct core *c, struct ask *a)
+{
+	const struct function *one = a->kind == ASK_FUNCTION ? catalog_function(c->catalog, a->name) : NULL;
+	if (a->kind == ASK_FUNCTION && !one) {
+		answer_missing(a, "function");
+		return;
+	}
+	struct functions_ask *all = xcalloc(1, sizeof *all);
+	*all = (struct functions_ask){ .ask = a, .core = c, .n_pending = 1 };
+	if (one) {
+		function_wait(all, one);
+	} else {
+		a->json = json_array();
+		catalog_each_function(c->catalog, function_wait, all);
+	}
+	functions_step(all);
+}
+
+static void context_add(void *arg, const struct context *context)
+{
+	json_array_append_new(arg, context_json(context));
+}
+
+/* Mist shows nothing of a broken context; we say why and when it is tried again. */
+static void context_add_state(struct core *c, json_t *json)
+{
+	const struct lane *lane = lane_find(c, json_string_of(json, "name"));
+	if (!lane || !lane->is_broken)
+		return;
+	int64_t pause = lane->not_before_ms - clock_mono_ms();
+	json_object_set_new(json, "broken", json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
+		(json_int_t)lane->failures, "retryInMs", (json_int_t)(pause > 0 ? pause : 0)));
+}
+
+static void ask_contexts(struct core *c, struct ask *a)
+{
+	json_t *item;
+	size_t i;
+	if (a->kind == ASK_CONTEXT && !catalog_has_context(c->catalog, a->name)) {
+		answer_missing(a, "context");
+		return;
+	}
+	if (a->kind == ASK_CONTEXT) {
+		_cleanup_(context_unrefp) const struct context *context = catalog_context(c->catalog, a->name);
+		a->json = context_json(context);
+		context_add_state(c, a->json);
+	} else {
+		a->json = json_array();
+		catalog_each_context(c->catalog, context_add, a->json);
+		a->json = sorted(a->json);
+		json_array_foreach(a->json, i, item)
+			context_add_state(c, item);
+	}
+	answer(a);
+}
+
+static json_t *worker_json(const struct worker *w)
+{
+	const struct context_settings *s = &w->context->settings;
+	char downtime[32], streaming[32];
+	duration_format(s->downtime_ms, downtime, sizeof downtime);
+	duration_format(s->streaming_ms, streaming, sizeof streaming);
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:{s:O, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "name", w->id,
+		"address", w->address ? w->address : "", "context", w->context->name, "jobs", (int)w->n_jobs, "initInfo",
+		"sparkConf", s->spark_conf, "maxJobs", (int)w->capacity, "downtime", downtime, "streamingDuration",
+		streaming, "logService", "", "masterAddress", "", "masterHttpConf", "", "maxArtifactSize", 0,
+		"runOptions", s->run_options);
+	if (w->spark_ui)
+		json_object_set_new(json, "sparkUi", json_string(w->spark_ui));
+	return json;
+}
+
+/* As in Mist a worker is listed from the time it is ready. */
+static bool worker_is_listed(const struct worker *w)
+{
+	return (w->state == WORKER_READY || w->state == WORKER_AWAY) && !w->lane->is_describer;
+}
+
+static void ask_workers(struct core *c, struct ask *a)
+{
+	struct worker *w = a->name ? crew_find(c, a->name) : NULL;
+	if (a->kind == ASK_WORKERS) {
+		a->json = json_array();
+		map_each(n, &c->workers) {
+			const struct worker *it = container_of(n, struct worker, by_id);
+			if (worker_is_listed(it))
+				json_array_append_new(a->json, worker_json(it));
+		}
+		a->json = sorted(a->json);
+	} else if (!w || !worker_is_listed(w)) {
+		answer_missing(a, "worker");
+		return;
+	} else if (a->kind == ASK_WORKER) {
+		a->json = worker_json(w);
+	} else {
+		w->is_killed = true;
+		worker_room_changed(w);
+		c->crew->kill(c->room, w);
+	}
+	answer(a);
+}
+
+static void ask_settled(void *owner, int status)
+{
+	(void)status; /* a store that cannot write can still be read */
+	answer(owner);
+}
+
+static void ask_settle(struct core *c, struct ask *a)
+{
+	life_record_all(c);
+	if (store_is_settled(c->store))
+		answer(a);
+	else
+		settle(c, ask_settled, a);
+}
+
+static void cancel_timed_out(struct timers *t, struct timer *timer)
+{
+	struct ask *a = container_of(timer, struct ask, timer);
+	(void)t;
+	list_remove(&a->waiting);
+	ask_settle(a->in->core, a);
+}
+
+static void ask_cancel(struct core *c, struct ask *a)
+{
+	struct live_job *l = life_find(c, &a->job);
+	if (!l || l->job->state == JOB_INITIALIZED) {
+		fault_set(&a->fault, FAULT_NOT_FOUND, "no such job is waiting or running");
+		ask_settle(c, a);
+		return;
+	}
+	list_append(&l->cancels, &a->waiting);
+	a->timer.fire = cancel_timed_out;
+	timer_set(&c->timers, &a->timer, a->wait_ms);
+	life_cancel(l, "Job was cancelled: user request");
+}
+
+void cancel_answer_all(struct live_job *l, enum job_state how)
+{
+	struct list *n;
+	while ((n = list_pop(&l->cancels))) {
+		struct ask *a = container_of(n, struct ask, waiting);
+		timer_clear(&l->core->timers, &a->timer);
+		if (how == JOB_FINISHED)
+			fault_set(&a->fault, FAULT_CONFLICT, "the job finished before it could be cancelled");
+		else if (how == JOB_FAILED)
+			fault_set(&a->fault, FAULT_CONFLICT, "the job failed before it could be cancelled");
+		ask_settle(l->core, a);
+	}
+}
+
+static void ask_ready(struct core *c, struct ask *a)
+{
+	int health = store_health(c->store);
+	if (c->is_stopping)
+		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
+	else if (health)
+		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-health));
+	answer(a);
+}
+
+static void ask_deliver(struct mail *mail, void *owner)
+{
+	struct ask *a = container_of(mail, struct ask, mail);
+	struct core *c = owner;
+	switch (a->kind) {
+	case ASK_FUNCTIONS:
+	case ASK_FUNCTION:
+		ask_functions(c, a);
+		return;
+	case ASK_CONTEXTS:
+	case ASK_CONTEXT:
+		ask_contexts(c, a);
+		return;
+	case ASK_WORKERS:
+	case ASK_WORKER:
+	case ASK_WORKER_STOP:
+		ask_workers(c, a);
+		return;
+	case ASK_STATUS:
+		a->json = status_json(c);
+		answer(a);
+		return;
+	case ASK_METRICS:
+		a->text = status_metrics(c);
+		answer(a);
+		return;
+	case ASK_READY:
+		ask_ready(c, a);
+		return;
+	case ASK_SETTLE:
+		ask_settle(c, a);
+		return;
+	case ASK_CANCEL:
+		ask_cancel(c, a);
+		return;
+	}
+	must(!"known ask");
+}
+
+int intake_ask(struct intake *in, struct ask *a)
+{
+	a->in = in;
+	a->mail.deliver = ask_deliver;
+	a->fault.code = FAULT_NONE;
+	list_init(&a->waiting);
+	return mailbox_post(&in->core->mailbox, &a->mail);
+}

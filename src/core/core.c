@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core's beginning, rhythm and end.
+ *
+ * Everything here runs on the loop's thread. Letters, timers and sockets change jobs and mark lanes; before the loop goes to sleep each
+ * marked lane is looked at by the scheduler once, and what that produced for the workers is written out. So under load one system call carries
+ * many frames, and at rest nothing is delayed. */
+#include "core/private.h"
+
+#include "base/clock.h"
+
+static void before_sleep(uv_prepare_t *handle)
+{
+	struct core *c = handle->data;
+	struct list *n;
+	while ((n = list_pop(&c->dirty)))
+		scheduler_run(container_of(n, struct lane, dirty));
+	c->crew->flush(c->room);
+}
+
+static void stop_timed_out(struct timers *t, struct timer *timer)
+{
+	struct core *c = container_of(timer, struct core, stop_timer);
+	void (*stopped)(void *) = c->stopped;
+	(void)t;
+	c->stopped = NULL;
+	if (stopped)
+		stopped(c->stopped_owner);
+}
+
+struct core *core_new(const struct core_parts *parts)
+{
+	struct core *c = xcalloc(1, sizeof *c);
+	c->loop = parts->loop;
+	c->store = parts->store;
+	c->crew = parts->crew;
+	c->room = parts->crew_room;
+	c->intake.core = c;
+	c->started_ms = clock_wall_ms();
+	must(mailbox_init(&c->mailbox, c->loop, parts->mailbox_max, c, NULL) == 0);
+	timers_init(&c->timers, c->loop);
+	must(uv_prepare_init(c->loop, &c->before_sleep) == 0);
+	c->before_sleep.data = c;
+	uv_prepare_start(&c->before_sleep, before_sleep);
+	map_init(&c->lanes);
+	map_init(&c->jobs);
+	map_init(&c->workers);
+	map_init(&c->signatures);
+	list_init(&c->unrecorded);
+	list_init(&c->dirty);
+	list_init(&c->acks);
+	list_init(&c->acks_settling);
+	c->record_tick.fire = life_record_tick;
+	c->ack_tick.fire = acks_tick;
+	c->stop_timer.fire = stop_timed_out;
+	return c;
+}
+
+void core_configure(struct core *c, struct catalog *catalog, const struct core_limits *limits)
+{
+	struct catalog *old = c->catalog;
+	c->catalog = catalog;
+	c->limits = *limits;
+	map_each(n, &c->lanes)
+		lane_update(c, container_of(n, struct lane, by_name));
+	catalog_free(old);
+	if (c->is_started)
+		core_start(c);
+}
+
+static void start_precreated(void *arg, const struct context *context)
+{
+	struct core *c = arg;
+	if (context->settings.precreated && context->settings.worker_mode == WORKER_SHARED)
+		lane_touch(lane_get(c, context->name, false));
+}
+
+void core_start(struct core *c)
+{
+	c->is_started = true;
+	catalog_each_context(c->catalog, start_precreated, c);
+	map_each(n, &c->lanes)
+		lane_touch(container_of(n, struct lane, by_name));
+}
+
+static void recover_job(void *arg, const struct job_row *r)
+{
+	struct core *c = arg;
+	struct job *j = job_new();
+	j->id = r->id;
+	const struct function *known = catalog_function(c->catalog, r->function);
+	const struct function_settings settings = { .path = r->path, .class_name = r->class_name, .context = r->context,
+		.retries = known ? known->settings.retries : 0 };
+	j->function = function_new(r->function, &settings);
+	j->context = xstrdup(r->context);
+	j->parameters = xstrdup(r->parameters);
+	j->external_id = r->external_id ? xstrdup(r->external_id) : NULL;
+	j->reply_to = r->reply_to ? xstrdup(r->reply_to) : NULL;
+	j->trace = r->trace ? xstrdup(r->trace) : NULL;
+	j->source = xstrdup(r->source);
+	j->created_ms = r->created_ms;
+	j->started_ms = r->started_ms;
+	j->start_timeout_ms = r->start_timeout_ms;
+	j->perform_timeout_ms = r->perform_timeout_ms;
+	j->priority = r->priority;
+	j->attempt = r->attempt;
+	j->is_sync = r->is_sync;
+	j->state = r->state == JOB_INITIALIZED ? JOB_QUEUED : r->state;
+	j->queued_ms = r->created_ms;
+	j->is_recorded = true;
+
+	int64_t contexts_max = c->limits.contexts_max;
+	c->limits.contexts_max = INT64_MAX; /* they were accepted: a limit does not take that back */
+	struct lane *lane = lane_get(c, r->context, false);
+	c->limits.contexts_max = contexts_max;
+	struct live_job *l = life_begin(c, j, lane);
+	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
+	if (j->state == JOB_CANCELLING)
+		l->cancel_reason = xstrdup(r->error ? r->error : "Job was cancelled");
+
+	struct worker *w = r->worker ? crew_find(c, r->worker) : NULL;
+	if (j->state == JOB_QUEUED && j->is_sync)
+		life_end(l, JOB_FAILED, NULL, xstrdup("Worker was stopped: the gateway restarted while the caller waited"));
+	else if (j->state == JOB_QUEUED)
+		life_queue(l);
+	else if (w && w->lane == lane)
+		life_resume(l, w);
+	else if (j->state == JOB_CANCELLING)
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	else
+		life_lost_worker(l, "the worker ended while the gateway was down");
+}
+
+int core_recover(struct core *c)
+{
+	return store_job_open_each(c->store, recover_job, c);
+}
+
+void core_check_stopped(struct core *c)
+{
+	if (!c->is_stopping || !c->stopped)
+		return;
+	map_each(n, &c->workers) {
+		const struct worker *w = container_of(n, struct worker, by_id);
+		bool stays = w->n_jobs && !w->is_killed;
+		if (!stays && w->state != WORKER_EXPECTED && w->state != WORKER_AWAY)
+			return;
+	}
+	timer_set(&c->timers, &c->stop_timer, 0);
+}
+
+void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stopped)(void *owner), void *owner)
+{
+	c->is_stopping = true;
+	c->stopped = stopped;
+	c->stopped_owner = owner;
+	timer_set(&c->timers, &c->stop_timer, grace_ms);
+	map_each(n, &c->workers) {
+		struct worker *w = container_of(n, struct worker, by_id);
+		if (and_workers && !w->is_killed) {
+			w->is_killed = true;
+			c->crew->kill(c->room, w);
+		} else {
+			worker_retire(c, w);
+		}
+	}
+	life_record_all(c);
+	core_check_stopped(c);
+}
+
+void core_let_go(struct core *c)
+{
+	struct fault f;
+	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
+	describe_fail_all(c, "the gateway is stopping");
+	map_each(n, &c->jobs) {
+		struct live_job *l = container_of(n, struct live_job, by_id);
+		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() };
+		if (l->job->is_sync && l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED))
+			l->door->ops->publish(l->door->self, &l->to, &ev);
+		if (l->job->is_sync)
+			l->door = NULL;
+		cancel_answer_all(l, l->job->state);
+	}
+}
+
+void core_close(struct core *c)
+{
+	uv_close((uv_handle_t *)&c->before_sleep, NULL);
+	mailbox_close(&c->mailbox);
+	timers_close(&c->timers);
+}
+
+static void free_live(struct live_job *l)
+{
+	list_remove(&l->unrecorded);
+	list_remove(&l->on_worker);
+	free(l->to.text);
+	free(l->cancel_reason);
+	free(l->worker_id);
+	job_unref(l->job);
+	free(l);
+}
+
+void core_free(struct core *c)
+{
+	if (!c)
+		return;
+	map_each(n, &c->jobs)
+		free_live(container_of(n, struct live_job, by_id));
+	map_each(n, &c->workers) {
+		struct worker *w = container_of(n, struct worker, by_id);
+		list_init(&w->jobs);
+		worker_free(c, w);
+	}
+	acks_forget(c, NULL);
+	describe_free_all(c);
+	map_each(n, &c->lanes) {
+		struct lane *lane = container_of(n, struct lane, by_name);
+		lane->queue.len = 0;
+		lane_free(c, lane);
+	}
+	map_done(&c->lanes);
+	map_done(&c->jobs);
+	map_done(&c->workers);
+	mailbox_done(&c->mailbox);
+	catalog_free(c->catalog);
+	free(c);
+}
+
+struct intake *core_intake(struct core *c)
+{
+	return &c->intake;
+}
+
+struct mailbox *core_mailbox(struct core *c)
+{
+	return &c->mailbox;
+}
+
+struct timers *core_timers(struct core *c)
+{
+	return &c->timers;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signatures: what arguments a function takes, as a worker that loaded it says.
+ *
+ * Nobody has to write them down. The first request for a function (or for the list of functions) makes a describer answer: a worker of the runtime of the
+ * function's context that runs no jobs and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it, which no
+ * context can have. The answer is kept until the artifact's time or size changes (looked at once a second at most) or a reload changes the
+ * function. A describer that fails makes the requests fail, not the gateway: the next request tries again. */
+#include "core/private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "domain/params.h"
+
+enum { LOOK_AGAIN_MS = 1000 };
+
+static void describe_timed_out(struct timers *t, struct timer *timer);
+
+static struct signature *signature_get(struct core *c, const struct function *f)
+{
+	struct map_node *n = map_find_str(&c->signatures, f->name);
+	struct signature *s = n ? container_of(n, struct signature, by_name) : NULL;
+	if (!s) {
+		s = xcalloc(1, sizeof *s);
+		s->core = c;
+		s->name = xstrdup(f->name);
+		s->timeout.fire = describe_timed_out;
+		list_init(&s->waiting);
+		list_init(&s->in_lane);
+		map_add_str(&c->signatures, &s->by_name, s->name);
+	}
+	return s;
+}
+
+static void signature_forget(struct signature *s)
+{
+	json_decref(s->described);
+	free(s->error);
+	s->described = NULL;
+	s->error = NULL;
+	s->is_missing = false;
+}
+
+/* Ends a describe, if one is under way, and answers all who wait. */
+static void signature_answer(struct signature *s)
+{
+	struct list *n;
+	s->id[0] = '\0';
+	s->asked = NULL;
+	timer_clear(&s->core->timers, &s->timeout);
+	list_remove(&s->in_lane);
+	while ((n = list_pop(&s->waiting))) {
+		struct described_wait *wait = container_of(n, struct described_wait, node);
+		wait->ready(wait, s->core, s);
+	}
+}
+
+static void signature_fail(struct signature *s, const char *why)
+{
+	signature_forget(s);
+	s->error = xasprintf("function %s cannot be loaded: %s", s->name, why);
+	signature_answer(s);
+	signature_forget(s); /* not worth remembering: the next request tries again */
+}
+
+static void describe_timed_out(struct timers *t, struct timer *timer)
+{
+	struct signature *s = container_of(timer, struct signature, timeout);
+	(void)t;
+	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
+}
+
+/* Drops what is known if the function or its artifact is another by now. */
+static void signature_refresh(struct signature *s, const struct function *f)
+{
+	int64_t now = clock_mono_ms();
+	struct stat st = { 0 };
+	if (s->function != f) {
+		bool is_same = s->function && conf_equal(function_conf, &s->function->settings, &f->settings);
+		function_unref(s->function);
+		s->function = function_ref(f);
+		if (!is_same)
+			signature_forget(s);
+		s->checked_ms = 0;
+	}
+	if (!f->settings.path[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
+		return;
+	s->checked_ms = now;
+	int r = stat(f->settings.path, &st) || access(f->settings.path, R_OK) ? errno : 0;
+	int64_t mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	if (r == 0 && !s->is_missing && mtime_ns == s->mtime_ns && st.st_size == s->size)
+		return;
+	signature_forget(s);
+	s->mtime_ns = mtime_ns;
+	s->size = st.st_size;
+	if (r) {
+		s->is_missing = true;
+		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name, f->settings.path, strerror(r));
+	}
+}
+
+static void signature_ask(struct signature *s, struct worker *w)
+{
+	const struct function_settings *fs = &s->function->settings;
+	s->asked = w;
+	s->core->crew->describe(s->core->room, w, s->id, fs->path, fs->class_name);
+}
+
+static void signature_begin(struct core *c, struct signature *s)
+{
+	struct uuid u;
+	_cleanup_(context_unrefp) const struct context *context =
+		catalog_context(c->catalog, s->function->settings.context);
+	_cleanup_(freep) char *lane_name = xasprintf("~%s", context->settings.runtime);
+	struct lane *lane = lane_get(c, lane_name, true);
+	if (!lane) {
+		signature_fail(s, "there are too many contexts (limits.contexts)");
+		return;
+	}
+	uuid_make(&u, clock_wall_ms());
+	uuid_format(&u, s->id);
+	list_append(&lane->describes, &s->in_lane);
+	timer_set(&c->timers, &s->timeout, c->limits.describe_timeout_ms);
+	list_each(n, &lane->workers) {
+		struct worker *w = container_of(n, struct worker, in_lane);
+		if (w->state == WORKER_READY && !w->is_draining) {
+			signature_ask(s, w);
+			break;
+		}
+	}
+	lane_touch(lane);
+}
+
+void describe(struct core *c, const struct function *f, struct described_wait *wait)
+{
+	struct signature *s = signature_get(c, f);
+	signature_refresh(s, f);
+	if (s->described || s->error) {
+		wait->ready(wait, c, s);
+		return;
+	}
+	list_append(&s->waiting, &wait->node);
+	if (!s->id[0])
+		signature_begin(c, s);
+}
+
+void describe_worker_ready(struct core *c, struct worker *w)
+{
+	(void)c;
+	list_each(n, &w->lane->describes) {
+		struct signature *s = container_of(n, struct signature, in_lane);
+		if (!s->asked)
+			signature_ask(s, w);
+	}
+}
+
+void describe_failed(struct lane *lane, const char *why)
+{
+	while (!list_empty(&lane->describes))
+		signature_fail(container_of(lane->describes.next, struct signature, in_lane), why);
+}
+
+int crew_described(struct core *c, struct worker *w, const char *id, json_t *signature, const char *error)
+{
+	struct signature *s = NULL;
+	struct fault f;
+	(void)c;
+	list_each(n, &w->lane->describes) {
+		struct signature *owed = container_of(n, struct signature, in_lane);
+		if (strcmp(owed->id, id) == 0)
+			s = owed;
+	}
+	if (!s)
+		return 0; /* it took longer than the timeout */
+	if (!signature) {
+		signature_forget(s);
+		s->error = xasprintf("function %s cannot be loaded: %s", s->name, error ? error : "no reason was given");
+		signature_answer(s); /* kept: the artifact has to change first */
+		return 0;
+	}
+	if (!json_string_of(signature, "lang") || !json_is_array(json_object_get(signature, "tags")))
+		return CREW_E_VALUE;
+	if (params_check_types(json_object_get(signature, "execute"), &f)) {
+		signature_fail(s, f.text);
+		return 0;
+	}
+	signature_forget(s);
+	s->described = json_incref(signature);
+	signature_answer(s);
+	return 0;
+}
+
+void describe_fail_all(struct core *c, const char *why)
+{
+	map_each(n, &c->signatures) {
+		struct signature *s = container_of(n, struct signature, by_name);
+		if (s->id[0])
+			signature_fail(s, why);
+	}
+}
+
+void describe_free_all(struct core *c)
+{
+	map_each(n, &c->signatures) {
+		struct signature *s = container_of(n, struct signature, by_name);
+		timer_clear(&c->timers, &s->timeout);
+		list_remove(&s->in_lane);
+		signature_forget(s);
+		function_unref(s->function);
+		free(s->name);
+		free(s);
+	}
+	map_done(&c->signatures);
+}

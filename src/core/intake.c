@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Intake: a request from any transport becomes a job, or is refused with a sentence.
+ *
+ * Requests come as letters. Each is resolved to its function, checked against the function's signature (waiting for a describer if it is
+ * not known yet) and against the limits; only then a job exists. A refusal goes to the door the request came by. */
+#include "core/private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "domain/params.h"
+
+struct parked {
+	struct described_wait wait;
+	struct job_request *rq;
+	const struct function *function;
+};
+
+struct job_request *job_request_new(void)
+{
+	struct job_request *rq = xcalloc(1, sizeof *rq);
+	rq->start_timeout_ms = rq->perform_timeout_ms = DURATION_INF;
+	return rq;
+}
+
+void job_request_free(struct job_request *rq)
+{
+	if (!rq)
+		return;
+	json_decref(rq->arguments);
+	free(rq->function);
+	free(rq->parameters);
+	free(rq->context);
+	free(rq->external_id);
+	free(rq->trace);
+	free(rq->to.text);
+	free(rq);
+}
+
+static void refuse(struct core *c, struct job_request *rq, const struct fault *f)
+{
+	c->counts[EVENT_REFUSED]++;
+	if (rq->to.wants & EVENT_BIT(EVENT_REFUSED)) {
+		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
+		rq->door->ops->publish(rq->door->self, &rq->to, &ev);
+	}
+	job_request_free(rq);
+}
+
+static int check_limits(struct core *c, const struct lane *lane, struct fault *f)
+{
+	int health = store_health(c->store);
+	if (c->is_stopping)
+		return fault_set(f, FAULT_UNAVAILABLE, "the gateway is stopping");
+	if (health)
+		return fault_set(f, FAULT_UNAVAILABLE, "the store cannot write at the moment: %s", strerror(-health));
+	if (lane_length(lane) >= (size_t)c->limits.queue_max)
+		return fault_set(f, FAULT_TOO_MANY, "the queue of context %s is full: limits.queue is %" PRId64, lane->name,
+			c->limits.queue_max);
+	if (c->jobs.count >= (size_t)c->limits.jobs_max)
+		return fault_set(f, FAULT_TOO_MANY, "too many jobs are waiting or running: limits.jobs is %" PRId64, c->limits.jobs_max);
+	if (store_backlog(c->store) >= (size_t)c->limits.backlog_max)
+		return fault_set(f, FAULT_TOO_MANY, "the disk does not keep up: limits.backlog is %" PRId64, c->limits.backlog_max);
+	return 0;
+}
+
+static struct job *job_of(struct job_request *rq, const struct function *fn)
+{
+	struct job *j = job_new();
+	j->created_ms = clock_wall_ms();
+	uuid_make(&j->id, j->created_ms);
+	j->function = function_ref(fn);
+	j->context = rq->context ? TAKE_PTR(rq->context) : xstrdup(fn->settings.context);
+	j->parameters = TAKE_PTR(rq->parameters);
+	j->external_id = TAKE_PTR(rq->external_id);
+	j->trace = TAKE_PTR(rq->trace);
+	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
+	j->source = xstrdup(rq->source);
+	j->start_timeout_ms = rq->start_timeout_ms;
+	j->perform_timeout_ms = rq->perform_timeout_ms;
+	j->priority = rq->priority;
+	j->is_sync = rq->is_sync;
+	return j;
+}
+
+static void accept_job(struct core *c, struct job_request *rq, const struct function *fn, const struct signature *s)
+{
+	_cleanup_(job_request_freep) struct job_request *mine = rq;
+	struct fault f = { 0 };
+	const char *context = rq->context ? rq->context : fn->settings.context;
+	struct lane *lane = NULL;
+	int r = 0;
+	if (!s->described)
+		r = fault_set(&f, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
+	else if (!name_is_good(context))
+		r = fault_set(&f, FAULT_BAD_REQUEST, "context: expected a name of letters, digits, '.', '_' and '-', got \"%.64s\"", context);
+	else
+		r = params_check(json_object_get(s->described, "execute"), rq->arguments, &f);
+	if (r == 0 && !(lane = lane_get(c, context, false)))
+		r = fault_set(&f, FAULT_TOO_MANY, "there are too many contexts: limits.contexts is %" PRId64, c->limits.contexts_max);
+	if (r == 0)
+		r = check_limits(c, lane, &f);
+	if (r < 0) {
+		if (lane)
+			lane_touch(lane);
+		refuse(c, TAKE_PTR(mine), &f);
+		return;
+	}
+	struct live_job *l = life_begin(c, job_of(rq, fn), lane);
+	l->door = rq->door;
+	l->to = rq->to;
+	rq->to.text = NULL;
+	life_accept(l);
+}
+
+static void parked_ready(struct described_wait *wait, struct core *c, const struct signature *s)
+{
+	struct parked *p = container_of(wait, struct parked, wait);
+	accept_job(c, p->rq, p->function, s);
+	function_unref(p->function);
+	free(p);
+}
+
+static void request_deliver(struct mail *mail, void *owner)
+{
+	struct job_request *rq = container_of(mail, struct job_request, mail);
+	struct core *c = owner;
+	struct fault f;
+	const struct function *fn = catalog_function(c->catalog, rq->function);
+	if (!fn) {
+		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s", rq->function);
+		refuse(c, rq, &f);
+		return;
+	}
+	struct parked *p = xcalloc(1, sizeof *p);
+	p->wait.ready = parked_ready;
+	p->rq = rq;
+	p->function = function_ref(fn);
+	describe(c, fn, &p->wait);
+}
+
+int intake_submit(struct intake *in, struct job_request **rq)
+{
+	(*rq)->mail.deliver = request_deliver;
+	int r = mailbox_post(&in->core->mailbox, &(*rq)->mail);
+	if (r == 0)
+		*rq = NULL;
+	return r;
+}

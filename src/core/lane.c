@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A lane: the queue of one context, its workers, and whether the context works at all.
+ *
+ * A lane comes with the first job for a context (or at start, for a precreated one) and goes when its context's downtime passed with nothing to
+ * do. Order inside: priority, then age; ids are UUIDv7, so the smaller id is the older job.
+ *
+ * A context whose workers fail max-conn-failures times in a row is broken: what waits fails with the last failure's text, new jobs fail at once,
+ * and after a pause, doubled each time, one worker is tried; if it gets ready the context is whole again. */
+#include "core/private.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { START_PAUSE_MS = 100, START_PAUSE_MAX_MS = 5000, BROKEN_PAUSE_TIMES = 30 };
+
+static bool queued_before(const struct heap_node *a, const struct heap_node *b)
+{
+	const struct job *x = container_of(a, struct live_job, queued)->job;
+	const struct job *y = container_of(b, struct live_job, queued)->job;
+	if (x->priority != y->priority)
+		return x->priority > y->priority;
+	return memcmp(&x->id, &y->id, sizeof x->id) < 0;
+}
+
+static void lane_retry(struct timers *t, struct timer *timer)
+{
+	(void)t;
+	lane_touch(container_of(timer, struct lane, retry));
+}
+
+static void lane_down(struct timers *t, struct timer *timer)
+{
+	struct lane *lane = container_of(timer, struct lane, downtime);
+	struct core *c = lane->core;
+	(void)t;
+	list_each(n, &lane->workers)
+		worker_retire(c, container_of(n, struct worker, in_lane));
+	lane_touch(lane);
+}
+
+struct lane *lane_find(struct core *c, const char *name)
+{
+	struct map_node *n = map_find_str(&c->lanes, name);
+	return n ? container_of(n, struct lane, by_name) : NULL;
+}
+
+static const struct context *describer_context(const char *name)
+{
+	/* The name is "~" and the runtime's. */
+	struct context_settings s;
+	_cleanup_(conf_freep) struct conf *empty = NULL;
+	struct fault f;
+	const struct conf_section section = { "context", context_conf, sizeof s, false, "" };
+	must(conf_open(&empty, NULL, NULL, 0, &f) == 0 && conf_read(empty, &section, NULL, &s, &f) == 0);
+	free(s.runtime);
+	s.runtime = xstrdup(name + 1);
+	s.worker_mode = WORKER_SHARED;
+	s.downtime_ms = 60 * 1000;
+	const struct context *context = context_new(name, &s);
+	conf_done(context_conf, &s);
+	return context;
+}
+
+struct lane *lane_get(struct core *c, const char *name, bool is_describer)
+{
+	struct lane *lane = lane_find(c, name);
+	if (lane)
+		return lane;
+	if (c->lanes.count >= (size_t)c->limits.contexts_max && !catalog_has_context(c->catalog, name))
+		return NULL;
+	lane = xcalloc(1, sizeof *lane);
+	lane->core = c;
+	lane->name = xstrdup(name);
+	lane->is_describer = is_describer;
+	lane->context = is_describer ? describer_context(name) : catalog_context(c->catalog, name);
+	lane->broken_pause_ms = c->limits.broken_retry_ms;
+	heap_init(&lane->queue, queued_before);
+	list_init(&lane->workers);
+	list_init(&lane->free_workers);
+	list_init(&lane->dirty);
+	list_init(&lane->describes);
+	lane->retry.fire = lane_retry;
+	lane->downtime.fire = lane_down;
+	map_add_str(&c->lanes, &lane->by_name, lane->name);
+	return lane;
+}
+
+/* Only when nothing refers to it. */
+void lane_free(struct core *c, struct lane *lane)
+{
+	must(list_empty(&lane->workers));
+	timer_clear(&c->timers, &lane->retry);
+	timer_clear(&c->timers, &lane->downtime);
+	list_remove(&lane->dirty);
+	map_remove(&c->lanes, &lane->by_name);
+	heap_done(&lane->queue);
+	context_unref(lane->context);
+	free(lane->last_failure);
+	free(lane->name);
+	free(lane);
+}
+
+void lane_touch(struct lane *lane)
+{
+	if (list_empty(&lane->dirty))
+		list_append(&lane->core->dirty, &lane->dirty);
+}
+
+size_t lane_length(const struct lane *lane)
+{
+	return lane->queue.len;
+}
+
+void lane_push(struct lane *lane, struct live_job *l)
+{
+	heap_add(&lane->queue, &l->queued);
+	lane_touch(lane);
+}
+
+void lane_remove(struct lane *lane, struct live_job *l)
+{
+	heap_remove(&lane->queue, &l->queued);
+}
+
+char *lane_broken_text(const struct lane *lane)
+{
+	return xasprintf("Context %s is broken: %u workers in a row failed; it is tried again by itself, and at once when it is updated. "
+			 "The last failure: %s",
+		lane->name, lane->failures, lane->last_failure ? lane->last_failure : "unknown");
+}
+
+static void lane_fail_queue(struct lane *lane)
+{
+	struct heap_node *first;
+	while ((first = heap_first(&lane->queue))) {
+		struct live_job *l = container_of(first, struct live_job, queued);
+		life_end(l, JOB_FAILED, NULL, lane_broken_text(lane));
+	}
+}
+
+/* A worker of it did not get ready. */
+void lane_break(struct core *c, struct lane *lane, const char *why)
+{
+	free(lane->last_failure);
+	lane->last_failure = xstrdup(why);
+	lane->failures++;
+	int64_t pause = START_PAUSE_MS << (lane->failures < 7 ? lane->failures - 1 : 6);
+	if (pause > START_PAUSE_MAX_MS)
+		pause = START_PAUSE_MAX_MS;
+	if (lane->is_broken || lane->failures >= lane->context->settings.max_conn_failures) {
+		if (!lane->is_broken)
+			log_warn("context %s is broken after %u failures: %s", lane->name, lane->failures, why);
+		pause = lane->broken_pause_ms;
+		if (lane->broken_pause_ms < c->limits.broken_retry_ms * BROKEN_PAUSE_TIMES)
+			lane->broken_pause_ms *= 2;
+		lane->is_broken = true;
+		lane_fail_queue(lane);
+	}
+	lane->not_before_ms = clock_mono_ms() + pause;
+	timer_set(&c->timers, &lane->retry, pause);
+	lane_touch(lane);
+}
+
+void lane_heal(struct core *c, struct lane *lane)
+{
+	if (lane->is_broken)
+		log_info("context %s works again", lane->name);
+	lane->failures = 0;
+	lane->is_broken = false;
+	lane->broken_pause_ms = c->limits.broken_retry_ms;
+	lane->not_before_ms = 0;
+	timer_clear(&c->timers, &lane->retry);
+	lane_touch(lane);
+}
+
+/* The catalog is new: take its context; if that changed, workers of the old one finish what they run. */
+void lane_update(struct core *c, struct lane *lane)
+{
+	if (lane->is_describer)
+		return;
+	_cleanup_(context_unrefp) const struct context *now = catalog_context(c->catalog, lane->name);
+	if (conf_equal(context_conf, &now->settings, &lane->context->settings))
+		return;
+	context_unref(lane->context);
+	lane->context = TAKE_PTR(now);
+	log_info("context %s has new settings", lane->name);
+	list_each(n, &lane->workers)
+		worker_retire(c, container_of(n, struct worker, in_lane));
+	lane_heal(c, lane);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The moves of one job: each changes the state by the table of domain/job.c, tells the store, and tells whoever asked.
+ *
+ * An asynchronous job exists for its sender once its row is durable: it is posted, and goes into its lane when the store says so. A synchronous one
+ * goes into its lane at once and its row is written with its outcome, in one operation; if it lasts longer than RECORD_AFTER_MS it is
+ * recorded as it is, so that history shows it and a restart knows it.
+ *
+ * Every later write is posted without waiting; the store keeps the order and tries until it is durable. A live job is freed where it ends,
+ * in life_end(), and nowhere else. */
+#include "core/private.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { RECORD_AFTER_MS = 100 };
+
+static const enum event_kind final_event[_JOB_STATE_MAX] = {
+	[JOB_FINISHED] = EVENT_FINISHED,
+	[JOB_CANCELLED] = EVENT_CANCELLED,
+	[JOB_FAILED] = EVENT_FAILED,
+};
+
+static void job_move(struct job *j, enum job_state to)
+{
+	must(job_may(j->state, to));
+	j->state = to;
+}
+
+static void job_timer_fired(struct timers *t, struct timer *timer);
+static void life_durable(struct mail *mail, void *owner);
+
+struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
+{
+	struct live_job *l = xcalloc(1, sizeof *l);
+	l->core = c;
+	l->job = j;
+	l->lane = lane;
+	l->born_ms = clock_mono_ms();
+	l->timer.fire = job_timer_fired;
+	l->durable.deliver = life_durable;
+	list_init(&l->on_worker);
+	list_init(&l->unrecorded);
+	list_init(&l->cancels);
+	j->live = l;
+	map_add(&c->jobs, &l->by_id, &j->id, sizeof j->id);
+	return l;
+}
+
+struct live_job *life_find(struct core *c, const struct uuid *id)
+{
+	struct map_node *n = map_find(&c->jobs, id, sizeof *id);
+	return n ? container_of(n, struct live_job, by_id) : NULL;
+}
+
+static void life_free(struct live_job *l)
+{
+	struct core *c = l->core;
+	timer_clear(&c->timers, &l->timer);
+	list_remove(&l->unrecorded);
+	map_remove(&c->jobs, &l->by_id);
+	free(l->to.text);
+	free(l->cancel_reason);
+	free(l->worker_id);
+	l->job->live = NULL;
+	job_unref(l->job);
+	free(l);
+}
+
+void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len, const char *error)
+{
+	l->core->counts[kind]++;
+	if (!l->door || !(l->to.wants & EVENT_BIT(kind)))
+		return;
+	const struct job_event ev = { .kind = kind, .job = l->job, .at_ms = clock_wall_ms(), .worker = l->worker_id,
+		.result = result, .result_len = result_len, .error = error };
+	l->door->ops->publish(l->door->self, &l->to, &ev);
+}
+
+/* An operation that brings the store to where the job is now. */
+static struct store_op *life_op(struct live_job *l)
+{
+	struct job *j = l->job;
+	struct store_op *op = store_op_new(j->is_recorded ? STORE_JOB_UPDATE : STORE_JOB_INSERT, j);
+	op->change = (struct job_change){ .state = j->state == JOB_INITIALIZED ? JOB_QUEUED : j->state,
+		.attempt = j->attempt, .started_ms = j->started_ms, .ended_ms = j->ended_ms,
+		.worker = l->worker_id ? xstrdup(l->worker_id) : NULL,
+		.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL };
+	j->is_recorded = true;
+	list_remove(&l->unrecorded);
+	return op;
+}
+
+static void life_record(struct live_job *l)
+{
+	store_post(l->core->store, life_op(l));
+}
+
+/* After a move: jobs that the store does not know yet stay unknown to it. */
+static void life_moved(struct live_job *l)
+{
+	if (l->job->is_recorded)
+		life_record(l);
+}
+
+void life_record_all(struct core *c)
+{
+	list_each(n, &c->unrecorded)
+		life_record(container_of(n, struct live_job, unrecorded));
+}
+
+void life_record_tick(struct timers *t, struct timer *timer)
+{
+	struct core *c = container_of(timer, struct core, record_tick);
+	int64_t old = clock_mono_ms() - RECORD_AFTER_MS;
+	list_each(n, &c->unrecorded) {
+		struct live_job *l = container_of(n, struct live_job, unrecorded);
+		if (l->born_ms > old)
+			break;
+		life_record(l);
+	}
+	if (!list_empty(&c->unrecorded))
+		timer_set(t, timer, RECORD_AFTER_MS);
+}
+
+/* On the store's thread. */
+static void life_inserted(void *owner, struct store_op *op, int status)
+{
+	struct live_job *l = owner;
+	(void)op;
+	l->durable_status = status;
+	mailbox_post_always(&l->core->mailbox, &l->durable);
+}
+
+static void life_durable(struct mail *mail, void *owner)
+{
+	struct live_job *l = container_of(mail, struct live_job, durable);
+	(void)owner;
+	if (l->durable_status == 0) {
+		publish(l, EVENT_ACCEPTED, NULL, 0, NULL);
+		life_queue(l);
+		return;
+	}
+	struct fault f;
+	fault_set(&f, FAULT_UNAVAILABLE, "the job was not accepted: the store cannot write (%s)", strerror(-l->durable_status));
+	if (l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED)) {
+		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() };
+		l->door->ops->publish(l->door->self, &l->to, &ev);
+	}
+	l->core->counts[EVENT_REFUSED]++;
+	life_free(l);
+}
+
+void life_accept(struct live_job *l)
+{
+	struct core *c = l->core;
+	if (!l->job->is_sync) {
+		struct store_op *op = life_op(l);
+		op->done = life_inserted;
+		op->owner = l;
+		store_post(c->store, op);
+		return;
+	}
+	if (list_empty(&c->unrecorded) && !timer_is_set(&c->record_tick))
+		timer_set(&c->timers, &c->record_tick, RECORD_AFTER_MS);
+	list_append(&c->unrecorded, &l->unrecorded);
+	publish(l, EVENT_ACCEPTED, NULL, 0, NULL);
+	life_queue(l);
+}
+
+void life_queue(struct live_job *l)
+{
+	struct lane *lane = l->lane;
+	if (lane->is_broken) {
+		life_end(l, JOB_FAILED, NULL, lane_broken_text(lane));
+		return;
+	}
+	if (l->job->state != JOB_QUEUED)
+		job_move(l->job, JOB_QUEUED);
+	l->job->queued_ms = clock_wall_ms();
+	timer_set(&l->core->timers, &l->timer, l->job->start_timeout_ms);
+	lane_push(lane, l);
+	publish(l, EVENT_QUEUED, NULL, 0, NULL);
+}
+
+static void life_take(struct live_job *l, struct worker *w)
+{
+	lane_remove(l->lane, l);
+	l->worker = w;
+	if (!l->worker_id || strcmp(l->worker_id, w->id) != 0) {
+		free(l->worker_id);
+		l->worker_id = xstrdup(w->id);
+	}
+	list_append(&w->jobs, &l->on_worker);
+	if (w->context->settings.worker_mode == WORKER_EXCLUSIVE)
+		w->is_draining = true;
+	w->n_jobs++;
+	l->lane->n_running++;
+	worker_room_changed(w);
+	timer_set(&l->core->timers, &l->timer,
+		l->job->state == JOB_CANCELLING ? l->core->limits.cancel_grace_ms : l->job->perform_timeout_ms);
+}
+
+void life_assign(struct live_job *l, struct worker *w)
+{
+	struct core *c = l->core;
+	l->job->attempt++;
+	life_take(l, w);
+	publish(l, EVENT_WORKER_ASSIGNED, NULL, 0, NULL);
+	if (l->log_bytes) {
+		_cleanup_(freep) char *line = xasprintf("WorkerAssigned(workerId=%s)", w->id);
+		joblog_event(l, line);
+	}
+	c->crew->start(c->room, w, l->job);
+}
+
+void life_resume(struct live_job *l, struct worker *w)
+{
+	if (l->job->attempt == 0)
+		l->job->attempt = 1;
+	life_take(l, w);
+}
+
+/* Takes it off its worker, if it is on one. */
+static void life_leave_worker(struct live_job *l)
+{
+	struct worker *w = l->worker;
+	if (!w)
+		return;
+	l->worker = NULL;
+	list_remove(&l->on_worker);
+	w->n_jobs--;
+	l->lane->n_running--;
+	worker_room_changed(w);
+	lane_touch(l->lane);
+}
+
+void life_downloading(struct live_job *l)
+{
+	job_move(l->job, JOB_DOWNLOADING);
+	publish(l, EVENT_DOWNLOADING, NULL, 0, NULL);
+	life_moved(l);
+}
+
+void life_started(struct live_job *l, int64_t at_ms)
+{
+	struct job *j = l->job;
+	int64_t now = clock_wall_ms();
+	j->started_ms = at_ms < j->created_ms || at_ms > now ? now : at_ms;
+	if (j->state != JOB_CANCELLING)
+		job_move(j, JOB_STARTED);
+	publish(l, EVENT_STARTED, NULL, 0, NULL);
+	joblog_event(l, "StartedEvent");
+	life_moved(l);
+}
+
+void life_requeue(struct live_job *l, const char *why)
+{
+	life_leave_worker(l);
+	joblog_add(l, "WARN", clock_wall_ms(), why);
+	l->job->started_ms = 0;
+	if (l->job->state != JOB_QUEUED)
+		job_move(l->job, JOB_QUEUED);
+	life_moved(l);
+	life_queue(l);
+}
+
+void life_lost_worker(struct live_job *l, const char *why)
+{
+	struct job *j = l->job;
+	if (j->state == JOB_CANCELLING && l->is_kill_sent)
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	else if (j->state == JOB_CANCELLING || j->attempt > j->function->settings.retries)
+		life_end(l, JOB_FAILED, NULL, xasprintf("Executor was terminated: %s", why));
+	else
+		life_requeue(l, why);
+}
+
+void life_cancel(struct live_job *l, const char *reason)
+{
+	struct core *c = l->core;
+	struct job *j = l->job;
+	if (j->state == JOB_CANCELLING || j->state == JOB_INITIALIZED)
+		return;
+	l->cancel_reason = xstrdup(reason);
+	job_move(j, JOB_CANCELLING);
+	publish(l, EVENT_CANCELLING, NULL, 0, NULL);
+	joblog_add(l, "WARN", clock_wall_ms(), reason);
+	if (!l->worker) {
+		lane_remove(l->lane, l);
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(reason));
+		return;
+	}
+	life_moved(l);
+	timer_set(&c->timers, &l->timer, c->limits.cancel_grace_ms);
+	c->crew->cancel(c->room, l->worker, &j->id, reason);
+}
+
+static void job_timer_fired(struct timers *t, struct timer *timer)
+{
+	struct live_job *l = container_of(timer, struct live_job, timer);
+	struct core *c = l->core;
+	(void)t;
+	if (l->job->state == JOB_CANCELLING) {
+		l->is_kill_sent = true;
+		l->worker->is_killed = true;
+		c->crew->kill(c->room, l->worker);
+	} else if (l->worker) {
+		life_cancel(l, "Job was cancelled: timeout");
+	} else {
+		char timeout[32];
+		duration_format(l->job->start_timeout_ms, timeout, sizeof timeout);
+		_cleanup_(freep) char *reason =
+			xasprintf("Job was cancelled: start timeout was exceeded: %s", timeout);
+		life_cancel(l, reason);
+	}
+}
+
+static void life_log_end(struct live_job *l, enum job_state how, const char *error)
+{
+	if (how == JOB_FAILED) {
+		_cleanup_(freep) char *line = xasprintf("FailedEvent with Error: %s", error);
+		joblog_add(l, "ERROR", l->job->ended_ms, line);
+	} else {
+		joblog_event(l, how == JOB_FINISHED ? "FinishedEvent" : "CancelledEvent");
+	}
+}
+
+void life_end(struct live_job *l, enum job_state how, char *result, char *error)
+{
+	struct core *c = l->core;
+	struct job *j = l->job;
+	struct worker *w = l->worker;
+
+	job_move(j, how);
+	j->ended_ms = clock_wall_ms();
+	lane_remove(l->lane, l);
+	life_leave_worker(l);
+	life_log_end(l, how, error);
+	publish(l, final_event[how], result, result ? strlen(result) : 0, error);
+
+	struct store_op *op = life_op(l);
+	free(op->change.error);
+	op->change.result = result;
+	op->change.error = error;
+	store_post(c->store, op);
+
+	if (w)
+		acks_add(c, w, &j->id);
+	cancel_answer_all(l, how);
+	lane_touch(l->lane);
+	life_free(l);
+	core_check_stopped(c);
+}

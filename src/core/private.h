@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share: the core's own objects. Nobody else includes it. */
+#pragma once
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/map.h"
+#include "base/timers.h"
+#include "core/catalog.h"
+#include "core/core.h"
+
+struct intake {
+	struct core *core;
+};
+
+/* A job that has not ended. */
+struct live_job {
+	struct job *job;
+	struct core *core;
+	struct map_node by_id;
+	struct heap_node queued; /* in its lane's queue */
+	struct timer timer;      /* start timeout, perform timeout or the grace of a cancel: whichever is next */
+	struct lane *lane;
+	struct worker *worker; /* once assigned */
+	struct list on_worker;
+	struct list unrecorded; /* in core->unrecorded until the store has heard of it */
+	struct list cancels;    /* asks that wait for its end */
+	struct transport *door;
+	struct reply_to to;
+	char *cancel_reason; /* once cancelling */
+	char *worker_id;     /* the last worker it was given to */
+	struct mail durable; /* comes when its row is */
+	int durable_status;
+	int64_t log_bytes; /* of its log, 0 while it has none */
+	bool is_kill_sent;
+	bool is_resumed; /* its worker, back again, still holds it */
+	int64_t born_ms; /* monotonic */
+};
+
+struct lane {
+	struct core *core;
+	char *name;
+	const struct context *context;
+	struct map_node by_name;
+	struct heap queue;
+	struct list workers, free_workers;
+	unsigned n_running;  /* jobs on workers of it */
+	unsigned n_starting; /* slots of workers that are starting */
+	unsigned n_expected; /* workers of an earlier gateway that may come back */
+	unsigned failures;   /* in a row */
+	bool is_broken, is_describer;
+	char *last_failure;
+	int64_t not_before_ms; /* monotonic: no new worker until then */
+	int64_t broken_pause_ms;
+	struct timer retry;    /* not_before is over */
+	struct timer downtime; /* nothing to do for the context's downtime */
+	uint64_t worker_count;
+	struct list dirty;     /* in core->dirty: the scheduler has to look at it before the loop sleeps */
+	struct list describes; /* signatures that its describer owes */
+};
+
+/* What is known of a function's arguments. */
+struct signature {
+	struct map_node by_name;
+	char *name;
+	const struct function *function; /* the one that was described */
+	json_t *described;               /* NULL until it is */
+	char *error;                     /* why it could not be */
+	bool is_missing;                 /* the artifact is not there */
+	int64_t mtime_ns, size, checked_ms;
+	struct list waiting; /* of struct described_wait */
+	char id[UUID_TEXT];  /* of the describe under way; "" none */
+	struct timer timeout;
+	struct core *core;
+	struct worker *asked; /* NULL: its describer is not ready yet */
+	struct list in_lane;  /* in the describes of its describer's lane */
+};
+
+struct core {
+	uv_loop_t *loop;
+	struct mailbox mailbox;
+	struct timers timers;
+	struct intake intake;
+	struct store *store;
+	const struct crew_ops *crew;
+	void *room;
+	struct catalog *catalog;
+	struct core_limits limits;
+	struct map lanes, jobs, workers, signatures;
+	struct list unrecorded, dirty;
+	uv_prepare_t before_sleep;
+	struct timer record_tick, ack_tick;
+	struct list acks, acks_settling; /* of struct pending_ack */
+	bool is_recovered, is_started, is_stopping;
+	void (*stopped)(void *owner);
+	void *stopped_owner;
+	struct timer stop_timer;
+	int64_t started_ms;
+	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
+	uint64_t workers_lost, workers_started;
+};
+
+/* life.c: the moves of one job */
+struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane);
+void life_accept(struct live_job *l); /* makes it durable where that is promised first, then queues it */
+void life_queue(struct live_job *l);
+void life_assign(struct live_job *l, struct worker *w);
+void life_resume(struct live_job *l, struct worker *w); /* it is on that worker already */
+void life_downloading(struct live_job *l);
+void life_started(struct live_job *l, int64_t at_ms);
+void life_cancel(struct live_job *l, const char *reason);
+void life_requeue(struct live_job *l, const char *why);
+/* Ends it: takes result and error. Frees l. */
+void life_end(struct live_job *l, enum job_state how, char *result, char *error);
+void life_lost_worker(struct live_job *l, const char *why); /* retried or failed */
+void life_record_all(struct core *c);
+void life_record_tick(struct timers *t, struct timer *timer);
+struct live_job *life_find(struct core *c, const struct uuid *id);
+
+/* lane.c */
+struct lane *lane_find(struct core *c, const char *name);
+struct lane *lane_get(struct core *c, const char *name, bool is_describer); /* NULL: over the limit */
+void lane_push(struct lane *lane, struct live_job *l);
+void lane_remove(struct lane *lane, struct live_job *l);
+void lane_update(struct core *c, struct lane *lane);
+void lane_break(struct core *c, struct lane *lane, const char *why);
+void lane_heal(struct core *c, struct lane *lane);
+void lane_free(struct core *c, struct lane *lane);
+size_t lane_length(const struct lane *lane);
+char *lane_broken_text(const struct lane *lane);
+void lane_touch(struct lane *lane); /* the scheduler looks at it before the loop sleeps */
+
+/* scheduler.c: gives waiting jobs to workers and asks for more workers */
+void scheduler_run(struct lane *lane);
+
+/* workers.c */
+struct worker *worker_new(struct core *c, struct lane *lane, const char *id, enum worker_state state);
+void worker_free(struct core *c, struct worker *w);
+void worker_room_changed(struct worker *w); /* keeps it in or out of its lane's free ones */
+void worker_retire(struct core *c, struct worker *w);
+void worker_launch(struct core *c, struct lane *lane);
+
+/* acks.c: workers are told that outcomes are durable */
+void acks_add(struct core *c, struct worker *w, const struct uuid *job);
+void acks_tick(struct timers *t, struct timer *timer);
+void acks_forget(struct core *c, const struct worker *w); /* NULL: all */
+
+/* describe.c */
+struct described_wait {
+	struct list node;
+	void (*ready)(struct described_wait *wait, struct core *c, const struct signature *s); /* s->described or s->error */
+};
+/* Calls `ready` now or later, once. */
+void describe(struct core *c, const struct function *f, struct described_wait *wait);
+void describe_worker_ready(struct core *c, struct worker *w);
+void describe_failed(struct lane *lane, const char *why); /* all that the lane owes */
+void describe_fail_all(struct core *c, const char *why);
+void describe_free_all(struct core *c);
+
+/* settle.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or was refused */
+void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
+
+/* ask.c, joblog.c, status.c */
+json_t *status_json(struct core *c);
+char *status_metrics(struct core *c);
+void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
+void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
+void cancel_answer_all(struct live_job *l, enum job_state how);
+void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len, const char *error);
+void core_check_stopped(struct core *c);

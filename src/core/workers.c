@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core's picture of the workers: which there are, what they hold, and what becomes of their jobs when they go.
+ *
+ *   launch → STARTING ─ hello ─▶ READY ⇄ AWAY (connection broken, process maybe alive)
+ *                 └ start failed            └ lost: its jobs fail or are retried
+ *   found by record after a restart → EXPECTED ─ hello ─▶ READY, or lost
+ *
+ * A worker that should end is retired: it gets no more jobs, and is told to drain when it has none. An exclusive worker is retired by its
+ * first job. The object is freed by crew_lost and crew_start_failed only. */
+#include "core/private.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+struct worker *worker_new(struct core *c, struct lane *lane, const char *id, enum worker_state state)
+{
+	struct worker *w = xcalloc(1, sizeof *w);
+	w->id = xstrdup(id);
+	w->context = context_ref(lane->context);
+	w->lane = lane;
+	w->state = state;
+	w->capacity = context_capacity(lane->context);
+	w->started_ms = clock_wall_ms();
+	list_init(&w->jobs);
+	list_init(&w->in_free);
+	list_append(&lane->workers, &w->in_lane);
+	map_add_str(&c->workers, &w->by_id, w->id);
+	if (state == WORKER_STARTING)
+		lane->n_starting += w->capacity;
+	else
+		lane->n_expected++;
+	return w;
+}
+
+void worker_free(struct core *c, struct worker *w)
+{
+	must(list_empty(&w->jobs));
+	if (w->state == WORKER_STARTING)
+		w->lane->n_starting -= w->capacity;
+	else if (w->state == WORKER_EXPECTED)
+		w->lane->n_expected--;
+	acks_forget(c, w);
+	c->crew->forget(c->room, w);
+	list_remove(&w->in_free);
+	list_remove(&w->in_lane);
+	map_remove(&c->workers, &w->by_id);
+	lane_touch(w->lane);
+	context_unref(w->context);
+	free(w->spark_ui);
+	free(w->address);
+	free(w->lang);
+	free(w->spark_version);
+	free(w->id);
+	free(w);
+	core_check_stopped(c);
+}
+
+void worker_room_changed(struct worker *w)
+{
+	struct core *c = w->lane->core;
+	bool has_room = w->state == WORKER_READY && !w->is_draining && !w->is_killed &&
+		!w->lane->is_describer && w->n_jobs < w->capacity;
+	if (has_room && list_empty(&w->in_free))
+		list_append(&w->lane->free_workers, &w->in_free);
+	else if (!has_room)
+		list_remove(&w->in_free);
+	if (w->is_draining && w->n_jobs == 0 && w->state == WORKER_READY && !w->is_drain_sent) {
+		w->is_drain_sent = true;
+		c->crew->drain(c->room, w);
+	}
+}
+
+void worker_retire(struct core *c, struct worker *w)
+{
+	w->is_draining = true;
+	if (w->state == WORKER_STARTING && !w->is_killed) {
+		w->is_killed = true;
+		c->crew->kill(c->room, w);
+	}
+	worker_room_changed(w);
+}
+
+void worker_launch(struct core *c, struct lane *lane)
+{
+	const char *runtime_name = lane->context->settings.runtime;
+	const struct runtime_settings *runtime = catalog_runtime(c->catalog, runtime_name);
+	struct uuid u;
+	char text[UUID_TEXT];
+	if (!runtime) {
+		_cleanup_(freep) char *why = xasprintf("there is no runtime %s", runtime_name);
+		lane_break(c, lane, why);
+		return;
+	}
+	uuid_make(&u, clock_wall_ms());
+	uuid_format(&u, text);
+	_cleanup_(freep) char *id = lane->is_describer ?
+		xasprintf("describer-%s_%s", runtime_name, text) :
+		xasprintf("%s_%s%s_%" PRIu64, lane->name, text,
+			lane->context->settings.worker_mode == WORKER_SHARED ? "-pool" : "", ++lane->worker_count);
+	struct worker *w = worker_new(c, lane, id, WORKER_STARTING);
+	c->workers_started++;
+	c->crew->launch(c->room, w, runtime, lane->is_describer);
+}
+
+struct worker *crew_find(struct core *c, const char *id)
+{
+	struct map_node *n = map_find_str(&c->workers, id);
+	return n ? container_of(n, struct worker, by_id) : NULL;
+}
+
+struct worker *crew_expect(struct core *c, const char *id, const char *context)
+{
+	struct lane *lane = name_is_good(context) && !crew_find(c, id) ? lane_get(c, context, false) : NULL;
+	return lane ? worker_new(c, lane, id, WORKER_EXPECTED) : NULL;
+}
+
+static void worker_set(char **field, const json_t *hello, const char *name)
+{
+	const char *text = json_string_of(hello, name);
+	free(*field);
+	*field = text ? xstrdup(text) : NULL;
+}
+
+static void worker_enter(struct worker *w)
+{
+	struct lane *lane = w->lane;
+	struct core *c = lane->core;
+	if (w->state == WORKER_STARTING) {
+		lane->n_starting -= w->capacity;
+		lane_heal(c, lane);
+	} else if (w->state == WORKER_EXPECTED) {
+		lane->n_expected--;
+	}
+	w->state = WORKER_READY;
+}
+
+/* It holds this job, as far as it knows. Do we know it too? */
+static bool worker_resumes(struct core *c, struct worker *w, const char *id)
+{
+	struct uuid u;
+	struct live_job *l = id && uuid_parse(id, &u) ? life_find(c, &u) : NULL;
+	if (!l || l->lane != w->lane)
+		return false;
+	if (!l->worker && l->job->state == JOB_QUEUED) /* its start was sent, the row of it not yet written, by the process before us */
+		life_resume(l, w);
+	if (l->worker != w)
+		return false;
+	l->is_resumed = true;
+	if (!l->job->started_ms) /* told to the process before us, perhaps; never again to us */
+		life_started(l, clock_wall_ms());
+	return true;
+}
+
+/* A job we gave it, that it never got. */
+static void worker_never_had(struct live_job *l)
+{
+	if (l->job->state == JOB_CANCELLING) {
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+		return;
+	}
+	if (l->job->attempt)
+		l->job->attempt--;
+	life_requeue(l, "The worker did not get the job; it is queued again");
+}
+
+void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **ret_forget)
+{
+	const json_t *id;
+	size_t i;
+	worker_enter(w);
+	int64_t capacity = json_integer_value(json_object_get(hello, "capacity"));
+	if (capacity >= 1 && capacity < w->capacity)
+		w->capacity = capacity;
+	worker_set(&w->lang, hello, "lang");
+	worker_set(&w->spark_ui, hello, "sparkUi");
+	worker_set(&w->spark_version, hello, "sparkVersion");
+
+	*ret_forget = json_array();
+	list_each(n, &w->jobs)
+		container_of(n, struct live_job, on_worker)->is_resumed = false;
+	json_array_foreach(json_object_get(hello, "resumes"), i, id)
+		if (!worker_resumes(c, w, json_string_value(id)))
+			json_array_append(*ret_forget, (json_t *)id);
+	list_each(n, &w->jobs) {
+		struct live_job *l = container_of(n, struct live_job, on_worker);
+		if (!l->is_resumed)
+			worker_never_had(l);
+	}
+}
+
+void crew_settled(struct core *c, struct worker *w)
+{
+	list_each(n, &w->jobs) {
+		struct live_job *l = container_of(n, struct live_job, on_worker);
+		if (l->job->state == JOB_CANCELLING)
+			c->crew->cancel(c->room, w, &l->job->id, l->cancel_reason);
+	}
+	if (w->lane->is_describer)
+		describe_worker_ready(c, w);
+	worker_room_changed(w);
+	lane_touch(w->lane);
+}
+
+void crew_away(struct core *c, struct worker *w)
+{
+	(void)c;
+	if (w->state == WORKER_READY)
+		w->state = WORKER_AWAY;
+	worker_room_changed(w);
+}
+
+void crew_lost(struct core *c, struct worker *w, const char *why)
+{
+	struct lane *lane = w->lane;
+	w->state = w->state == WORKER_EXPECTED ? WORKER_EXPECTED : WORKER_AWAY;
+	worker_room_changed(w);
+	if (!w->is_draining && !w->is_killed) {
+		c->workers_lost++;
+		log_warn("worker %s is lost with %u jobs: %s", w->id, w->n_jobs, why);
+		int64_t lived = clock_wall_ms() - w->started_ms;
+		if (lived < 2000) { /* do not start the next one in a tight loop */
+			lane->not_before_ms = clock_mono_ms() + 250;
+			timer_set(&c->timers, &lane->retry, 250);
+		}
+	}
+	list_each(n, &w->jobs)
+		life_lost_worker(container_of(n, struct live_job, on_worker), why);
+	if (lane->is_describer)
+		describe_failed(lane, why);
+	worker_free(c, w);
+}
+
+void crew_start_failed(struct core *c, struct worker *w, const char *why)
+{
+	struct lane *lane = w->lane;
+	if (w->is_killed) {
+		worker_free(c, w);
+		return;
+	}
+	log_warn("worker %s did not start: %s", w->id, why);
+	if (lane->is_describer)
+		describe_failed(lane, why);
+	else
+		lane_break(c, lane, why);
+	worker_free(c, w);
+}
+
+static struct live_job *held(struct core *c, const struct worker *w, const char *job)
+{
+	struct uuid u;
+	struct live_job *l = uuid_parse(job, &u) ? life_find(c, &u) : NULL;
+	return l && l->worker == w ? l : NULL;
+}
+
+int crew_downloading(struct core *c, struct worker *w, const char *job)
+{
+	struct live_job *l = held(c, w, job);
+	if (!l || l->job->state == JOB_CANCELLING)
+		return 0;
+	if (l->job->state != JOB_QUEUED)
+		return CREW_E_ORDER;
+	life_downloading(l);
+	return 0;
+}
+
+int crew_started(struct core *c, struct worker *w, const char *job, int64_t at_ms)
+{
+	struct live_job *l = held(c, w, job);
+	if (!l)
+		return 0;
+	if (l->job->started_ms)
+		return l->is_resumed ? 0 : CREW_E_ORDER;
+	life_started(l, at_ms);
+	return 0;
+}
+
+int crew_log(struct core *c, struct worker *w, const char *job, const json_t *entries)
+{
+	static const char *const levels[] = { "DEBUG", "INFO", "WARN", "ERROR" };
+	struct live_job *l = held(c, w, job);
+	json_t *entry;
+	size_t i;
+	json_array_foreach((json_t *)entries, i, entry) {
+		const char *level = json_string_of(entry, "level"), *message = json_string_of(entry, "message");
+		const json_t *at = json_object_get(entry, "at");
+		size_t k = 0;
+		while (level && k < ARRAY_SIZE(levels) && strcmp(level, levels[k]) != 0)
+			k++;
+		if (!level || k == ARRAY_SIZE(levels) || !message || !json_is_integer(at))
+			return CREW_E_VALUE;
+		if (l)
+			joblog_add(l, levels[k], json_integer_value(at), message);
+	}
+	return 0;
+}
+
+int crew_progress(struct core *c, struct worker *w, const char *job, double value, const char *note)
+{
+	struct live_job *l = held(c, w, job);
+	if (!(value >= 0 && value <= 1))
+		return CREW_E_VALUE;
+	if (!l)
+		return 0;
+	_cleanup_(freep) char *line = xasprintf("Progress: %.0f %%%s%s", value * 100, note ? " " : "", note ? note : "");
+	joblog_add(l, "INFO", clock_wall_ms(), line);
+	publish(l, EVENT_PROGRESS, NULL, 0, NULL);
+	return 0;
+}
+
+int crew_ended(struct core *c, struct worker *w, const char *job, const json_t *result, const char *error)
+{
+	struct live_job *l = held(c, w, job);
+	struct uuid u;
+	if (!l) {
+		if (uuid_parse(job, &u))
+			acks_add(c, w, &u);
+		return 0;
+	}
+	enum job_state state = l->job->state;
+	if (result) {
+		if (!l->job->started_ms)
+			return CREW_E_ORDER;
+		life_end(l, JOB_FINISHED, json_text(result), NULL);
+	} else if (error) {
+		life_end(l, JOB_FAILED, NULL, xstrdup(error));
+	} else if (state == JOB_CANCELLING) {
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	} else {
+		life_end(l, JOB_FAILED, NULL, xstrdup("Executor was terminated: the worker stopped the job by itself"));
+	}
+	return 0;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A context, the rows of its settings, and Mist's JSON of it. */
+#include "domain/context.h"
+
+#include "base/clock.h"
+
+static const char *const worker_modes[] = { "exclusive", "shared", NULL };
+
+const struct conf_field context_conf[] = {
+	{ "runtime", CONF_STR, offsetof(struct context_settings, runtime), "default", .live = true,
+		.help = "the runtime its workers are started with" },
+	{ "spark-conf", CONF_MAP, offsetof(struct context_settings, spark_conf), NULL, .live = true,
+		.help = "Spark properties, as nested groups or as a list of \"key=value\"" },
+	{ "run-options", CONF_STR, offsetof(struct context_settings, run_options), "", .live = true,
+		.help = "more words for spark-submit, split at spaces; '…' and \"…\" keep words together" },
+	{ "worker-mode", CONF_ENUM, offsetof(struct context_settings, worker_mode), "exclusive", .choices = worker_modes, .live = true,
+		.help = "exclusive: a new worker for every job; shared: workers are used again" },
+	{ "max-jobs", CONF_INT, offsetof(struct context_settings, max_jobs), "1", .min = 1, .max = 100000, .live = true,
+		.help = "how many jobs of the context run at once" },
+	{ "jobs-per-worker", CONF_INT, offsetof(struct context_settings, jobs_per_worker), "1", .min = 1, .max = 10000, .live = true,
+		.help = "how many jobs one shared worker runs at once" },
+	{ "precreated", CONF_BOOL, offsetof(struct context_settings, precreated), "false", .live = true,
+		.help = "start the workers of a shared context before the first job, and keep them" },
+	{ "downtime", CONF_DURATION, offsetof(struct context_settings, downtime_ms), "1h", .live = true,
+		.help = "how long a context with nothing to do keeps its workers" },
+	{ "streaming-duration", CONF_DURATION, offsetof(struct context_settings, streaming_ms), "1s", .live = true,
+		.help = "batch interval of streaming functions" },
+	{ "max-conn-failures", CONF_INT, offsetof(struct context_settings, max_conn_failures), "5", .min = 1, .max = 1000, .live = true,
+		.help = "failed workers in a row after which the context is broken" },
+	{ 0 },
+};
+
+struct context *context_new(const char *name, const struct context_settings *s)
+{
+	struct context *c = xcalloc(1, sizeof *c);
+	atomic_init(&c->refs, 1);
+	c->name = xstrdup(name);
+	conf_copy(context_conf, &c->settings, s);
+	return c;
+}
+
+struct context *context_ref(const struct context *c)
+{
+	struct context *shared = (struct context *)c;
+	atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+	return shared;
+}
+
+void context_unref(const struct context *c)
+{
+	struct context *shared = (struct context *)c;
+	if (!c || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	conf_done(context_conf, &shared->settings);
+	free(shared->name);
+	free(shared);
+}
+
+unsigned context_capacity(const struct context *c)
+{
+	const struct context_settings *s = &c->settings;
+	if (s->worker_mode == WORKER_EXCLUSIVE)
+		return 1;
+	return s->jobs_per_worker < s->max_jobs ? s->jobs_per_worker : s->max_jobs;
+}
+
+json_t *context_json(const struct context *c)
+{
+	const struct context_settings *s = &c->settings;
+	char downtime[32], streaming[32];
+	duration_format(s->downtime_ms, downtime, sizeof downtime);
+	duration_format(s->streaming_ms, streaming, sizeof streaming);
+	return json_pack("{s:s, s:O, s:s, s:I, s:I, s:b, s:s, s:s, s:s, s:I, s:s}", "name", c->name,
+		"sparkConf", s->spark_conf, "downtime", downtime, "maxJobs", (json_int_t)s->max_jobs,
+		"jobsPerWorker", (json_int_t)s->jobs_per_worker, "precreated", (int)s->precreated,
+		"runOptions", s->run_options, "workerMode", worker_modes[s->worker_mode],
+		"streamingDuration", streaming, "maxConnFailures", (json_int_t)s->max_conn_failures,
+		"runtime", s->runtime);
+}

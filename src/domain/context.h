@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A context: how workers for a set of functions are made and limited. Immutable once made, shared by reference. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/conf.h"
+#include "base/json.h"
+
+enum worker_mode { WORKER_EXCLUSIVE, WORKER_SHARED };
+
+struct context_settings {
+	json_t *spark_conf;
+	char *run_options, *runtime;
+	int64_t downtime_ms, streaming_ms;
+	int64_t max_jobs, jobs_per_worker, max_conn_failures;
+	int worker_mode; /* enum worker_mode */
+	bool precreated;
+};
+
+extern const struct conf_field context_conf[];
+
+struct context {
+	_Atomic unsigned refs;
+	char *name;
+	struct context_settings settings;
+};
+
+struct context *context_new(const char *name, const struct context_settings *s);
+struct context *context_ref(const struct context *c);
+void context_unref(const struct context *c);
+DEFINE_CLEANUP(const struct context *, context_unref)
+
+/* How many jobs one worker of it holds at once. */
+unsigned context_capacity(const struct context *c);
+
+/* Mist's Context object; a new reference. */
+json_t *context_json(const struct context *c);

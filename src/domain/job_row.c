@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job as history tells it, and its JSON: Mist's Job object.
+ *
+ * The JSON is put together as text, not through a tree: parameters and results are JSON texts already (checked when they came
+ * in) and may be large, and a page of history holds many of them. */
+#include "domain/job.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+
+void job_row_done(struct job_row *r)
+{
+	char *const owned[] = { r->function, r->path, r->class_name, r->context, r->parameters,
+		r->source, r->external_id, r->reply_to, r->trace, r->worker, r->result, r->error };
+	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
+		free(owned[i]);
+	memset(r, 0, sizeof *r);
+}
+
+void job_row_freep(struct job_row **r)
+{
+	if (!*r)
+		return;
+	job_row_done(*r);
+	free(*r);
+}
+
+/* `,"name":"text"`; nothing for NULL. */
+static int add_string(struct buf *out, const char *name, const char *text)
+{
+	if (!text)
+		return 0;
+	_cleanup_(json_decrefp) json_t *value = json_string(text);
+	if (!value) /* not UTF-8: an error text from a process may be anything */
+		value = json_string("(text that is not UTF-8)");
+	_cleanup_(freep) char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+	return buf_printf(out, ",\"%s\":%s", name, quoted);
+}
+
+static int add_time(struct buf *out, const char *name, int64_t ms)
+{
+	return ms ? buf_printf(out, ",\"%s\":%" PRId64, name, ms) : 0;
+}
+
+int job_row_print(const struct job_row *r, struct buf *out)
+{
+	char id[UUID_TEXT];
+	uuid_format(&r->id, id);
+
+	int full = buf_printf(out, "{\"jobId\":\"%s\"", id);
+	full |= add_string(out, "function", r->function);
+	full |= buf_puts(out, ",\"params\":{\"action\":\"execute\"");
+	full |= add_string(out, "filePath", r->path);
+	full |= add_string(out, "className", r->class_name);
+	full |= buf_puts(out, ",\"arguments\":");
+	full |= buf_puts(out, r->parameters ? r->parameters : "{}");
+	full |= buf_puts(out, "}");
+	full |= add_string(out, "context", r->context);
+	full |= add_string(out, "externalId", r->external_id);
+	full |= add_string(out, "source", r->source);
+	full |= add_string(out, "status", job_state_name(r->state));
+	full |= add_string(out, "workerId", r->worker);
+	full |= add_time(out, "createTime", r->created_ms);
+	full |= add_time(out, "startTime", r->started_ms);
+	full |= add_time(out, "endTime", r->ended_ms);
+	if (r->state == JOB_FINISHED && r->result) {
+		full |= buf_puts(out, ",\"jobResult\":");
+		full |= buf_puts(out, r->result);
+	} else if (r->state == JOB_FAILED) {
+		full |= add_string(out, "jobResult", r->error ? r->error : "");
+	}
+	full |= buf_puts(out, "}");
+	return full ? BUF_E_FULL : 0;
+}

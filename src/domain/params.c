@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mist's type tree and the check of arguments against it.
+ *
+ * The words of the refusals are Mist's: `Invalid field <name>: Invalid type: expected <T>, got <value>`, several of them inside
+ * `Errors[…]`. A type prints as Int, Double, String, Boolean, Any, List[T], Option[T], Map[K, V], Object {a=T,b=T}. No state; any thread.
+ * Trees come from workers, so their depth is bounded here; arguments were bounded when they were parsed. */
+#include "domain/params.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120 };
+
+static const char *type_name(const json_t *type)
+{
+	const char *name = json_string_of(type, "type");
+	return name ? name : "";
+}
+
+static const json_t *type_arg(const json_t *type, size_t i)
+{
+	return json_array_get(json_object_get(type, "args"), i);
+}
+
+static bool type_is_good(const json_t *type, unsigned depth)
+{
+	static const char *const plain[] = { "MInt", "MDouble", "MString", "MBoolean", "MAny" };
+	const char *name = type_name(type);
+	if (depth > TYPE_DEPTH_MAX)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
+		if (strcmp(name, plain[i]) == 0)
+			return true;
+	if (strcmp(name, "MList") == 0 || strcmp(name, "MOption") == 0)
+		return type_is_good(type_arg(type, 0), depth + 1);
+	if (strcmp(name, "MMap") == 0)
+		return type_is_good(type_arg(type, 0), depth + 1) && type_is_good(type_arg(type, 1), depth + 1);
+	if (strcmp(name, "MObj") != 0 || !json_is_object(json_object_get(type, "fields")))
+		return false;
+	const char *key;
+	json_t *field;
+	json_object_foreach(json_object_get(type, "fields"), key, field)
+		if (!type_is_good(field, depth + 1))
+			return false;
+	return true;
+}
+
+int params_check_types(const json_t *execute, struct fault *f)
+{
+	const char *key;
+	json_t *type;
+	if (!json_is_object(execute))
+		return fault_set(f, FAULT_BAD_REQUEST, "execute must be an object, not %s", json_kind(execute));
+	json_object_foreach((json_t *)execute, key, type)
+		if (!type_is_good(type, 0))
+			return fault_set(f, FAULT_BAD_REQUEST, "the type of argument %s is not one of Mist's", key);
+	return 0;
+}
+
+static void print_type(const json_t *type, struct buf *out)
+{
+	const char *name = type_name(type), *key, *comma = "";
+	json_t *field;
+	if (strcmp(name, "MList") == 0 || strcmp(name, "MOption") == 0) {
+		buf_printf(out, "%s[", name + 1);
+		print_type(type_arg(type, 0), out);
+		buf_puts(out, "]");
+	} else if (strcmp(name, "MMap") == 0) {
+		buf_puts(out, "Map[");
+		print_type(type_arg(type, 0), out);
+		buf_puts(out, ", ");
+		print_type(type_arg(type, 1), out);
+		buf_puts(out, "]");
+	} else if (strcmp(name, "MObj") == 0) {
+		buf_puts(out, "Object {");
+		json_object_foreach(json_object_get(type, "fields"), key, field) {
+			buf_printf(out, "%s%s=", comma, key);
+			print_type(field, out);
+			comma = ",";
+		}
+		buf_puts(out, "}");
+	} else {
+		buf_puts(out, name[0] ? name + 1 : "Any");
+	}
+}
+
+/* One complaint; `problems` counts them so that the caller can wrap several. */
+struct check {
+	struct buf out;
+	unsigned problems;
+};
+
+static void complain(struct check *c, const char *path, const json_t *type, const json_t *value)
+{
+	_cleanup_(freep) char *shown = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	const char *text = shown ? shown : "nothing";
+	bool is_long = strlen(text) > SHOWN_MAX;
+	buf_printf(&c->out, "%sInvalid field %s: Invalid type: expected ", c->problems++ ? "," : "", path);
+	print_type(type, &c->out);
+	buf_printf(&c->out, ", got %.*s%s", SHOWN_MAX, text, is_long ? "…" : "");
+}
+
+static bool is_whole(const json_t *value)
+{
+	if (json_is_integer(value))
+		return true;
+	double d = json_real_value(value);
+	return json_is_real(value) && d == floor(d) && fabs(d) < 9007199254740992.0;
+}
+
+static bool matches_plain(const char *type, const json_t *value)
+{
+	if (strcmp(type, "MInt") == 0)
+		return is_whole(value);
+	if (strcmp(type, "MDouble") == 0)
+		return json_is_number(value);
+	if (strcmp(type, "MString") == 0)
+		return json_is_string(value);
+	if (strcmp(type, "MBoolean") == 0)
+		return json_is_boolean(value);
+	return true;
+}
+
+static void check_value(struct check *c, const char *path, const json_t *type, const json_t *value);
+
+static void check_members(struct check *c, const char *path, const json_t *fields, const json_t *value)
+{
+	const char *key;
+	json_t *field;
+	json_object_foreach((json_t *)fields, key, field) {
+		_cleanup_(freep) char *inner = path[0] ? xasprintf("%s.%s", path, key) : xstrdup(key);
+		check_value(c, inner, field, json_object_get(value, key));
+	}
+}
+
+static void check_value(struct check *c, const char *path, const json_t *type, const json_t *value)
+{
+	const char *name = type_name(type), *key;
+	json_t *item;
+	size_t i;
+	if (json_is_null(value))
+		value = NULL;
+	if (strcmp(name, "MOption") == 0) {
+		if (value)
+			check_value(c, path, type_arg(type, 0), value);
+	} else if (strcmp(name, "MAny") == 0) {
+		return;
+	} else if (strcmp(name, "MList") == 0 && json_is_array(value)) {
+		json_array_foreach((json_t *)value, i, item) {
+			_cleanup_(freep) char *inner = xasprintf("%s[%zu]", path, i);
+			check_value(c, inner, type_arg(type, 0), item);
+		}
+	} else if (strcmp(name, "MMap") == 0 && json_is_object(value)) {
+		json_object_foreach((json_t *)value, key, item) {
+			_cleanup_(freep) char *inner = xasprintf("%s.%s", path, key);
+			check_value(c, inner, type_arg(type, 1), item);
+		}
+	} else if (strcmp(name, "MObj") == 0 && json_is_object(value)) {
+		check_members(c, path, json_object_get(type, "fields"), value);
+	} else if (!value || name[1] == 'L' || strcmp(name, "MMap") == 0 || strcmp(name, "MObj") == 0 ||
+		!matches_plain(name, value)) {
+		complain(c, path, type, value);
+	}
+}
+
+int params_check(const json_t *execute, const json_t *arguments, struct fault *f)
+{
+	struct check c = { 0 };
+	if (!json_is_object(arguments))
+		return fault_set(f, FAULT_BAD_REQUEST, "the arguments must be a JSON object, not %s", json_kind(arguments));
+	buf_init(&c.out, sizeof f->text);
+	check_members(&c, "", execute, arguments);
+	int r = 0;
+	if (c.problems)
+		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s", c.out.data ? c.out.data : "");
+	buf_done(&c.out);
+	return r;
+}

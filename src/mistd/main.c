@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mistd: the gateway's program. Options, signals, and the one line on stdout that says where it listens.
+ *
+ * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C): every worker ends. SIGHUP: the configuration is read
+ * again; when it is not right, the old one stays. */
+#include <errno.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "mistd/settings.h"
+#include "mistd/wiring.h"
+
+struct program {
+	uv_loop_t loop;
+	uv_signal_t terminate, interrupt, hangup;
+	struct gateway *gateway;
+	const char *config;
+	const char **sets;
+	size_t n_sets;
+	bool is_stopping;
+};
+
+enum mode { MODE_SERVE, MODE_CHECK, MODE_DONE };
+
+static const char help[] =
+	"usage: mistd [--config FILE] [--set PATH=VALUE]... [--check-config | --help-config]\n"
+	"\n"
+	"The Mist job gateway.\n"
+	"\n"
+	"  --config FILE      settings, in libconfig's syntax\n"
+	"  --set PATH=VALUE   one setting, over the file's: http.port=0, contexts.spark.max-jobs=4\n"
+	"  --check-config     read the settings, say what is wrong with them, and end\n"
+	"  --help-config      every setting with its type, default, range and meaning\n"
+	"  --version\n"
+	"  --help\n"
+	"\n"
+	"When it is ready it prints one line: ready http://HOST:PORT\n";
+
+static enum mode read_options(struct program *p, int argc, char **argv, int *ret_status)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "set", required_argument, NULL, 's' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "help-config", no_argument, NULL, 'H' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	enum mode mode = MODE_SERVE;
+	int o;
+	while ((o = getopt_long(argc, argv, "c:s:h", options, NULL)) != -1) {
+		switch (o) {
+		case 'c':
+			p->config = optarg;
+			break;
+		case 's':
+			p->sets[p->n_sets++] = optarg;
+			break;
+		case 'k':
+			mode = MODE_CHECK;
+			break;
+		case 'H':
+			conf_help(stdout, settings_sections);
+			return MODE_DONE;
+		case 'v':
+			puts("mistd " MIST_VERSION);
+			return MODE_DONE;
+		case 'h':
+			fputs(help, stdout);
+			return MODE_DONE;
+		default:
+			*ret_status = 2;
+			return MODE_DONE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "mistd: %s is not an option; see mistd --help\n", argv[optind]);
+		*ret_status = 2;
+		return MODE_DONE;
+	}
+	return mode;
+}
+
+static void on_stop(uv_signal_t *handle, int signal)
+{
+	struct program *p = handle->data;
+	if (p->is_stopping) /* asked twice: now */
+		uv_stop(&p->loop);
+	p->is_stopping = true;
+	log_info("stopping on %s", strsignal(signal));
+	gateway_stop(p->gateway, signal == SIGINT);
+}
+
+static void on_hangup(uv_signal_t *handle, int signal)
+{
+	struct program *p = handle->data;
+	struct settings s;
+	struct fault f;
+	(void)signal;
+	if (settings_read(&s, p->config, p->sets, p->n_sets, &f) < 0) {
+		log_error("the configuration was not taken: %s", f.text);
+		return;
+	}
+	gateway_reload(p->gateway, &s);
+	settings_done(&s);
+	log_info("the configuration was read again");
+}
+
+static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on_signal, int signal)
+{
+	uv_signal_init(&p->loop, handle);
+	handle->data = p;
+	uv_signal_start(handle, on_signal, signal);
+}
+
+static int serve(struct program *p, struct settings *s)
+{
+	struct fault f;
+	must(uv_loop_init(&p->loop) == 0);
+	if (gateway_start(&p->gateway, &p->loop, s, &f) < 0) {
+		fprintf(stderr, "mistd: %s\n", f.text);
+		uv_loop_close(&p->loop);
+		return 1;
+	}
+	watch_signal(p, &p->terminate, on_stop, SIGTERM);
+	watch_signal(p, &p->interrupt, on_stop, SIGINT);
+	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
+	printf("ready %s\n", gateway_url(p->gateway));
+	fflush(stdout);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+
+	uv_close((uv_handle_t *)&p->terminate, NULL);
+	uv_close((uv_handle_t *)&p->interrupt, NULL);
+	uv_close((uv_handle_t *)&p->hangup, NULL);
+	gateway_free(p->gateway);
+	uv_loop_close(&p->loop);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = { 0 };
+	struct settings s;
+	struct fault f;
+	int status = 0;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk to us, not an end */
+	p.sets = xcalloc(argc, sizeof *p.sets);
+	enum mode mode = read_options(&p, argc, argv, &status);
+	if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
+		fprintf(stderr, "mistd: %s\n", f.text);
+		status = 1;
+	} else if (mode == MODE_CHECK) {
+		puts("the configuration is right");
+		settings_done(&s);
+	} else if (mode == MODE_SERVE) {
+		status = serve(&p, &s);
+		settings_done(&s);
+	}
+	free(p.sets);
+	return status;
+}

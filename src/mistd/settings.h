@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole configuration of mistd, read and checked. */
+#pragma once
+
+#include "core/catalog.h"
+#include "core/core.h"
+#include "transport/http/http.h"
+#include "worker/room.h"
+
+struct mist_settings {
+	char *data_directory;
+	int log_level;
+	int64_t mailbox_max;
+};
+
+struct settings {
+	struct mist_settings mist;
+	struct http_settings http;
+	struct core_limits limits;
+	struct room_settings room;
+	struct catalog *catalog; /* taken by the core */
+};
+
+extern const struct conf_section settings_sections[]; /* ended by { 0 } */
+
+/* The fault is the sentence for whoever starts the gateway. `s` is uninitialised; nothing to free on failure. */
+int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets, struct fault *f);
+void settings_done(struct settings *s);

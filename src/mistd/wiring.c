@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Wiring: what is opened in which order, and closed in which.
+ *
+ * Up: data directory (locked: one gateway a directory) → store → room of workers → core → HTTP port → the workers that an earlier gateway left →
+ * recovery → traffic. Nothing answers before recovery is done.
+ *
+ * Down: the core lets go of whoever waits, connections to workers close, the store writes what is left, the last letters are delivered, and only
+ * then the HTTP threads end: no thread ever finds something freed that it may still ask for. */
+#include "mistd/wiring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "transport/registry.h"
+
+enum { STOP_GRACE_MS = 10000 };
+
+struct gateway {
+	uv_loop_t *loop;
+	int lock_fd;
+	struct store *store;
+	struct room *room;
+	struct core *core;
+	struct transport *http;
+	bool is_serving;
+};
+
+static int make_directory(const char *path, struct fault *f)
+{
+	_cleanup_(freep) char *copy = xstrdup(path);
+	for (char *p = copy + 1;; p++) {
+		if (*p && *p != '/')
+			continue;
+		char kept = *p;
+		*p = '\0';
+		if (mkdir(copy, 0750) < 0 && errno != EEXIST && errno != EISDIR)
+			return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be made: %s", path, strerror(errno));
+		if (!kept)
+			return 0;
+		*p = kept;
+	}
+}
+
+static int take_lock(struct gateway *g, const char *directory, struct fault *f)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
+	g->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (g->lock_fd < 0)
+		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be written: %s", directory, strerror(errno));
+	if (flock(g->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s is in use by another mistd", directory);
+	return 0;
+}
+
+static int open_directories(struct gateway *g, const char *directory, struct fault *f)
+{
+	static const char *const rooms[] = { "logs", "workers" };
+	int r = make_directory(directory, f);
+	if (r == 0)
+		r = take_lock(g, directory, f);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rooms); i++) {
+		_cleanup_(freep) char *path = xasprintf("%s/%s", directory, rooms[i]);
+		r = make_directory(path, f);
+	}
+	return r;
+}
+
+static int open_core(struct gateway *g, struct settings *s, struct fault *f)
+{
+	g->room = room_new(g->loop, s->mist.data_directory);
+	room_configure(g->room, &s->room);
+	g->core = core_new(&(struct core_parts){ .loop = g->loop, .store = g->store, .crew = &room_crew, .crew_room = g->room,
+		.mailbox_max = s->mist.mailbox_max });
+	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
+	int r = transport_open(&g->http, &http_transport, &s->http, core_intake(g->core), g->store, f);
+	if (r < 0)
+		return r;
+	_cleanup_(freep) char *url = xasprintf("ws%s/v2/workers/connect", http_url(g->http) + strlen("http"));
+	room_attach(g->room, g->core, url);
+	http_set_worker_door(g->http, room_door(g->room));
+	return 0;
+}
+
+static int serve(struct gateway *g, struct fault *f)
+{
+	room_scan(g->room);
+	int r = core_recover(g->core);
+	if (r < 0)
+		return fault_set(f, FAULT_UNAVAILABLE, "the jobs of before cannot be read from the store: %s", strerror(-r));
+	r = g->http->ops->start(g->http->self, f);
+	if (r < 0)
+		return r;
+	g->is_serving = true;
+	core_start(g->core);
+	return 0;
+}
+
+int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f)
+{
+	struct gateway *g = xcalloc(1, sizeof *g);
+	const struct store_settings ss = { .directory = s->mist.data_directory };
+	g->loop = loop;
+	g->lock_fd = -1;
+	log_set_level(s->mist.log_level);
+	int r = open_directories(g, s->mist.data_directory, f);
+	if (r == 0)
+		r = store_open(&g->store, &store_sqlite, &ss, f);
+	if (r == 0 && (r = store_start(g->store)) < 0)
+		fault_set(f, FAULT_INTERNAL, "the store's thread cannot be started: %s", strerror(-r));
+	if (r == 0)
+		r = open_core(g, s, f);
+	if (r == 0)
+		r = serve(g, f);
+	if (r < 0) {
+		gateway_free(g);
+		return r;
+	}
+	*ret = g;
+	return 0;
+}
+
+const char *gateway_url(const struct gateway *g)
+{
+	return http_url(g->http);
+}
+
+void gateway_reload(struct gateway *g, struct settings *s)
+{
+	log_set_level(s->mist.log_level);
+	room_configure(g->room, &s->room);
+	g->http->ops->reload(g->http->self, &s->http);
+	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
+}
+
+static void stopped(void *owner)
+{
+	struct gateway *g = owner;
+	uv_stop(g->loop);
+}
+
+void gateway_stop(struct gateway *g, bool and_workers)
+{
+	core_stop(g->core, and_workers, STOP_GRACE_MS, stopped, g);
+}
+
+void gateway_free(struct gateway *g)
+{
+	if (g->core) {
+		core_let_go(g->core);
+		room_close(g->room);
+	}
+	store_stop(g->store);
+	if (g->core) {
+		core_close(g->core);
+		uv_run(g->loop, UV_RUN_DEFAULT);
+	}
+	if (g->is_serving)
+		g->http->ops->stop(g->http->self);
+	transport_close(g->http);
+	core_free(g->core);
+	room_free(g->room);
+	store_close(g->store);
+	closep(&g->lock_fd);
+	free(g);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The database file: how it is opened, how its schema grows, and what its failures are called.
+ *
+ * The journal is a write-ahead log (readers and the writer do not wait for each other) and every
+ * commit is synced, since an accepted job is a promise. The file is readable by its owner only:
+ * parameters of jobs are nobody else's business; SQLite gives its side files the same mode.
+ *
+ * The schema's version is in `user_version`. migrations[n] leads from version n to n + 1, each in a
+ * transaction of its own; the first is schema.sql. A database from a newer program is refused
+ * rather than guessed at. SQLite's own error codes end in this file. */
+#include "store/sqlite_db.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store/schema.h"
+
+enum {
+	BUSY_MS = 2000, /* somebody looks into the file with another program */
+
+	/* Pages in the log before it is copied into the database. Copying stops the writer for the
+	 * time of two syncs and the writes, and each page is copied once however often it was
+	 * written since: fewer and longer is much cheaper than SQLite's 1000. */
+	CHECKPOINT_PAGES = 4000,
+};
+
+static const char *const migrations[] = {
+	schema_sql,
+};
+
+int sqlite_errno(sqlite3 *db)
+{
+	switch (sqlite3_errcode(db)) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+		return -EROFS;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_TOOBIG:
+		return -E2BIG;
+	case SQLITE_CONSTRAINT:
+	case SQLITE_MISMATCH:
+		return -EINVAL;
+	}
+	switch (errno) {
+	case ENOSPC:
+	case EFBIG:
+	case EDQUOT:
+		return -ENOSPC;
+	case EROFS:
+		return -EROFS;
+	}
+	return -EIO;
+}
+
+static int db_fault(sqlite3 *db, const char *path, struct fault *f)
+{
+	int why = sqlite3_errcode(db) == SQLITE_IOERR ? errno : 0;
+	return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be used: %s", path,
+		why ? strerror(why) : sqlite3_errmsg(db));
+}
+
+/* Creates the file with its mode, and finds out why it cannot be written: SQLite would open such a
+ * file for reading. Closing it here takes no lock from us, as no connection exists yet. */
+static int touch(const char *path, struct fault *f)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be written: %s",
+			path, strerror(errno));
+	close(fd);
+	return 0;
+}
+
+static int ask_int(sqlite3 *db, const char *sql, int *ret)
+{
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) != SQLITE_OK || sqlite3_step(s) != SQLITE_ROW)
+		return sqlite_errno(db);
+	*ret = sqlite3_column_int(s, 0);
+	return 0;
+}
+
+static int migrate(sqlite3 *db, const char *path, struct fault *f)
+{
+	const int newest = ARRAY_SIZE(migrations);
+	int version = 0;
+	if (ask_int(db, "PRAGMA user_version", &version) < 0)
+		return db_fault(db, path, f);
+	if (version > newest)
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the database %s was written by a newer version of this program: its "
+			"schema is %d, the newest known here is %d",
+			path, version, newest);
+
+	for (; version < newest; version++) {
+		char done[64];
+		snprintf(done, sizeof done, "PRAGMA user_version = %d; COMMIT", version + 1);
+		if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
+			sqlite3_exec(db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
+			sqlite3_exec(db, done, NULL, NULL, NULL) != SQLITE_OK)
+			return db_fault(db, path, f); /* closing the connection rolls back */
+	}
+	return 0;
+}
+
+int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)
+{
+	_cleanup_(sqlite3_closep) sqlite3 *db = NULL;
+	int r = touch(path, f);
+	if (r < 0)
+		return r;
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+		SQLITE_OK)
+		return db_fault(db, path, f);
+	sqlite3_busy_timeout(db, BUSY_MS);
+	if (sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL,
+		    NULL) != SQLITE_OK)
+		return db_fault(db, path, f);
+	sqlite3_wal_autocheckpoint(db, CHECKPOINT_PAGES);
+	r = migrate(db, path, f);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(db);
+	return 0;
+}
+
+int sqlite_db_open_reader(sqlite3 **ret, const char *path)
+{
+	_cleanup_(sqlite3_closep) sqlite3 *db = NULL;
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) !=
+		SQLITE_OK)
+		return sqlite_errno(db);
+	sqlite3_busy_timeout(db, BUSY_MS);
+	*ret = TAKE_PTR(db);
+	return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The twin: rows in memory, forgotten at the end. What a test uses, and the smallest answer to the
+ * question what a backend must do.
+ *
+ * The rows are an array in the order of their ids, under a lock. A transaction is a list of the
+ * operations applied: commit does them, so rollback has nothing to undo and readers never see half
+ * of one. */
+#include "mist/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "domain/function.h"
+
+struct mem {
+	pthread_mutex_t lock;
+	struct job_row **rows;
+	const struct store_op **ops; /* of the transaction; the store's thread only */
+	size_t n_rows, n_ops;
+};
+
+static int mem_open(void *self, const struct store_settings *s, struct fault *f)
+{
+	(void)s, (void)f;
+	return -pthread_mutex_init(&((struct mem *)self)->lock, NULL);
+}
+
+/* All strings become the copy's own. */
+static struct job_row *row_copy(const struct job_row *r)
+{
+	struct job_row *c = xcalloc(1, sizeof *c);
+	*c = *r;
+	char **const owned[] = { &c->function, &c->path, &c->class_name, &c->context,
+		&c->parameters, &c->source, &c->external_id, &c->reply_to, &c->trace, &c->worker,
+		&c->result, &c->error };
+	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
+		*owned[i] = *owned[i] ? xstrdup(*owned[i]) : NULL;
+	return c;
+}
+
+static struct job_row **find(const struct mem *m, const struct uuid *id)
+{
+	for (size_t i = m->n_rows; i-- > 0;)
+		if (memcmp(&m->rows[i]->id, id, sizeof *id) == 0)
+			return &m->rows[i];
+	return NULL;
+}
+
+static void change(struct job_row **at, const struct job_change *c)
+{
+	struct job_row changed = **at;
+	changed.state = c->state, changed.attempt = c->attempt;
+	changed.started_ms = c->started_ms, changed.ended_ms = c->ended_ms;
+	changed.worker = c->worker, changed.result = c->result, changed.error = c->error;
+	struct job_row *r = row_copy(&changed);
+	job_row_freep(at);
+	*at = r;
+}
+
+static void insert(struct mem *m, const struct job *j, const struct job_change *c)
+{
+	const struct function_settings *fs = &j->function->settings;
+	const struct job_row fixed = { .id = j->id,
+		.function = j->function->name,
+		.path = fs->path,
+		.class_name = fs->class_name,
+		.context = j->context,
+		.parameters = j->parameters,
+		.source = j->source,
+		.external_id = j->external_id,
+		.reply_to = j->reply_to,
+		.trace = j->trace,
+		.created_ms = j->created_ms,
+		.priority = j->priority,
+		.start_timeout_ms = j->start_timeout_ms,
+		.perform_timeout_ms = j->perform_timeout_ms,
+		.is_sync = j->is_sync };
+	if (!find(m, &j->id)) {
+		m->rows = xrealloc(m->rows, (m->n_rows + 1) * sizeof *m->rows);
+		size_t at = m->n_rows++;
+		for (; at > 0 && memcmp(&m->rows[at - 1]->id, &j->id, sizeof j->id) > 0; at--)
+			m->rows[at] = m->rows[at - 1];
+		m->rows[at] = row_copy(&fixed);
+	}
+	change(find(m, &j->id), c);
+}
+
+static void prune(struct mem *m, const struct uuid *below)
+{
+	size_t n = m->n_rows;
+	m->n_rows = 0;
+	for (size_t i = 0; i < n; i++)
+		if (job_state_is_final(m->rows[i]->state) &&
+			memcmp(&m->rows[i]->id, below, sizeof *below) < 0)
+			job_row_freep(&m->rows[i]);
+		else
+			m->rows[m->n_rows++] = m->rows[i];
+}
+
+static int mem_begin(void *self)
+{
+	((struct mem *)self)->n_ops = 0;
+	return 0;
+}
+
+static int mem_apply(void *self, const struct store_op *op)
+{
+	struct mem *m = self;
+	m->ops = xrealloc(m->ops, (m->n_ops + 1) * sizeof *m->ops);
+	m->ops[m->n_ops++] = op;
+	return 0;
+}
+
+static int mem_commit(void *self)
+{
+	struct mem *m = self;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_ops; i++) {
+		const struct store_op *op = m->ops[i];
+		if (op->kind == STORE_JOB_INSERT)
+			insert(m, op->job, &op->change);
+		else if (op->kind == STORE_JOB_UPDATE && find(m, &op->job->id))
+			change(find(m, &op->job->id), &op->change);
+		else if (op->kind == STORE_JOBS_PRUNE)
+			prune(m, &op->job_id);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+static void mem_rollback(void *self)
+{
+	(void)self;
+}
+
+static int mem_get(void *self, const struct uuid *id, struct job_row **ret)
+{
+	struct mem *m = self;
+	pthread_mutex_lock(&m->lock);
+	struct job_row **r = find(m, id);
+	if (r)
+		*ret = row_copy(*r);
+	pthread_mutex_unlock(&m->lock);
+	return r ? 0 : -ENOENT;
+}
+
+static bool matches(const struct job_query *q, const struct job_row *r)
+{
+	return (!q->function || strcmp(q->function, r->function) == 0) &&
+	       (!q->worker || (r->worker && strcmp(q->worker, r->worker) == 0)) &&
+	       (!q->states || q->states & BIT(r->state));
+}
+
+static int mem_list(void *self, const struct job_query *q,
+	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total)
+{
+	struct mem *m = self;
+	int64_t total = 0;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = m->n_rows; i-- > 0;)
+		if (matches(q, m->rows[i]) && total++ >= q->offset && total - q->offset <= q->limit)
+			each(arg, m->rows[i]);
+	pthread_mutex_unlock(&m->lock);
+	if (ret_total)
+		*ret_total = total;
+	return 0;
+}
+
+static int mem_open_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	struct mem *m = self;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_rows; i++)
+		if (!job_state_is_final(m->rows[i]->state))
+			each(arg, m->rows[i]);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+static void mem_close(void *self)
+{
+	struct mem *m = self;
+	for (size_t i = 0; i < m->n_rows; i++)
+		job_row_freep(&m->rows[i]);
+	free(m->rows);
+	free(m->ops);
+	pthread_mutex_destroy(&m->lock);
+}
+
+const struct store_ops store_mem = {
+	.name = "mem",
+	.size = sizeof(struct mem),
+	.open = mem_open,
+	.begin = mem_begin,
+	.apply = mem_apply,
+	.commit = mem_commit,
+	.rollback = mem_rollback,
+	.job_get = mem_get,
+	.job_list = mem_list,
+	.job_open_each = mem_open_each,
+	.close = mem_close,
+};

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The default backend: one SQLite file, `mist.db`, in the data directory.
+ *
+ * This file is the writing side, used by the store's thread alone: a handful of prepared
+ * statements, each run with values that are bound where they lie (the operation outlives its
+ * transaction). Reading is sqlite_reader.c, on connections of its own.
+ *
+ * An id that is there already is replaced: it can only be the same job, tried again after a commit
+ * that was called a failure and was none. */
+#include "mist/store.h"
+
+#include <errno.h>
+
+#include "domain/function.h"
+#include "store/sqlite_db.h"
+#include "store/sqlite_reader.h"
+
+enum stmt {
+	STMT_BEGIN,
+	STMT_COMMIT,
+	STMT_ROLLBACK,
+	STMT_JOB_INSERT,
+	STMT_JOB_UPDATE,
+	STMT_JOBS_PRUNE,
+	STMT_TOUCH,
+	_STMT_MAX
+};
+
+static const char *const stmt_sql[_STMT_MAX] = {
+	[STMT_BEGIN] = "BEGIN IMMEDIATE",
+	[STMT_COMMIT] = "COMMIT",
+	[STMT_ROLLBACK] = "ROLLBACK",
+	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, "
+			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
+			    "?20, ?21, ?22)",
+	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
+			    "started_ms = ?6, ended_ms = ?7, attempt = ?8 WHERE id = ?1",
+	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5",
+	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
+};
+
+struct sqlite {
+	char *path;
+	sqlite3 *db;
+	sqlite3_stmt *stmt[_STMT_MAX];
+	struct sqlite_readers readers;
+};
+
+static int sqlite_open(void *self, const struct store_settings *s, struct fault *f)
+{
+	struct sqlite *sq = self;
+	sq->path = xasprintf("%s/mist.db", s->directory);
+	sqlite_readers_init(&sq->readers, sq->path);
+	int r = sqlite_db_open(&sq->db, sq->path, f);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < _STMT_MAX; i++)
+		if (sqlite3_prepare_v3(sq->db, stmt_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+			    &sq->stmt[i], NULL) != SQLITE_OK)
+			return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be used: %s",
+				sq->path, sqlite3_errmsg(sq->db));
+	return 0;
+}
+
+static int run(struct sqlite *sq, enum stmt i)
+{
+	errno = 0;
+	int step = sqlite3_step(sq->stmt[i]);
+	int r = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : sqlite_errno(sq->db);
+	sqlite3_reset(sq->stmt[i]);
+	return r;
+}
+
+/* Collects the first failure of a row of binds, so that the callers stay readable. */
+struct binder {
+	sqlite3_stmt *s;
+	int failed;
+};
+
+static void bind_text(struct binder *b, int i, const char *text)
+{
+	b->failed |= sqlite3_bind_text(b->s, i, text, -1, SQLITE_STATIC);
+}
+
+static void bind_int(struct binder *b, int i, int64_t n)
+{
+	b->failed |= sqlite3_bind_int64(b->s, i, n);
+}
+
+static void bind_id(struct binder *b, int i, const struct uuid *id)
+{
+	b->failed |= sqlite3_bind_blob(b->s, i, id->bytes, sizeof id->bytes, SQLITE_STATIC);
+}
+
+static int insert(struct sqlite *sq, const struct store_op *op)
+{
+	const struct job *j = op->job;
+	const struct job_change *c = &op->change;
+	struct binder b = { .s = sq->stmt[STMT_JOB_INSERT] };
+
+	bind_id(&b, JOB_COL_ID + 1, &j->id);
+	bind_int(&b, JOB_COL_STATE + 1, c->state);
+	bind_text(&b, JOB_COL_FUNCTION + 1, j->function->name);
+	bind_text(&b, JOB_COL_PATH + 1, j->function->settings.path);
+	bind_text(&b, JOB_COL_CLASS_NAME + 1, j->function->settings.class_name);
+	bind_text(&b, JOB_COL_CONTEXT + 1, j->context);
+	bind_text(&b, JOB_COL_PARAMETERS + 1, j->parameters);
+	bind_text(&b, JOB_COL_SOURCE + 1, j->source);
+	bind_text(&b, JOB_COL_EXTERNAL_ID + 1, j->external_id);
+	bind_text(&b, JOB_COL_REPLY_TO + 1, j->reply_to);
+	bind_text(&b, JOB_COL_TRACE + 1, j->trace);
+	bind_text(&b, JOB_COL_WORKER + 1, c->worker);
+	bind_text(&b, JOB_COL_RESULT + 1, c->result);
+	bind_text(&b, JOB_COL_ERROR + 1, c->error);
+	bind_int(&b, JOB_COL_CREATED + 1, j->created_ms);
+	bind_int(&b, JOB_COL_STARTED + 1, c->started_ms);
+	bind_int(&b, JOB_COL_ENDED + 1, c->ended_ms);
+	bind_int(&b, JOB_COL_START_TIMEOUT + 1, j->start_timeout_ms);
+	bind_int(&b, JOB_COL_PERFORM_TIMEOUT + 1, j->perform_timeout_ms);
+	bind_int(&b, JOB_COL_PRIORITY + 1, j->priority);
+	bind_int(&b, JOB_COL_ATTEMPT + 1, c->attempt);
+	bind_int(&b, JOB_COL_IS_SYNC + 1, j->is_sync);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_INSERT);
+}
+
+static int update(struct sqlite *sq, const struct store_op *op)
+{
+	const struct job_change *c = &op->change;
+	struct binder b = { .s = sq->stmt[STMT_JOB_UPDATE] };
+
+	bind_id(&b, 1, &op->job->id);
+	bind_int(&b, 2, c->state);
+	bind_text(&b, 3, c->worker);
+	bind_text(&b, 4, c->result);
+	bind_text(&b, 5, c->error);
+	bind_int(&b, 6, c->started_ms);
+	bind_int(&b, 7, c->ended_ms);
+	bind_int(&b, 8, c->attempt);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
+}
+
+static int prune(struct sqlite *sq, const struct store_op *op)
+{
+	struct binder b = { .s = sq->stmt[STMT_JOBS_PRUNE] };
+	bind_id(&b, 1, &op->job_id);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOBS_PRUNE);
+}
+
+static int sqlite_begin(void *self)
+{
+	return run(self, STMT_BEGIN);
+}
+
+static int sqlite_apply(void *self, const struct store_op *op)
+{
+	switch (op->kind) {
+	case STORE_JOB_INSERT:
+		return insert(self, op);
+	case STORE_JOB_UPDATE:
+		return update(self, op);
+	case STORE_JOBS_PRUNE:
+		return prune(self, op);
+	case STORE_SETTLE: /* changes nothing, but a page must go to the disk for it */
+		return run(self, STMT_TOUCH);
+	case STORE_LOG:
+		return 0;
+	}
+	return 0;
+}
+
+static int sqlite_commit(void *self)
+{
+	return run(self, STMT_COMMIT);
+}
+
+static void sqlite_rollback(void *self)
+{
+	struct sqlite *sq = self;
+	if (!sqlite3_get_autocommit(sq->db)) /* some failures have rolled back already */
+		run(sq, STMT_ROLLBACK);
+}
+
+static int sqlite_get(void *self, const struct uuid *id, struct job_row **ret)
+{
+	return sqlite_job_get(&((struct sqlite *)self)->readers, id, ret);
+}
+
+static int sqlite_list(void *self, const struct job_query *q,
+	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total)
+{
+	return sqlite_job_list(&((struct sqlite *)self)->readers, q, each, arg, ret_total);
+}
+
+static int sqlite_open_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	return sqlite_job_open_each(&((struct sqlite *)self)->readers, each, arg);
+}
+
+static void sqlite_close(void *self)
+{
+	struct sqlite *sq = self;
+	if (!sq->path)
+		return;
+	sqlite_readers_done(&sq->readers);
+	for (int i = 0; i < _STMT_MAX; i++)
+		sqlite3_finalize(sq->stmt[i]);
+	sqlite3_close(sq->db); /* the last one: copies the log into the database and removes it */
+	free(sq->path);
+}
+
+const struct store_ops store_sqlite = {
+	.name = "sqlite",
+	.size = sizeof(struct sqlite),
+	.open = sqlite_open,
+	.begin = sqlite_begin,
+	.apply = sqlite_apply,
+	.commit = sqlite_commit,
+	.rollback = sqlite_rollback,
+	.job_get = sqlite_get,
+	.job_list = sqlite_list,
+	.job_open_each = sqlite_open_each,
+	.close = sqlite_close,
+};

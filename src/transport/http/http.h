@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP adapter (libmicrohttpd). */
+#pragma once
+
+#include "core/worker_door.h"
+#include "mist/transport.h"
+
+struct http_settings {
+	char *host;
+	int64_t port, threads, connections_max, idle_timeout_ms, body_max;
+};
+
+extern const struct conf_field http_conf[];
+extern const struct transport_ops http_transport;
+
+/* Between open and start: who takes workers' connections. Borrowed. */
+void http_set_worker_door(struct transport *t, const struct worker_door *door);
+
+/* After open: "http://127.0.0.1:2003". Borrowed. */
+const char *http_url(const struct transport *t);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What handlers do with a request: read its query, answer it, make it wait. */
+#include "transport/http/request.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+
+static const struct {
+	unsigned status;
+	const char *title;
+} fault_http[_FAULT_MAX] = {
+	[FAULT_BAD_REQUEST] = { 400, "Bad Request" },
+	[FAULT_UNAUTHORIZED] = { 401, "Unauthorized" },
+	[FAULT_NOT_FOUND] = { 404, "Not Found" },
+	[FAULT_METHOD] = { 405, "Method Not Allowed" },
+	[FAULT_CONFLICT] = { 409, "Conflict" },
+	[FAULT_TOO_LARGE] = { 413, "Content Too Large" },
+	[FAULT_TOO_MANY] = { 429, "Too Many Requests" },
+	[FAULT_UNAVAILABLE] = { 503, "Service Unavailable" },
+	[FAULT_INTERNAL] = { 500, "Internal Server Error" },
+};
+
+void answer_text(struct request *rq, unsigned status, const char *content_type, char *text, size_t len)
+{
+	must(!rq->answer);
+	rq->status = status;
+	rq->content_type = content_type;
+	rq->answer = text;
+	rq->answer_len = len;
+}
+
+void answer_json(struct request *rq, unsigned status, json_t *json)
+{
+	char *text = json_text(json);
+	json_decref(json);
+	answer_text(rq, status, "application/json", text, strlen(text));
+}
+
+void answer_fault(struct request *rq, const struct fault *f)
+{
+	enum fault_code code = f->code ? f->code : FAULT_INTERNAL;
+	unsigned status = fault_http[code].status;
+	_cleanup_(json_decrefp) json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
+		fault_http[code].title, "status", (int)status, "detail", f->text);
+	char *text = json_text(problem);
+	if (code == FAULT_TOO_MANY || code == FAULT_UNAVAILABLE)
+		rq->retry_after_s = 1;
+	answer_text(rq, status, "application/problem+json", text, strlen(text));
+}
+
+void answer_fd(struct request *rq, const char *content_type, int fd)
+{
+	rq->status = 200;
+	rq->content_type = content_type;
+	rq->answer_fd = fd;
+}
+
+void request_wait(struct request *rq)
+{
+	rq->is_waiting = true;
+	MHD_suspend_connection(rq->conn);
+}
+
+void request_resume(struct request *rq)
+{
+	MHD_resume_connection(rq->conn);
+}
+
+static void ask_answered(struct ask *a)
+{
+	request_resume(a->owner);
+}
+
+/* The core is not there to answer: do it here, on the thread that asked. */
+static void request_refused(struct request *rq, int r)
+{
+	struct fault f;
+	rq->then = NULL;
+	if (r == -EAGAIN)
+		fault_set(&f, FAULT_TOO_MANY, "too many requests wait (limits.mailbox)");
+	else
+		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
+	answer_fault(rq, &f);
+}
+
+void request_ask(struct request *rq, handler_fn *then)
+{
+	rq->then = then;
+	rq->ask.answered = ask_answered;
+	rq->ask.owner = rq;
+	request_wait(rq);
+	int r = intake_ask(rq->http->env.in, &rq->ask);
+	if (r) {
+		request_refused(rq, r);
+		request_resume(rq);
+	}
+}
+
+const char *query_text(struct request *rq, const char *name)
+{
+	const char *value = MHD_lookup_connection_value(rq->conn, MHD_GET_ARGUMENT_KIND, name);
+	return value;
+}
+
+int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f)
+{
+	static const char *const words[] = { "false", "true", "no", "yes", "off", "on" };
+	const char *text = query_text(rq, name);
+	if (!text)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcasecmp(text, words[i]) == 0) {
+			*ret = i % 2;
+			return 0;
+		}
+	}
+	return fault_set(f, FAULT_BAD_REQUEST, "query parameter %s: expected true or false, got \"%.64s\"", name, text);
+}
+
+int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret, struct fault *f)
+{
+	const char *text = query_text(rq, name);
+	char *end;
+	if (!text)
+		return 0;
+	errno = 0;
+	long long n = strtoll(text, &end, 10);
+	if (errno || end == text || *end || n < min || n > max)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"query parameter %s: expected an integer from %" PRId64 " to %" PRId64 ", got \"%.64s\"", name, min,
+			max, text);
+	*ret = n;
+	return 0;
+}
+
+int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f)
+{
+	const char *text = query_text(rq, name);
+	if (!text || duration_parse(text, ret_ms) == 0)
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"query parameter %s: expected a duration such as 10s, 5 minutes or Inf, got \"%.64s\"", name, text);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One HTTP request, from its first line to its answer.
+ *
+ * A handler runs on a thread of libmicrohttpd when the whole body is there. It either answers (answer_*) or makes the request wait for the core (request_ask,
+ * request_wait): then the connection is suspended, the core's thread fills in the answer or the ask, resumes it, and `then`, if it is set, runs on
+ * the HTTP thread again. */
+#pragma once
+
+#include <microhttpd.h>
+
+#include "base/buf.h"
+#include "core/worker_door.h"
+#include "mist/store.h"
+#include "mist/transport.h"
+#include "transport/http/http.h"
+
+struct http;
+struct request;
+
+typedef void handler_fn(struct request *rq);
+
+enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_DELETE, _METHOD_MAX };
+
+struct route {
+	enum method method;
+	const char *path; /* "{id}" stands for one segment */
+	handler_fn *handle;
+};
+
+extern const struct route routes[]; /* ended by { 0 } */
+
+struct http {
+	struct http_settings settings;
+	struct transport_env env;
+	const struct worker_door *door;
+	struct MHD_Daemon *daemon;
+	int listen_fd;
+	char *url;
+	_Atomic int64_t body_max; /* live */
+};
+
+struct request {
+	struct http *http;
+	struct MHD_Connection *conn;
+	const struct route *route;
+	char *id; /* the segment that "{id}" stood for; owned */
+	struct buf body;
+	bool is_handled, is_answered, is_body_too_large;
+	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
+	size_t n_discarded;
+	handler_fn *then;
+	struct ask ask;
+	struct admission admission;
+
+	unsigned status;
+	const char *content_type;
+	char *answer; /* owned until it is sent */
+	size_t answer_len;
+	int answer_fd; /* ≥ 0: the body is this file */
+	const char *allow;
+	unsigned retry_after_s;
+	struct MHD_Response *upgrade;
+};
+
+/* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id is owned by the caller. */
+const struct route *route_find(const char *method, const char *path, char **ret_id, const char **ret_allow);
+
+/* The body is taken. Callable on either thread, once a request. */
+void answer_text(struct request *rq, unsigned status, const char *content_type, char *text, size_t len);
+void answer_json(struct request *rq, unsigned status, json_t *json); /* takes the reference */
+void answer_fault(struct request *rq, const struct fault *f);
+void answer_fd(struct request *rq, const char *content_type, int fd);
+
+/* Suspends the connection: whatever is posted after it may resume it at once. */
+void request_wait(struct request *rq);
+void request_resume(struct request *rq); /* core's thread */
+
+/* Puts a question and continues with `then`; the ask is filled in except for its kind (and job, wait_ms, name). */
+void request_ask(struct request *rq, handler_fn *then);
+
+/* Query parameters. 0, or negative with the fault set and naming the parameter. */
+const char *query_text(struct request *rq, const char *name); /* NULL: not there */
+int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f);
+int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret, struct fault *f);
+int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f);
+
+/* The handlers, by noun. */
+handler_fn job_submit, job_show, job_cancel, job_list, job_logs;
+handler_fn function_list, function_show, context_list, context_show;
+handler_fn worker_list, worker_show, worker_stop, worker_connect;
+handler_fn status_show, metrics_show, health_live, health_ready;
+
+/* transport_ops.publish */
+void http_publish(void *self, const struct reply_to *to, const struct job_event *ev);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP surface on one screen, sorted by path. HEAD is answered wherever GET is. A path is compared as it was decoded, segment by segment; a
+ * trailing slash makes it another path, as in Mist. */
+#include "transport/http/request.h"
+
+#include <string.h>
+
+const struct route routes[] = {
+	{ METHOD_GET, "/health/live", health_live },
+	{ METHOD_GET, "/health/ready", health_ready },
+	{ METHOD_GET, "/metrics", metrics_show },
+	{ METHOD_GET, "/v2/api/contexts", context_list },
+	{ METHOD_GET, "/v2/api/contexts/{id}", context_show },
+	{ METHOD_GET, "/v2/api/functions", function_list },
+	{ METHOD_GET, "/v2/api/functions/{id}", function_show },
+	{ METHOD_GET, "/v2/api/functions/{id}/jobs", job_list },
+	{ METHOD_POST, "/v2/api/functions/{id}/jobs", job_submit },
+	{ METHOD_GET, "/v2/api/jobs", job_list },
+	{ METHOD_GET, "/v2/api/jobs/{id}", job_show },
+	{ METHOD_DELETE, "/v2/api/jobs/{id}", job_cancel },
+	{ METHOD_GET, "/v2/api/jobs/{id}/logs", job_logs },
+	{ METHOD_GET, "/v2/api/status", status_show },
+	{ METHOD_GET, "/v2/api/workers", worker_list },
+	{ METHOD_GET, "/v2/api/workers/{id}", worker_show },
+	{ METHOD_DELETE, "/v2/api/workers/{id}", worker_stop },
+	{ METHOD_GET, "/v2/api/workers/{id}/jobs", job_list },
+	{ METHOD_GET, "/v2/workers/connect", worker_connect },
+	{ 0 },
+};
+
+static const char *const method_names[_METHOD_MAX] = { "GET", "POST", "PUT", "DELETE" };
+
+/* Allow, for every set of methods a path may have. */
+static const char *const allow_texts[1 << _METHOD_MAX] = {
+	[BIT(METHOD_GET)] = "GET, HEAD",
+	[BIT(METHOD_POST)] = "POST",
+	[BIT(METHOD_DELETE)] = "DELETE",
+	[BIT(METHOD_GET) | BIT(METHOD_POST)] = "GET, HEAD, POST",
+	[BIT(METHOD_GET) | BIT(METHOD_DELETE)] = "GET, HEAD, DELETE",
+};
+
+/* The length of what "{id}" stood for goes to *ret_len, its start to *ret_id. */
+static bool path_matches(const char *pattern, const char *path, const char **ret_id, size_t *ret_len)
+{
+	while (*pattern) {
+		if (*pattern == '{') {
+			size_t len = strcspn(path, "/");
+			if (len == 0)
+				return false;
+			*ret_id = path;
+			*ret_len = len;
+			path += len;
+			pattern = strchr(pattern, '}') + 1;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return !*path;
+}
+
+const struct route *route_find(const char *method, const char *path, char **ret_id, const char **ret_allow)
+{
+	unsigned methods = 0;
+	if (strcmp(method, "HEAD") == 0)
+		method = "GET";
+	*ret_allow = NULL;
+	for (const struct route *r = routes; r->path; r++) {
+		const char *id = NULL;
+		size_t len = 0;
+		if (!path_matches(r->path, path, &id, &len))
+			continue;
+		if (strcmp(method_names[r->method], method) == 0) {
+			*ret_id = id ? strndup(id, len) : NULL;
+			return r;
+		}
+		methods |= BIT(r->method);
+	}
+	*ret_allow = allow_texts[methods];
+	return NULL;
+}

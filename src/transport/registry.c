@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one list of adapters: to add a transport, write its folder and add one line here. */
+#include "transport/registry.h"
+
+#include "transport/http/http.h"
+#include "transport/loopback/loopback.h"
+
+const struct transport_ops *const transports[] = {
+	&http_transport,
+	&loopback_transport,
+	NULL,
+};
+
+int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings, struct intake *in,
+	struct store *store, struct fault *f)
+{
+	struct transport *t = xcalloc(1, sizeof *t);
+	t->ops = ops;
+	t->self = xcalloc(1, ops->size);
+	const struct transport_env env = { .in = in, .store = store, .self = t };
+	int r = ops->open(t->self, settings, &env, f);
+	if (r < 0) {
+		transport_close(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+void transport_close(struct transport *t)
+{
+	if (!t)
+		return;
+	t->ops->close(t->self);
+	free(t->self);
+	free(t);
+}

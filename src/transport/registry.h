@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one list of adapters. */
+#pragma once
+
+#include "mist/transport.h"
+
+/* NULL-ended. */
+extern const struct transport_ops *const transports[];
+
+/* Allocates an instance and opens it. The fault is the adapter's. */
+int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings, struct intake *in,
+	struct store *store, struct fault *f);
+void transport_close(struct transport *t); /* after stop, or when it was never started; NULL is fine */

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One worker process, from its files to its end.
+ *
+ * Its directory `<data>/workers/<id>` is the record of it: `connect.json` (mode 0600) is what the worker reads, `worker.json` what a later gateway
+ * reads to know it again. Both are written before (or, the pid, right after) the process starts, and go when it is gone.
+ *
+ * One deadline runs at a time: to become ready, to come back after its connection broke, or to end after it was told to. The member tells the core
+ * exactly once that the worker is lost or did not start, and frees itself when the process is gone and the core has forgotten the worker. */
+#include "worker/private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+
+enum { LAST_LINES = 25, LAST_BYTES = 16 * 1024, WATCH_MS = 500, SECRET_BYTES = 24 };
+
+static void member_late(struct timers *t, struct timer *timer)
+{
+	struct member *m = container_of(timer, struct member, deadline);
+	(void)t;
+	m->overdue(m);
+}
+
+static void set_deadline(struct member *m, int64_t in_ms, void (*overdue)(struct member *m))
+{
+	m->overdue = overdue;
+	timer_set(core_timers(m->room->core), &m->deadline, in_ms);
+}
+
+static void overdue_kill(struct member *m)
+{
+	process_signal(m, SIGKILL);
+}
+
+static void overdue_start(struct member *m)
+{
+	log_warn("worker %s is not ready in time (workers.start-timeout)", m->id);
+	member_kill(m);
+}
+
+static void overdue_back(struct member *m)
+{
+	log_warn("worker %s did not come back (workers.reconnect-grace)", m->id);
+	member_kill(m);
+}
+
+static void watch(struct timers *t, struct timer *timer)
+{
+	struct member *m = container_of(timer, struct member, watch);
+	if (process_born(m->pid) != m->born)
+		member_gone(m, "its process ended");
+	else
+		timer_set(t, timer, WATCH_MS);
+}
+
+struct member *member_new(struct room *r, struct worker *w)
+{
+	struct member *m = xcalloc(1, sizeof *m);
+	m->room = r;
+	m->worker = w;
+	w->process = m;
+	m->id = xstrdup(w->id);
+	m->directory = xasprintf("%s/%s", r->directory, w->id);
+	m->output = xasprintf("%s/worker-%s.log", r->logs, w->id);
+	m->deadline.fire = member_late;
+	m->watch.fire = watch;
+	list_append(&r->members, &m->node);
+	return m;
+}
+
+static void member_free_now(struct member *m)
+{
+	free(m->id);
+	free(m->secret);
+	free(m->directory);
+	free(m->output);
+	free(m->spawn_error);
+	free(m);
+}
+
+static void process_closed(uv_handle_t *handle)
+{
+	member_free_now(handle->data);
+}
+
+void member_free(struct member *m)
+{
+	timer_clear(core_timers(m->room->core), &m->deadline);
+	timer_clear(core_timers(m->room->core), &m->watch);
+	if (m->session)
+		session_end(m->session);
+	if (m->worker)
+		m->worker->process = NULL;
+	list_remove(&m->node);
+	if (m->is_child)
+		uv_close((uv_handle_t *)&m->process, process_closed);
+	else
+		member_free_now(m);
+}
+
+/* The last lines of what it printed, or NULL. */
+char *member_last_words(const struct member *m)
+{
+	char text[LAST_BYTES + 1];
+	struct stat st;
+	_cleanup_(closep) int fd = open(m->output, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return NULL;
+	off_t from = st.st_size > LAST_BYTES ? st.st_size - LAST_BYTES : 0;
+	ssize_t n = pread(fd, text, LAST_BYTES, from);
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	if (n <= 0)
+		return NULL;
+	text[n] = '\0';
+	char *start = text + n;
+	for (int lines = 0; start > text; start--)
+		if (start[-1] == '\n' && ++lines == LAST_LINES)
+			break;
+	for (char *c = start; *c; c++) /* programs print anything; what follows is told in JSON */
+		if ((unsigned char)*c >= 0x80 || ((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t'))
+			*c = '?';
+	return xstrdup(start);
+}
+
+static void gone_before_ready(struct member *m, const char *why)
+{
+	_cleanup_(freep) char *words = member_last_words(m);
+	_cleanup_(freep) char *text = words ?
+		xasprintf("The worker did not start: %s. The last lines it printed:\n%s", why, words) :
+		xasprintf("The worker did not start: %s; it printed nothing", why);
+	crew_start_failed(m->room->core, m->worker, text);
+}
+
+void member_gone(struct member *m, const char *why)
+{
+	bool is_clean = m->has_said_bye || !m->worker || m->worker->is_killed;
+	m->is_running = false;
+	if (m->session)
+		session_drain_input(m->session); /* an outcome may stand in the socket still */
+	if (m->session)
+		session_end(m->session);
+	if (m->worker && m->worker->state == WORKER_STARTING)
+		gone_before_ready(m, why);
+	else if (m->worker)
+		crew_lost(m->room->core, m->worker, why);
+	member_remove_files(m);
+	if (is_clean)
+		unlink(m->output);
+	member_free(m);
+}
+
+void member_kill(struct member *m)
+{
+	if (!m->is_running)
+		return;
+	process_signal(m, SIGTERM);
+	set_deadline(m, m->room->settings.kill_grace_ms, overdue_kill);
+}
+
+void member_expect_back(struct member *m)
+{
+	if (m->overdue != overdue_kill)
+		set_deadline(m, m->room->settings.reconnect_grace_ms, overdue_back);
+	if (!m->is_child)
+		timer_set(core_timers(m->room->core), &m->watch, WATCH_MS);
+}
+
+void member_await_ready(struct member *m)
+{
+	set_deadline(m, m->room->settings.start_timeout_ms, overdue_start);
+}
+
+void member_ready(struct member *m)
+{
+	m->has_been_ready = true;
+	if (m->overdue != overdue_kill)
+		timer_clear(core_timers(m->room->core), &m->deadline);
+}
+
+static int write_json(const char *directory, const char *name, json_t *json)
+{
+	_cleanup_(json_decrefp) json_t *mine = json;
+	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name), *part = xasprintf("%s/%s.part", directory, name);
+	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
+	size_t len = strlen(text);
+	_cleanup_(closep) int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len || rename(part, path) < 0)
+		return -errno;
+	return 0;
+}
+
+static char *make_secret(void)
+{
+	unsigned char random[SECRET_BYTES];
+	char *text = xcalloc(1, 2 * sizeof random + 1);
+	must(getrandom(random, sizeof random, 0) == sizeof random);
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(text + 2 * i, 3, "%02x", random[i]);
+	return text;
+}
+
+static int write_record(struct member *m)
+{
+	return write_json(m->directory, "worker.json",
+		json_pack("{s:s, s:s, s:i, s:I, s:b}", "worker", m->id, "context", m->worker->context->name, "pid", m->pid, "born",
+			(json_int_t)m->born, "describer", (int)m->is_describer));
+}
+
+int member_write_files(struct member *m, const struct context *context)
+{
+	const struct room_settings *s = &m->room->settings;
+	if (m->secret) /* the second time, when the pid is known */
+		return write_record(m);
+	if (mkdir(m->directory, 0750) < 0)
+		return -errno;
+	m->secret = make_secret();
+	int r = write_record(m);
+	if (r < 0)
+		return r;
+	return write_json(m->directory, "connect.json",
+		json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:O, s:f, s:i, s:b}", "url", m->room->url, "worker", m->id, "secret", m->secret,
+			"context", context->name, "grace", s->gateway_grace_ms / 1000.0, "name", context->name, "sparkConf",
+			context->settings.spark_conf, "streamingDuration", context->settings.streaming_ms / 1000.0, "capacity",
+			(int)m->worker->capacity, "describer", (int)m->is_describer));
+}
+
+int member_rewrite_url(struct member *m)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/connect.json", m->directory);
+	json_t *json = json_load_file(path, 0, NULL);
+	const char *secret = json_string_of(json, "secret");
+	if (!secret) {
+		json_decref(json);
+		return -ENOENT;
+	}
+	m->secret = xstrdup(secret);
+	json_object_set_new(json, "url", json_string(m->room->url));
+	return write_json(m->directory, "connect.json", json);
+}
+
+static void remove_tree(const char *path, int depth)
+{
+	DIR *d = depth < 16 ? opendir(path) : NULL;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		_cleanup_(freep) char *child = xasprintf("%s/%s", path, e->d_name);
+		struct stat st;
+		if (lstat(child, &st) == 0 && S_ISDIR(st.st_mode))
+			remove_tree(child, depth + 1);
+		else
+			unlink(child);
+	}
+	if (d)
+		closedir(d);
+	rmdir(path);
+}
+
+void tree_remove(const char *path)
+{
+	remove_tree(path, 0);
+}
+
+void member_remove_files(struct member *m)
+{
+	tree_remove(m->directory);
+}

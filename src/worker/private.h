@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the room of workers share. */
+#pragma once
+
+#include "base/ws.h"
+#include "worker/room.h"
+
+struct session;
+
+struct room {
+	uv_loop_t *loop;
+	struct core *core;
+	char *directory; /* <data>/workers */
+	char *logs;      /* <data>/logs */
+	char *url;
+	struct room_settings settings;
+	struct list members, sessions, dirty; /* dirty: sessions with something to write */
+	struct worker_door door;
+	bool is_closing;
+};
+
+/* One worker process: w->process. It lives from launch (or scan) until the process is gone and the core has forgotten the worker. */
+struct member {
+	struct room *room;
+	struct worker *worker; /* NULL once the core has forgotten it */
+	struct list node;
+	struct session *session; /* NULL while it is not connected */
+	char *id, *secret, *directory, *output; /* output: path of what it prints */
+	char *spawn_error;
+	uv_process_t process;
+	bool is_child;      /* of this gateway process; else `pid` was found by record */
+	bool is_running;    /* as far as we know */
+	bool has_been_ready, has_said_bye, is_describer;
+	int pid;
+	long long born; /* start time of the pid, in ticks: a pid alone is used again */
+	struct timer deadline; /* start timeout, reconnect grace or kill grace: what `overdue` says */
+	void (*overdue)(struct member *m);
+	struct timer watch; /* of a process that is no child of ours */
+};
+
+/* member.c */
+struct member *member_new(struct room *r, struct worker *w);
+void member_free(struct member *m);
+void member_gone(struct member *m, const char *why); /* the process is no more */
+void member_kill(struct member *m);
+void member_expect_back(struct member *m); /* it lost its connection: it has the reconnect grace */
+void member_await_ready(struct member *m); /* it has the start timeout */
+void member_ready(struct member *m);
+void tree_remove(const char *path); /* a worker's directory and all in it */
+int member_write_files(struct member *m, const struct context *context);
+int member_rewrite_url(struct member *m);
+void member_remove_files(struct member *m);
+char *member_last_words(const struct member *m);
+
+/* process.c */
+int process_spawn(struct member *m, const struct runtime_settings *runtime, struct fault *f);
+long long process_born(int pid); /* -1: there is no such process */
+void process_signal(const struct member *m, int signal);
+
+/* session.c */
+void session_begin(struct room *r, struct member *m, struct arrival *a);
+void session_end(struct session *s);                          /* closes; the member learns nothing */
+void session_drain_input(struct session *s);                  /* takes in what the socket still holds */
+void session_send(struct session *s, json_t *frame);          /* takes the reference */
+void session_send_text(struct session *s, const char *text, size_t len);
+void session_flush(struct session *s);
+void session_flush_dirty(struct list *dirty); /* a node of room->dirty */

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting a worker's process: spark-submit, a Python interpreter, or the runtime's own command.
+ *
+ * The process gets a session of its own, so that neither a Ctrl-C at the gateway's terminal nor the gateway's end reaches it, and so that it can be ended with
+ * all its children. What it prints goes to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in the
+ * environment: only the path of the file that has it. */
+#include "worker/private.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+
+extern char **environ;
+
+/* A growing NULL-ended vector of owned strings. */
+struct words {
+	char **v;
+	size_t n;
+};
+
+static void words_add(struct words *w, char *word)
+{
+	w->v = xrealloc(w->v, (w->n + 2) * sizeof *w->v);
+	w->v[w->n++] = word;
+	w->v[w->n] = NULL;
+}
+
+static void words_done(struct words *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		free(w->v[i]);
+	free(w->v);
+}
+
+/* Mist's rule for run-options: split at spaces, '…' and "…" group, no escapes. */
+static void words_split(struct words *w, const char *text)
+{
+	while (*text) {
+		struct buf word;
+		char quote = '\0';
+		text += strspn(text, " \t\n");
+		if (!*text)
+			return;
+		buf_init(&word, strlen(text) + 1);
+		for (; *text && (quote || !isspace((unsigned char)*text)); text++) {
+			if (quote ? *text == quote : *text == '\'' || *text == '"')
+				quote = quote ? '\0' : *text;
+			else
+				buf_add(&word, text, 1);
+		}
+		words_add(w, buf_take(&word));
+	}
+}
+
+static void env_set(struct words *env, const char *name, const char *value)
+{
+	size_t len = strlen(name);
+	char *text = xasprintf("%s=%s", name, value);
+	for (size_t i = 0; i < env->n; i++) {
+		if (strncmp(env->v[i], name, len) == 0 && env->v[i][len] == '=') {
+			free(env->v[i]);
+			env->v[i] = text;
+			return;
+		}
+	}
+	words_add(env, text);
+}
+
+static void env_prepend(struct words *env, const char *name, const char *path)
+{
+	const char *old = getenv(name);
+	_cleanup_(freep) char *value = old && *old ? xasprintf("%s:%s", path, old) : xstrdup(path);
+	env_set(env, name, value);
+}
+
+static const char *or_env(const char *setting, const char *name, const char *otherwise)
+{
+	const char *value = getenv(name);
+	if (setting[0])
+		return setting;
+	return value && *value ? value : otherwise;
+}
+
+/* The first of the places that has the file. */
+static char *find_folder(const char *const places[], size_t n, const char *file)
+{
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(freep) char *path = xasprintf("%s/%s", places[i], file);
+		if (places[i][0] && access(path, R_OK) == 0)
+			return xstrdup(places[i]);
+	}
+	return NULL;
+}
+
+static int add_python(struct member *m, const struct runtime_settings *rt, struct words *env, char **ret_runner, struct fault *f)
+{
+	const char *const runners[] = { m->room->settings.runner, MIST_SOURCE_RUNNER, MIST_INSTALLED_RUNNER };
+	const char *const protos[] = { MIST_SOURCE_PROTO, MIST_INSTALLED_PROTO };
+	_cleanup_(freep) char *proto = find_folder(protos, ARRAY_SIZE(protos), "frames.json");
+	*ret_runner = find_folder(runners, ARRAY_SIZE(runners), "mist/worker.py");
+	if (!*ret_runner || !proto)
+		return fault_set(f, FAULT_INTERNAL, "the Python runner is not installed: %s has no mist/worker.py (workers.runner)",
+			runners[2]);
+	const char *python = or_env(rt->python, "PYSPARK_PYTHON", "python3");
+	env_set(env, "PYSPARK_PYTHON", python);
+	env_set(env, "PYSPARK_DRIVER_PYTHON", python);
+	env_set(env, "PYTHONUNBUFFERED", "1");
+	env_set(env, "MIST_PROTO", proto);
+	env_prepend(env, "PYTHONPATH", *ret_runner);
+	return 0;
+}
+
+static void add_spark_words(struct member *m, struct words *args, const char *spark_home, const char *runner)
+{
+	const struct context_settings *s = &m->worker->context->settings;
+	const char *key;
+	json_t *value;
+	words_add(args, xasprintf("%s/bin/spark-submit", spark_home));
+	json_object_foreach(s->spark_conf, key, value) {
+		words_add(args, xstrdup("--conf"));
+		words_add(args, xasprintf("%s=%s", key, json_string_value(value)));
+	}
+	words_add(args, xstrdup("--name"));
+	words_add(args, xstrdup(m->id));
+	words_split(args, s->run_options);
+	words_add(args, xasprintf("%s/mist/worker.py", runner));
+}
+
+static int build_command(struct member *m, const struct runtime_settings *rt, struct words *args, struct words *env, struct fault *f)
+{
+	_cleanup_(freep) char *runner = NULL;
+	const char *key;
+	json_t *value;
+	for (char **e = environ; *e; e++)
+		words_add(env, xstrdup(*e));
+	json_object_foreach(rt->environment, key, value)
+		env_set(env, key, json_string_value(value));
+	_cleanup_(freep) char *file = xasprintf("%s/connect.json", m->directory);
+	env_set(env, "MIST_WORKER_FILE", file);
+	if (rt->java[0])
+		env_set(env, "JAVA_HOME", rt->java);
+
+	if (rt->kind == RUNTIME_PROGRAM) {
+		words_split(args, rt->command);
+		return args->n ? 0 : fault_set(f, FAULT_BAD_REQUEST, "its runtime is a program and has no command");
+	}
+	int r = add_python(m, rt, env, &runner, f);
+	if (r < 0)
+		return r;
+	const char *spark_home = or_env(rt->spark_home, "SPARK_HOME", "");
+	if (rt->kind == RUNTIME_SPARK && spark_home[0])
+		env_set(env, "SPARK_HOME", spark_home);
+	if (rt->kind == RUNTIME_PYTHON || m->is_describer) {
+		words_add(args, xstrdup(or_env(rt->python, "PYSPARK_PYTHON", "python3")));
+		words_add(args, xstrdup("-m"));
+		words_add(args, xstrdup("mist.worker"));
+		return 0;
+	}
+	if (!spark_home[0])
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"its runtime has no spark-home and the gateway's environment no SPARK_HOME: where is Spark?");
+	env_set(env, "MIST_SPARK", "1");
+	add_spark_words(m, args, spark_home, runner);
+	return 0;
+}
+
+long long process_born(int pid)
+{
+	char path[64], stat[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
+	size_t n = f ? fread(stat, 1, sizeof stat - 1, f) : 0;
+	stat[n] = '\0';
+	char *p = strrchr(stat, ')'); /* the name before it may hold anything */
+	char state;
+	long long born;
+	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &state, &born) != 2)
+		return -1;
+	return state == 'Z' ? -1 : born;
+}
+
+void process_signal(const struct member *m, int signal)
+{
+	if (m->pid > 0)
+		kill(-m->pid, signal);
+}
+
+static void process_exited(uv_process_t *process, int64_t status, int signal)
+{
+	struct member *m = process->data;
+	_cleanup_(freep) char *how = signal ? xasprintf("it was ended by signal %d (%s)", signal, strsignal(signal)) :
+					      xasprintf("it ended with exit code %d", (int)status);
+	process_signal(m, SIGKILL); /* children that stayed behind */
+	member_gone(m, how);
+}
+
+int process_spawn(struct member *m, const struct runtime_settings *runtime, struct fault *f)
+{
+	struct words args = { 0 }, env = { 0 };
+	_cleanup_(closep) int out = -1;
+	int r = build_command(m, runtime, &args, &env, f);
+	if (r == 0) {
+		out = open(m->output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+		if (out < 0)
+			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->output, strerror(errno));
+	}
+	if (r == 0) {
+		uv_stdio_container_t stdio[] = { { .flags = UV_IGNORE }, { .flags = UV_INHERIT_FD, .data.fd = out },
+			{ .flags = UV_INHERIT_FD, .data.fd = out } };
+		const uv_process_options_t options = { .exit_cb = process_exited, .file = args.v[0], .args = args.v, .env = env.v,
+			.cwd = m->directory, .flags = UV_PROCESS_DETACHED, .stdio_count = 3, .stdio = stdio };
+		m->process.data = m;
+		m->is_child = true; /* also when it fails: the handle is in the loop then */
+		r = uv_spawn(m->room->loop, &m->process, &options);
+		if (r)
+			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0], uv_strerror(r));
+	}
+	if (r == 0) {
+		m->pid = m->process.pid;
+		m->born = process_born(m->pid);
+		m->is_running = true;
+	}
+	words_done(&args);
+	words_done(&env);
+	return r;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The room of workers: what the core asks for (room_crew), who may come in (the door), and who was there before us (scan). */
+#include "worker/private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define SETTING(m) offsetof(struct room_settings, m)
+
+const struct conf_field room_conf[] = {
+	{ "heartbeat", CONF_DURATION, SETTING(heartbeat_ms), "5s", .min = 100, .max = 3600000, .live = true,
+		.help = "a worker that is silent for three of these is taken for lost" },
+	{ "gateway-grace", CONF_DURATION, SETTING(gateway_grace_ms), "2 minutes", .min = 100, .max = INT64_MAX, .live = true,
+		.help = "a worker that cannot reach the gateway for this time ends by itself" },
+	{ "reconnect-grace", CONF_DURATION, SETTING(reconnect_grace_ms), "30s", .min = 100, .max = INT64_MAX, .live = true,
+		.help = "a worker whose connection broke, or that an earlier gateway left behind, has this time to come back" },
+	{ "start-timeout", CONF_DURATION, SETTING(start_timeout_ms), "2 minutes", .min = 100, .max = INT64_MAX, .live = true,
+		.help = "from the start of a worker's process to its hello" },
+	{ "kill-grace", CONF_DURATION, SETTING(kill_grace_ms), "5s", .min = 0, .max = INT64_MAX, .live = true,
+		.help = "from SIGTERM to SIGKILL for a worker that has to go" },
+	{ "frame", CONF_SIZE, SETTING(frame_max), "64m", .min = 1024, .max = 1 << 30, .unit = "bytes", .live = true,
+		.help = "longest message of the worker protocol, and so the largest result" },
+	{ "runner", CONF_PATH, SETTING(runner), "", .live = true,
+		.help = "folder of the Python package mist; empty: where it was built or installed" },
+	{ 0 },
+};
+
+struct room *room_new(uv_loop_t *loop, const char *data_directory)
+{
+	struct room *r = xcalloc(1, sizeof *r);
+	r->loop = loop;
+	r->directory = xasprintf("%s/workers", data_directory);
+	r->logs = xasprintf("%s/logs", data_directory);
+	list_init(&r->members);
+	list_init(&r->sessions);
+	list_init(&r->dirty);
+	return r;
+}
+
+void room_free(struct room *r)
+{
+	if (!r)
+		return;
+	conf_done(room_conf, &r->settings);
+	free(r->directory);
+	free(r->logs);
+	free(r->url);
+	free(r);
+}
+
+void room_configure(struct room *r, const struct room_settings *s)
+{
+	conf_done(room_conf, &r->settings);
+	conf_copy(room_conf, &r->settings, s);
+}
+
+/* A process that never was: told on the next turn of the loop, as the seam promises. */
+static void launch_failed(struct member *m)
+{
+	_cleanup_(freep) char *why = TAKE_PTR(m->spawn_error);
+	if (m->worker)
+		crew_start_failed(m->room->core, m->worker, why);
+	member_remove_files(m);
+	unlink(m->output);
+	member_free(m);
+}
+
+static void crew_room_launch(void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
+{
+	struct member *m = member_new(room, w);
+	struct fault f;
+	m->is_describer = is_describer;
+	int r = member_write_files(m, w->context);
+	if (r < 0)
+		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->directory, strerror(-r));
+	if (r == 0)
+		r = process_spawn(m, runtime, &f);
+	if (r == 0 && member_write_files(m, w->context) < 0)
+		log_warn("worker %s: its record cannot be written; a restart of the gateway will not know it", m->id);
+	m->overdue = NULL;
+	if (r < 0) {
+		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
+		m->overdue = launch_failed;
+		timer_set(core_timers(m->room->core), &m->deadline, 0);
+		return;
+	}
+	member_await_ready(m);
+}
+
+static struct session *session_of(const struct worker *w)
+{
+	const struct member *m = w->process;
+	return m ? m->session : NULL;
+}
+
+static void crew_room_start(void *room, struct worker *w, const struct job *j)
+{
+	struct session *s = session_of(w);
+	char id[UUID_TEXT];
+	(void)room;
+	if (!s) /* it just lost its connection: its hello will not name the job, and the core gives it out again */
+		return;
+	uuid_format(&j->id, id);
+	json_t *head = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s*, s:s*}", "type", "start", "job", id, "function",
+		j->function->name, "path", j->function->settings.path, "className", j->function->settings.class_name, "attempt",
+		(int)j->attempt, "externalId", j->external_id, "trace", j->trace);
+	_cleanup_(freep) char *text = json_text(head);
+	json_decref(head);
+	/* The parameters are JSON text already. */
+	text[strlen(text) - 1] = '\0';
+	_cleanup_(freep) char *frame = xasprintf("%s,\"parameters\":%s}", text, j->parameters);
+	session_send_text(s, frame, strlen(frame));
+}
+
+static void crew_room_cancel(void *room, struct worker *w, const struct uuid *job, const char *reason)
+{
+	struct session *s = session_of(w);
+	char id[UUID_TEXT];
+	(void)room;
+	uuid_format(job, id);
+	if (s)
+		session_send(s, json_pack("{s:s, s:s, s:s}", "type", "cancel", "job", id, "reason", reason));
+}
+
+static void crew_room_describe(void *room, struct worker *w, const char *id, const char *path, const char *class_name)
+{
+	struct session *s = session_of(w);
+	(void)room;
+	if (s)
+		session_send(s, json_pack("{s:s, s:s, s:s, s:s}", "type", "describe", "id", id, "path", path, "className", class_name));
+}
+
+static void crew_room_ack(void *room, struct worker *w, json_t *job_ids)
+{
+	struct session *s = session_of(w);
+	(void)room;
+	if (s)
+		session_send(s, json_pack("{s:s, s:O}", "type", "ack", "jobs", job_ids));
+}
+
+static void crew_room_drain(void *room, struct worker *w)
+{
+	struct session *s = session_of(w);
+	(void)room;
+	if (s)
+		session_send(s, json_pack("{s:s}", "type", "drain"));
+}
+
+static void crew_room_kill(void *room, struct worker *w)
+{
+	(void)room;
+	member_kill(w->process);
+}
+
+static void crew_room_forget(void *room, struct worker *w)
+{
+	struct member *m = w->process;
+	(void)room;
+	if (!m)
+		return;
+	if (m->session)
+		session_end(m->session);
+	m->worker = NULL;
+}
+
+static void crew_room_flush(void *room)
+{
+	struct room *r = room;
+	struct list *n;
+	while ((n = list_pop(&r->dirty)))
+		session_flush_dirty(n);
+}
+
+const struct crew_ops room_crew = {
+	.launch = crew_room_launch,
+	.start = crew_room_start,
+	.cancel = crew_room_cancel,
+	.describe = crew_room_describe,
+	.ack = crew_room_ack,
+	.drain = crew_room_drain,
+	.kill = crew_room_kill,
+	.forget = crew_room_forget,
+	.flush = crew_room_flush,
+};
+
+/* The time of the comparison must not tell how much of a guess was right. */
+static bool is_same_secret(const char *a, const char *b)
+{
+	size_t n = strlen(a);
+	unsigned char difference = 0;
+	if (strlen(b) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		difference |= a[i] ^ b[i];
+	return difference == 0;
+}
+
+static void admission_deliver(struct mail *mail, void *owner)
+{
+	struct admission *a = container_of(mail, struct admission, mail);
+	struct room *r = a->room;
+	struct worker *w = crew_find(owner, a->worker);
+	const struct member *m = w ? w->process : NULL;
+	a->is_stopping = r->is_closing;
+	a->is_admitted = m && m->secret && !r->is_closing && is_same_secret(m->secret, a->secret);
+	if (!a->is_admitted)
+		log_warn("a worker that calls itself %.80s was refused", a->worker);
+	a->answered(a);
+}
+
+static void arrival_deliver(struct mail *mail, void *owner)
+{
+	struct arrival *a = container_of(mail, struct arrival, mail);
+	struct room *r = a->room;
+	struct worker *w = crew_find(owner, a->worker);
+	if (r->is_closing || !w || !w->process)
+		a->release(a);
+	else
+		session_begin(r, w->process, a);
+}
+
+static int door_admit(void *room, struct admission *a)
+{
+	struct room *r = room;
+	a->room = r;
+	a->mail.deliver = admission_deliver;
+	return mailbox_post(core_mailbox(r->core), &a->mail);
+}
+
+static int door_arrive(void *room, struct arrival *a)
+{
+	struct room *r = room;
+	a->room = r;
+	a->mail.deliver = arrival_deliver;
+	return mailbox_post_always(core_mailbox(r->core), &a->mail);
+}
+
+const struct worker_door *room_door(struct room *r)
+{
+	return &r->door;
+}
+
+void room_attach(struct room *r, struct core *c, const char *url)
+{
+	r->core = c;
+	r->url = xstrdup(url);
+	r->door = (struct worker_door){ .admit = door_admit, .arrive = door_arrive, .room = r };
+}
+
+/* A worker found by its record. One that only described is not worth keeping. */
+static void scan_one(struct room *r, const char *id)
+{
+	_cleanup_(freep) char *directory = xasprintf("%s/%s", r->directory, id);
+	_cleanup_(freep) char *path = xasprintf("%s/worker.json", directory);
+	_cleanup_(json_decrefp) json_t *record = json_load_file(path, 0, NULL);
+	const char *context = json_string_of(record, "context");
+	int pid = json_integer_value(json_object_get(record, "pid"));
+	long long born = json_integer_value(json_object_get(record, "born"));
+	bool is_alive = pid > 1 && process_born(pid) == born;
+	bool is_describer = json_is_true(json_object_get(record, "describer"));
+	struct worker *w = is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
+	if (!w) {
+		if (is_alive)
+			kill(-pid, SIGKILL);
+		tree_remove(directory);
+		return;
+	}
+	struct member *m = member_new(r, w);
+	m->pid = pid;
+	m->born = born;
+	m->is_running = m->has_been_ready = true;
+	if (member_rewrite_url(m) < 0)
+		log_warn("worker %s: its file cannot be written; it may not find the gateway", id);
+	member_expect_back(m);
+	log_info("worker %s of an earlier gateway is expected back", id);
+}
+
+void room_scan(struct room *r)
+{
+	DIR *d = opendir(r->directory);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.')
+			scan_one(r, e->d_name);
+	if (d)
+		closedir(d);
+}
+
+void room_close(struct room *r)
+{
+	r->is_closing = true;
+	list_each(n, &r->members)
+		member_free(container_of(n, struct member, node));
+}

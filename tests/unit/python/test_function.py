@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Optional, Union
+
+import pytest
+
+import mist
+from mist.function import Function
+
+INT, STRING, ANY = {"type": "MInt"}, {"type": "MString"}, {"type": "MAny"}
+
+
+def option(tree):
+    return {"type": "MOption", "args": [tree]}
+
+
+def execute(target):
+    return Function(target).signature()["execute"]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: Optional[float]
+    name: str = "p"
+
+
+@dataclasses.dataclass
+class Tree:
+    value: int
+    children: List[Tree]
+
+
+def test_plain_annotations_become_mists_types():
+    def f(a: int, b: float, c: str, d: bool, e, g: Any):
+        pass
+    assert execute(f) == {"a": INT, "b": {"type": "MDouble"}, "c": STRING, "d": {"type": "MBoolean"}, "e": ANY, "g": ANY}
+
+
+def test_lists_and_maps_carry_their_types():
+    def f(a: list, b: List[int], c: dict, d: Dict[str, List[str]], e: list[Optional[int]], g: tuple[int, ...]):
+        pass
+    of = {"type": "MList", "args": [INT]}
+    assert execute(f) == {
+        "a": {"type": "MList", "args": [ANY]}, "b": of, "c": {"type": "MMap", "args": [STRING, ANY]},
+        "d": {"type": "MMap", "args": [STRING, {"type": "MList", "args": [STRING]}]},
+        "e": {"type": "MList", "args": [option(INT)]}, "g": of}
+
+
+def test_a_default_and_an_optional_are_one_option_not_two():
+    def f(a: int = 1, b: Optional[int] = None, c: Optional[int] = 5, d: Union[int, None] = None, e=None):
+        pass
+    assert execute(f) == {"a": option(INT), "b": option(INT), "c": option(INT), "d": option(INT), "e": option(ANY)}
+
+
+def test_an_optional_needs_no_default():
+    def f(a: Optional[str]):
+        pass
+    assert execute(f) == {"a": option(STRING)}
+
+
+def test_a_union_of_several_is_any():
+    def f(a: Union[int, str], b: Union[int, str, None]):
+        pass
+    assert execute(f) == {"a": ANY, "b": option(ANY)}
+
+
+def test_a_dataclass_is_an_object():
+    def f(p: Point):
+        pass
+    assert execute(f)["p"] == {"type": "MObj", "fields": {"x": INT, "y": option({"type": "MDouble"}), "name": option(STRING)}}
+
+
+def test_a_dataclass_that_contains_itself_has_an_end():
+    def f(t: Tree):
+        pass
+    assert execute(f)["t"] == {"type": "MObj", "fields": {"value": INT, "children": {"type": "MList", "args": [ANY]}}}
+
+
+def test_the_context_is_no_argument_whatever_it_is_called():
+    def by_name(ctx, a: int):
+        return ctx, a
+
+    def by_other_name(context, a: int):
+        return context, a
+
+    def by_type(c: mist.Context, a: int):
+        return c, a
+
+    for f in (by_name, by_other_name, by_type):
+        function = Function(f)
+        assert list(function.signature()["execute"]) == ["a"]
+        assert function.call("the context", {"a": 1}) == ("the context", 1)
+
+
+def test_a_function_without_a_context_works():
+    function = Function(lambda a: a)
+    assert function.signature()["execute"] == {"a": ANY}
+    assert function.call("the context", {"a": 1}) == 1
+
+
+def test_an_argument_named_context_that_is_annotated_is_an_argument():
+    def f(context: str):
+        return context
+    assert execute(f) == {"context": STRING}
+
+
+def test_only_the_first_parameter_can_be_the_context():
+    def f(a: int, ctx):
+        pass
+    assert execute(f) == {"a": INT, "ctx": ANY}
+
+
+def test_positional_only_and_keyword_only_arguments_are_passed():
+    def f(ctx, a, /, b, *, c):
+        return a, b, c
+    assert Function(f).call(None, {"a": 1, "b": 2, "c": 3}) == (1, 2, 3)
+
+
+def test_the_decorator_leaves_the_function_callable_and_keeps_name_and_tags():
+    @mist.function
+    def plain(a):
+        return a + 1
+
+    @mist.function(name="other", tags=["sql", "hive"])
+    def named(a):
+        return a + 2
+
+    assert plain(1) == 2 and plain.__mist__ == {"name": "plain", "tags": []}
+    assert named(1) == 3 and named.__mist__ == {"name": "other", "tags": ["sql", "hive"]}
+    assert Function(named).signature() == {"lang": "python", "execute": {"a": ANY}, "tags": ["sql", "hive"]}
+
+
+def test_a_decorator_used_wrongly_says_how():
+    with pytest.raises(TypeError, match="write @mist.function"):
+        mist.function("name")
+
+
+def test_an_annotation_that_cannot_be_read_is_named():
+    def f(a: NoSuchType):  # noqa: F821
+        pass
+    with pytest.raises(mist.errors.Refusal, match="NoSuchType"):
+        Function(f)
+
+
+def test_a_context_can_be_made_in_a_users_test(caplog):
+    context = mist.Context("job", attempt=2)
+    context.progress(0.5, "half")
+    context.log.warning("seen")
+    assert not context.cancelled and context.attempt == 2 and context.external_id is None
+    assert "seen" in caplog.text
+    with pytest.raises(ValueError):
+        context.progress(float("nan"))

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/json.h: foreign bytes become a value or a sentence. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+
+static void check_refused(const char *text, size_t len, const char *sentence)
+{
+	struct fault f = { 0 };
+	check(json_parse(text, len, 4, &f) == NULL);
+	check_int(f.code, FAULT_BAD_REQUEST);
+	check_str(f.text, sentence);
+}
+
+static void check_refused_text(const char *text, const char *sentence)
+{
+	check_refused(text, strlen(text), sentence);
+}
+
+TEST(any_json_value_is_read_and_written)
+{
+	static const char *const rows[] = { "{\"a\":[1,2.5,\"x\",true,false,null]}", "[]", "1",
+		"\"text\"", "null", "[[[[]]]]", "\"[[[[[[[[\"", "{\"a\":\"\\\"[[[[[\\\\\"}" };
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct fault f = { 0 };
+		_cleanup_(json_decrefp) json_t *value = json_parse(rows[i], strlen(rows[i]), 4, &f);
+		check(value != NULL);
+		_cleanup_(freep) char *text = json_text(value);
+		check_str(text, rows[i]);
+	}
+}
+
+TEST(nothing_is_not_json)
+{
+	check_refused("", 0, "empty, expected a JSON text");
+	check_refused_text(" \r\n\t", "empty, expected a JSON text");
+}
+
+TEST(a_mistake_is_told_with_its_place)
+{
+	check_refused_text("{\"a\": }", "not JSON: unexpected token near '}' at line 1 column 7");
+	check_refused_text(
+		"{\n\"a\": [1,\n", "not JSON: ']' expected near end of file at line 3 column 0");
+	check_refused_text(
+		"[1] x", "more bytes after the end of the JSON text, at line 1 column 5");
+	check_refused_text("[1e999]", "a number is too large, at line 1 column 6");
+	check_refused_text("[99999999999999999999]", "a number is too large, at line 1 column 21");
+	check_refused_text(
+		"[\"\\u0000\"]", "\\u0000 is not accepted in a string, at line 1 column 9");
+}
+
+TEST(a_name_twice_is_refused)
+{
+	const char *sentence =
+		"a name stands twice in one object near '\"a\"', at line 1 column 10";
+	check_refused_text("{\"a\":1,\"a\":2}", sentence);
+}
+
+TEST(bytes_that_are_not_utf8_are_refused)
+{
+	check_refused_text("[\"\xff\"]", "not UTF-8, at line 1 column 2");
+	check_refused_text("[\"\xc0\x80\"]", "not UTF-8, at line 1 column 2");
+	check_refused("[1,\0 2]", 7, "not JSON: invalid token near end of file at line 1 column 4");
+}
+
+TEST(nesting_over_the_limit_is_refused)
+{
+	check_refused_text("[[[[[]]]]]", "nested deeper than 4");
+	check_refused_text("{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}", "nested deeper than 4");
+}
+
+TEST(a_million_brackets_do_no_harm)
+{
+	enum { N = 1000000 };
+	_cleanup_(freep) char *text = xcalloc(N, 1);
+	memset(text, '[', N);
+	check_refused(text, N, "nested deeper than 4");
+	memset(text, ']', N);
+	check_refused(text, N, "not JSON: unexpected token near ']' at line 1 column 1");
+}
+
+TEST(kinds_have_words)
+{
+	static const struct {
+		const char *text, *kind;
+	} rows[] = { { "{}", "an object" }, { "[]", "an array" }, { "\"\"", "a string" },
+		{ "1", "an integer" }, { "1.5", "a real number" }, { "true", "a boolean" },
+		{ "null", "null" } };
+	struct fault f;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(json_decrefp) json_t *value =
+			json_parse(rows[i].text, strlen(rows[i].text), 4, &f);
+		check_str(json_kind(value), rows[i].kind);
+	}
+	check_str(json_kind(NULL), "nothing");
+}
+
+TEST(a_member_that_is_no_string_is_none)
+{
+	struct fault f;
+	const char *text = "{\"a\":\"x\",\"b\":1}";
+	_cleanup_(json_decrefp) json_t *value = json_parse(text, strlen(text), 4, &f);
+	check_str(json_string_of(value, "a"), "x");
+	check(json_string_of(value, "b") == NULL);
+	check(json_string_of(value, "c") == NULL);
+	check(json_string_of(NULL, "a") == NULL);
+}
+
+RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
+	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
+	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
+	PROVES(a_million_brackets_do_no_harm), PROVES(kinds_have_words),
+	PROVES(a_member_that_is_no_string_is_none))

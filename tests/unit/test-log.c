@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base/log.h: one event is one line, whatever it quotes. */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+static int real_stderr, lines[2];
+
+static void capture(void)
+{
+	must(pipe(lines) == 0);
+	real_stderr = dup(STDERR_FILENO);
+	must(dup2(lines[1], STDERR_FILENO) >= 0);
+}
+
+/* What was logged since capture(), without the time. */
+static const char *captured(void)
+{
+	static char text[64 * 1024];
+	must(dup2(real_stderr, STDERR_FILENO) >= 0);
+	close(real_stderr);
+	close(lines[1]);
+	ssize_t n = read(lines[0], text, sizeof text - 1);
+	must(n >= 0);
+	close(lines[0]);
+	text[n] = '\0';
+	return n < CLOCK_TEXT ? text : text + CLOCK_TEXT;
+}
+
+TEST(a_line_has_time_level_and_message)
+{
+	capture();
+	log_info("job %d is done", 7);
+	check_str(captured(), "INFO job 7 is done\n");
+}
+
+TEST(foreign_text_cannot_forge_a_line)
+{
+	capture();
+	log_warn("got %s", "a\n2026 ERROR forged\r\x1b[31m\t\xff \xc3\xa9");
+	check_str(captured(), "WARN got a\\n2026 ERROR forged\\x0d\\x1b[31m \\xff \xc3\xa9\n");
+}
+
+TEST(a_long_message_is_cut)
+{
+	_cleanup_(freep) char *text = xcalloc(20001, 1);
+	memset(text, 1, 20000);
+	capture();
+	log_error("%s", text);
+	const char *line = captured();
+	size_t len = strlen(line);
+	check(len > 4000 && len < 20000);
+	check_str(line + len - 8, "\\x01...\n");
+}
+
+TEST(what_is_below_the_level_is_not_written)
+{
+	capture();
+	log_debug("hidden");
+	log_set_level(LOG_LEVEL_ERROR);
+	log_warn("hidden too");
+	log_set_level(LOG_LEVEL_DEBUG);
+	log_debug("shown");
+	log_set_level(LOG_LEVEL_INFO);
+	check_str(captured(), "DEBUG shown\n");
+}
+
+TEST(errno_survives_a_log_line)
+{
+	capture();
+	errno = ENOSPC;
+	log_info("cannot write: %m");
+	check_int(errno, ENOSPC);
+	check_str(captured(), "INFO cannot write: No space left on device\n");
+}
+
+RUN_TESTS(PROVES(a_line_has_time_level_and_message), PROVES(foreign_text_cannot_forge_a_line),
+	PROVES(a_long_message_is_cut), PROVES(what_is_below_the_level_is_not_written),
+	PROVES(errno_survives_a_log_line))
