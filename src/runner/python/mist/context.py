@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a function is given as its first argument.
+
+In a worker it is made for each job. In a user's test `mist.Context()` will do: its log goes to Python's logging, its
+progress nowhere, and its .spark is a session of the test's own."""
+
+import logging
+import math
+
+from mist import spark
+
+_log = logging.getLogger("mist.job")
+
+
+class Context:
+    def __init__(self, job_id="", *, external_id=None, attempt=1, job=None):
+        self.job_id = job_id
+        self.external_id = external_id
+        self.attempt = attempt
+        self._job = job
+        self._log = logging.LoggerAdapter(_log, {"mist_job": job}) if job else _log
+
+    @property
+    def spark(self):
+        """The SparkSession of this worker, shared by its jobs: do not stop it."""
+        return spark.session()
+
+    @property
+    def log(self):
+        """A logger whose messages reach the job's log, from whichever thread."""
+        return self._log
+
+    @property
+    def cancelled(self):
+        """True once the job is to stop. A function that asks has a few seconds to leave its work in order and to return, which
+        counts as finished, or to raise; one that doesn't is interrupted at once."""
+        if self._job is None or not self._job.is_cancelled:
+            return False
+        self._job.knows_of_cancel = True
+        return True
+
+    def progress(self, value, note=None):
+        """Says how far the job is: 0 to 1, and a word on it. Called often, only the newest is sent."""
+        value = float(value)
+        if not math.isfinite(value):
+            raise ValueError("progress is a finite number, 0 to 1")
+        if note is not None and not isinstance(note, str):
+            raise TypeError(f"the note of a progress is a str, not {type(note).__name__}")
+        if self._job is not None:
+            self._job.progress(value, note)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong with a user's function, and the text the user reads about it.
+
+A Refusal is a sentence that needs no traceback: a file that is not there, an argument of the wrong type, a result that is no JSON.
+Everything else is the user's own exception and is told as Python tells it, without the frames of this package: they
+say nothing about the user's mistake."""
+
+import os
+import traceback
+
+TEXT_MAX = 64 * 1024
+OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Refusal(Exception):
+    """str() of it is all there is to say."""
+
+
+class Cancelled(BaseException):
+    """Raised in the thread of a job that is to stop. Like KeyboardInterrupt it is no Exception, so that `except Exception` in a
+    loop does not keep a cancelled job alive."""
+
+
+def is_ours(filename):
+    return filename.startswith(OUR_FOLDER) or filename.startswith("<frozen ")
+
+
+def explain(error):
+    """The text of `error` for the user: bounded, and without our own frames."""
+    if isinstance(error, Refusal):
+        return shorten(str(error))
+    told = traceback.TracebackException.from_exception(error)
+    _drop_our_frames(told, set())
+    text = "".join(told.format()).rstrip("\n")
+    if isinstance(error, SystemExit):
+        text += "\nThe function called sys.exit(); a function ends by returning or raising."
+    return shorten(text)
+
+
+def _drop_our_frames(told, seen):
+    if told is None or id(told) in seen:
+        return
+    seen.add(id(told))
+    if told.stack is not None:
+        told.stack[:] = [frame for frame in told.stack if not is_ours(frame.filename)]
+    _drop_our_frames(told.__cause__, seen)
+    _drop_our_frames(told.__context__, seen)
+    for inner in getattr(told, "exceptions", None) or ():
+        _drop_our_frames(inner, seen)
+
+
+def shorten(text, limit=TEXT_MAX):
+    """Keeps the beginning and, since that is where a traceback says what happened, more of the end."""
+    if len(text) <= limit:
+        return text
+    head = limit // 4
+    tail = limit - head
+    return f"{text[:head]}\n… {len(text) - limit} characters left out …\n{text[-tail:]}"

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one Spark of this process: made once, shared by all jobs, made again if a function stopped it.
+
+PySpark is the user's and is imported only when a session is asked for. Under spark-submit the JVM is there already and
+the context's conf with it; a worker started as plain Python launches the JVM itself and passes the conf on.
+
+What a job does in Spark is tied to it by properties of its thread: the job group (what `cancel` stops), the scheduler pool (one for each
+slot, so that jobs of one worker share the cluster fairly) and the word `mist` in log4j's thread context. PySpark gives each
+Python thread a JVM thread of its own, so these are set in the job's thread before the function runs."""
+
+import glob
+import os
+import sys
+import threading
+
+_lock = threading.RLock()
+_conf = {}
+_capacity = 1
+_modules = []         # loaded before PySpark was: to be registered once it is
+_thread_context = None  # log4j's, looked up once: each name in its path costs a round trip
+_parent = os.getppid()
+
+
+def is_wanted():
+    """The gateway says so for contexts whose runtime is a Spark."""
+    return os.environ.get("MIST_SPARK") == "1"
+
+
+def configure(conf, capacity):
+    global _capacity
+    _conf.update(conf)
+    _capacity = capacity
+
+
+def session():
+    """The SparkSession, made if there is none or the last one was stopped."""
+    with _lock:
+        SparkSession = _import_pyspark()
+        standing = _active_context()
+        builder = SparkSession.builder
+        if standing is None:
+            _configure(builder)
+        made = builder.getOrCreate()
+        for module in _modules:
+            pickle_by_value(module)
+        _modules.clear()
+        return made
+
+
+def _configure(builder):
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not is_submitted:
+        for key, value in _conf.items():
+            builder.config(key, value)
+    if _capacity > 1 and "spark.scheduler.mode" not in _conf:
+        builder.config("spark.scheduler.mode", "FAIR")
+
+
+def _import_pyspark():
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as e:
+        if getattr(e, "name", None) not in ("pyspark", "py4j"):
+            raise
+        home = os.environ.get("SPARK_HOME")
+        places = [os.path.join(home, "python"), *glob.glob(os.path.join(home, "python", "lib", "py4j-*.zip"))] if home else []
+        if not places or not os.path.isdir(places[0]):
+            raise RuntimeError("this worker has no Spark: PySpark is not installed for its Python and SPARK_HOME "
+                               "names none. Give the function a context whose runtime is a Spark") from None
+        sys.path[1:1] = [place for place in places if place not in sys.path]
+        from pyspark.sql import SparkSession
+    return SparkSession
+
+
+def _active_context():
+    """The SparkContext that lives, or None. Never makes one."""
+    pyspark = sys.modules.get("pyspark")
+    context = getattr(pyspark, "SparkContext", None)
+    active = getattr(context, "_active_spark_context", None)
+    return active if active is not None and active._jsc is not None else None
+
+
+def describe():
+    """The members of hello that Spark knows."""
+    context = _active_context()
+    if context is None:
+        return {}
+    told = {"sparkVersion": context.version}
+    if context.uiWebUrl:
+        told["sparkUi"] = context.uiWebUrl
+    return told
+
+
+def enter(job_id, description, slot):
+    """Ties the calling thread's Spark jobs to the job, and unties them from the one before."""
+    context = _active_context()
+    if context is None:
+        return
+    context._jsc.sc().setLocalProperties(context._jvm.java.util.Properties())
+    context.setJobGroup(job_id, description, interruptOnCancel=True)
+    context.setLocalProperty("spark.scheduler.pool", f"mist-{slot}")
+    if _thread_context is not None:
+        _thread_context.put("mist", job_id)
+
+
+def cancel(job_id):
+    """Stops what Spark runs for the job."""
+    context = _active_context()
+    if context is None:
+        return
+    try:
+        context.cancelJobGroup(job_id)
+    except Exception as e:  # the context is just being stopped, or the JVM is gone: the thread is interrupted anyway
+        print(f"mist: cannot cancel Spark job group {job_id}: {e}", file=sys.stderr)
+
+
+def is_lost():
+    """True if there was a JVM and it is gone."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        return os.getppid() != _parent
+    context = _active_context()
+    process = getattr(getattr(context, "_gateway", None), "proc", None)
+    return process is not None and process.poll() is not None
+
+
+def stop():
+    """May take long or hang: the caller bounds it."""
+    context = _active_context()
+    if context is not None:
+        context.stop()
+
+
+def add_file(path):
+    """Gives a packed artifact to the executors."""
+    context = _active_context()
+    if context is None:
+        return
+    try:
+        context.addPyFile(path)
+    except Exception as e:  # Spark refuses a changed file of the same name: the driver's part works, and says what misses
+        print(f"mist: the executors keep what they have of {path}: {e}", file=sys.stderr)
+
+
+def pickle_by_value(module):
+    """Executors cannot import a function's module by the name it has here, so closures must carry its code."""
+    pickle = sys.modules.get("pyspark.cloudpickle")
+    if pickle is None:
+        _modules.append(module)
+    elif hasattr(pickle, "register_pickle_by_value"):
+        pickle.register_pickle_by_value(module)
+
+
+def attach_log(path, pattern):
+    """Makes log4j write what passes to the FIFO at `path` as well. What passes: WARN and above, or the level that
+    spark.log.level names. Needs log4j 2, which Spark has since 3.3."""
+    global _thread_context
+    context = _active_context()
+    if context is None:
+        return
+    jvm = context._jvm
+    log4j = jvm.org.apache.logging.log4j
+    core = log4j.core
+    layout = core.layout.PatternLayout.newBuilder().withPattern(pattern).build()
+    stream = jvm.java.io.FileOutputStream(path)
+    appender = core.appender.OutputStreamAppender.createAppender(layout, None, stream, "mist", False, True)
+    appender.start()
+    level = log4j.Level.toLevel(context.getConf().get("spark.log.level") or "WARN")
+    logger_context = log4j.LogManager.getContext(False)
+    configuration = logger_context.getConfiguration()
+    configuration.addAppender(appender)
+    configuration.getRootLogger().addAppender(appender, level, None)
+    logger_context.updateLoggers()
+    _thread_context = log4j.ThreadContext
