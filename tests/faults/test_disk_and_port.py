@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full disks, read-only directories, ports and directories that are taken: one clear sentence each, and nothing lost."""
+
+import os
+import resource
+import socket
+import subprocess
+
+MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
+
+
+def refusal(*args):
+    r = subprocess.run([MISTD, "--set", "http.port=0", *args], capture_output=True, text=True, timeout=30)
+    assert r.returncode == 1 and r.stdout == ""
+    [line] = r.stderr.splitlines()
+    return line
+
+
+def test_a_port_in_use(tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        line = refusal("--set", f"http.port={port}", "--set", f"mist.data-directory={tmp_path}/data")
+    assert line == f"mistd: cannot listen on 127.0.0.1:{port}: the port is in use by another program"
+
+
+def test_two_gateways_on_one_data_directory(plain_mist):
+    gateway = plain_mist()
+    line = refusal("--set", f"mist.data-directory={gateway.data}")
+    assert "is in use by another mistd" in line and str(gateway.data) in line
+    assert gateway.run("typed", {"i": 1})["success"]
+
+
+def test_a_data_directory_that_is_none(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refusal("--set", f"mist.data-directory={tmp_path}/file/data")
+    assert "Not a directory" in refusal("--set", f"mist.data-directory={tmp_path}/file")
+
+
+def test_a_read_only_data_directory():
+    # Root writes through mode bits; no one writes to /proc.
+    assert "data directory /proc/1/mist cannot be made" in refusal("--set", "mist.data-directory=/proc/1/mist")
+    assert "cannot be written" in refusal("--set", "mist.data-directory=/proc/1")
+
+
+def test_a_store_that_is_no_store(tmp_path):
+    (tmp_path / "mist.db").write_text("this is no database at all, whatever its name says" * 100)
+    assert "mist.db" in refusal("--set", f"mist.data-directory={tmp_path}")
+
+
+def test_an_unreadable_artifact(plain_mist, tmp_path):
+    gateway = plain_mist(functions={"gone": {"path": str(tmp_path / "gone.py"), "class-name": "f", "context": "plain"}})
+    r = gateway.post("/v2/api/functions/gone/jobs", json={})
+    assert r.status_code == 404 and "gone.py cannot be read: No such file or directory" in r.json()["detail"]
+
+
+def test_a_full_disk_refuses_new_jobs_and_loses_none(plain_mist):
+    gateway = plain_mist()
+    kept = [gateway.submit("typed", {"i": i}) for i in range(20)]
+    for j in kept:
+        gateway.wait(j)
+    size = max(os.path.getsize(os.path.join(gateway.data, f)) for f in os.listdir(gateway.data) if f.startswith("mist.db"))
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    accepted, refused = [], None
+    for i in range(2000):
+        r = gateway.post("/v2/api/functions/typed/jobs", json={"i": i, "s": "x" * 2000})
+        if r.status_code != 200:
+            refused = r
+            break
+        accepted.append(r.json()["id"])
+    assert refused is not None and refused.status_code == 503, refused
+    assert "cannot write" in refused.json()["detail"] and refused.headers["Retry-After"]
+    gateway.until(lambda: gateway.get("/health/ready").status_code == 503)
+    assert gateway.get("/health/live").status_code == 200
+    assert gateway.job(kept[0])["status"] == "finished", "history can be read"
+
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    gateway.until(lambda: gateway.get("/health/ready").status_code == 200)
+    assert gateway.run("typed", {"i": 1})["success"]
+    for j in kept + accepted:
+        assert gateway.wait(j)["status"] == "finished"
+    gateway.kill9()
+    gateway.restart()
+    assert all(gateway.job(j)["status"] == "finished" for j in kept + accepted)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 and other ends of workers."""
+
+import os
+import signal
+import time
+
+
+def kill_worker_of(gateway, job_id, sig=signal.SIGKILL):
+    worker = gateway.job(job_id)["workerId"]
+    [pid] = [r["pid"] for r in gateway.worker_records() if r["worker"] == worker]
+    os.kill(pid, sig)
+    return worker
+
+
+def test_a_job_on_a_killed_worker_fails_and_the_worker_is_replaced(plain_mist, tmp_path):
+    gateway = plain_mist()
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    gateway.wait(job_id, ["started"])
+    old = kill_worker_of(gateway, job_id)
+    job = gateway.wait(job_id)
+    assert job["status"] == "failed" and job["jobResult"].startswith("Executor was terminated") and "signal 9" in job["jobResult"]
+    after = gateway.wait(gateway.submit("typed", {"i": 1}))
+    assert after["status"] == "finished" and after["workerId"] != old
+
+
+def test_a_synchronous_caller_hears_of_it(plain_mist, tmp_path):
+    gateway = plain_mist()
+    answer = gateway.run("die", {"path": str(tmp_path / "d")})
+    assert answer["success"] is False and "Executor was terminated" in answer["errors"][0]
+
+
+def test_retries_give_the_job_to_another_worker(plain_mist, tmp_path):
+    gateway = plain_mist(functions={"die-again": {"path": "@functions", "class-name": "die", "context": "plain", "retries": 3}})
+    job_id = gateway.submit("die-again", {"path": str(tmp_path / "d"), "times": 2})
+    job = gateway.wait(job_id)
+    assert job["status"] == "finished" and job["jobResult"] == 3
+    assert gateway.logs(job_id).count("signal 9") == 2
+    job = gateway.wait(gateway.submit("die-again", {"path": str(tmp_path / "e")}))
+    assert job["status"] == "failed" and os.path.getsize(tmp_path / "e") == 4
+
+
+def test_a_worker_that_hangs_is_found_by_its_heartbeat(plain_mist, tmp_path):
+    gateway = plain_mist(workers={"heartbeat": "300ms"})
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    gateway.wait(job_id, ["started"])
+    began = time.monotonic()
+    kill_worker_of(gateway, job_id, signal.SIGSTOP)
+    job = gateway.wait(job_id)
+    assert job["status"] == "failed" and "Executor was terminated" in job["jobResult"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_crash_of_a_c_worker_is_no_crash_of_the_gateway(c_mist):
+    gateway = c_mist()
+    for _ in range(3):
+        answer = gateway.run("crash", {})
+        assert answer["success"] is False and "signal 6" in answer["errors"][0]
+    assert gateway.run("echo", {"text": "still here"})["payload"] == "still here"
+
+
+def test_nothing_is_left_of_workers_that_went(plain_mist):
+    gateway = plain_mist(contexts={"ex": {"runtime": "plain", "worker-mode": "exclusive"}})
+    for i in range(3):
+        gateway.wait(gateway.submit("typed", {"i": i}, context="ex"))
+    gateway.until(lambda: all("ex_" not in r["worker"] for r in gateway.worker_records()))

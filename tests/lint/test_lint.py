@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One test a rule. A rule is a module with violations(), which yields a sentence for each place that breaks it."""
+from lint import config, format, layers, sizes, spdx, words
+
+
+def nothing(rule):
+    found = list(rule.violations())
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_rooms_include_only_rooms_before_them():
+    nothing(layers)
+
+
+def test_files_functions_and_folders_stay_readable():
+    nothing(sizes)
+
+
+def test_no_banned_call_unfinished_mark_or_machine_path():
+    nothing(words)
+
+
+def test_c_is_formatted():
+    nothing(format)
+
+
+def test_every_source_names_its_licence():
+    nothing(spdx)
+
+
+def test_the_shipped_configuration_shows_every_setting():
+    nothing(config)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mistd's options and its configuration file."""
+
+import os
+import subprocess
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
+
+
+def mistd(*args):
+    return subprocess.run([MISTD, *args], capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize("text,words", [
+    ("http = { prot = 1; };", ":1: http.prot"),
+    ("\nhttp = { port = \"x\"; };", ":2: http.port: expected an integer from 0 to 65535"),
+    ("http = { port = 70000; };", "got 70000"),
+    ("htp = { };", "htp"),
+    ("http = {", "syntax error"),
+    ("contexts = { a = { max-jobs = 0; }; };", "contexts.a.max-jobs"),
+    ("contexts = { a = { runtime = \"none\"; }; };", "there is no runtime none"),
+    ("contexts = { a = { worker-mode = \"both\"; }; };", "exclusive"),
+    ("contexts = { a = { downtime = \"soon\"; }; };", "contexts.a.downtime"),
+    ("contexts = ( { name = \"../x\"; } );", "name"),
+    ("contexts = { default = { }; };", "context-defaults"),
+    ("functions = { f = { path = \"x.py\"; }; };", "functions.f.class-name"),
+    ("limits = { queue = -1; };", "limits.queue"),
+])
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, words):
+    path = tmp_path / "bad.conf"
+    path.write_text(text + "\n")
+    for args in ["--check-config"], []:
+        r = mistd("--config", str(path), *args)
+        assert r.returncode == 1 and r.stdout == ""
+        assert words in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+
+
+def test_set_wins_and_is_checked(tmp_path):
+    assert mistd("--check-config", "--set", "http.port=0", "--set", "contexts.x.spark-conf.spark.master=local[2]").returncode == 0
+    r = mistd("--check-config", "--set", "http.port=many")
+    assert r.returncode == 1 and "http.port" in r.stderr
+    assert mistd("--check-config", "--set", "nothing.here=1").returncode == 1
+    assert mistd("surplus").returncode == 2
+    assert mistd("--no-such-option").returncode == 2
+
+
+def test_the_shipped_configuration_is_right():
+    r = mistd("--config", os.path.join(ROOT, "configs/mist.conf"), "--check-config")
+    assert (r.returncode, r.stderr) == (0, "")
+
+
+def test_help_config_names_every_setting():
+    text = mistd("--help-config").stdout
+    for word in "data-directory", "port", "max-jobs", "jobs-per-worker", "spark-conf", "heartbeat", "queue", "class-name", "spark-home":
+        assert word in text
+
+
+def test_version_and_help():
+    assert mistd("--version").stdout.startswith("mistd ")
+    assert "--config" in mistd("--help").stdout
+
+
+def test_ready_is_the_one_line_on_stdout(plain_mist):
+    gateway = plain_mist()
+    gateway.run("typed", {"i": 1})
+    gateway.stop()
+    assert gateway.stdout() == f"ready {gateway.url}\n"
+
+
+def test_spark_conf_flattens_and_lists_are_taken(plain_mist):
+    gateway = plain_mist(text="""
+        contexts = ( { name = "nested.name"; spark-conf = { spark = { master = "local[1]"; ui = { enabled = false; }; }; }; },
+                     { name = "listed"; spark-conf = ( "spark.sql.shuffle.partitions=3", "spark.sql.shuffle=x=y" ); } );""")
+    contexts = {c["name"]: c["sparkConf"] for c in gateway.get("/v2/api/contexts").json()}
+    assert contexts["nested.name"] == {"spark.master": "local[1]", "spark.ui.enabled": "false"}
+    assert contexts["listed"] == {"spark.sql.shuffle.partitions": "3", "spark.sql.shuffle": "x=y"}

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Worker modes, limits, failures to start, the broken state."""
+
+import os
+import sys
+
+import pytest
+
+from support.mistd import ROOT
+
+
+def pids(gateway, jobs):
+    return [gateway.wait(j)["jobResult"] for j in jobs]
+
+
+def test_an_exclusive_worker_takes_one_job(plain_mist):
+    gateway = plain_mist(contexts={"ex": {"runtime": "plain", "worker-mode": "exclusive", "max-jobs": 2}})
+    used = pids(gateway, [gateway.submit("whoami", {}, context="ex") for _ in range(4)])
+    assert len(set(used)) == 4
+    gateway.until(lambda: gateway.get("/v2/api/workers").json() == [])
+
+
+def test_a_shared_worker_is_used_again_one_job_at_a_time(plain_mist):
+    gateway = plain_mist(contexts={"sh": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 1}})
+    assert len(set(pids(gateway, [gateway.submit("whoami", {}, context="sh") for _ in range(5)]))) == 1
+
+
+def test_max_jobs_counts_workers_of_one_job_each(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"sh": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 3}})
+    flag = tmp_path / "flag"
+    jobs = [gateway.submit("wait_for", {"path": str(flag)}, context="sh") for _ in range(5)]
+    gateway.until(lambda: len(gateway.get("/v2/api/jobs?status=started").json()) == 3)
+    assert len(gateway.get("/v2/api/jobs?status=queued").json()) == 2
+    assert len(gateway.get("/v2/api/workers").json()) == 3
+    flag.write_text("")
+    assert all(gateway.wait(j)["status"] == "finished" for j in jobs)
+
+
+def test_jobs_per_worker_runs_several_in_one(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"sh": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 4, "jobs-per-worker": 4}})
+    flag = tmp_path / "flag"
+    jobs = [gateway.submit("wait_for", {"path": str(flag)}, context="sh") for _ in range(4)]
+    gateway.until(lambda: len(gateway.get("/v2/api/jobs?status=started").json()) == 4)
+    [worker] = gateway.get("/v2/api/workers").json()
+    assert worker["jobs"] == 4
+    flag.write_text("")
+    assert all(gateway.wait(j)["status"] == "finished" for j in jobs)
+
+
+def test_precreated_workers_are_there_before_the_first_job(plain_mist):
+    gateway = plain_mist(contexts={"pre": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 2, "precreated": True}})
+    gateway.until(lambda: len(gateway.get("/v2/api/workers").json()) == 2)
+    before = {w["name"] for w in gateway.get("/v2/api/workers").json()}
+    name = sorted(before)[0]
+    gateway.delete(f"/v2/api/workers/{name}")
+    gateway.until(lambda: len({w["name"] for w in gateway.get("/v2/api/workers").json()} - {name}) == 2)
+
+
+def test_downtime_ends_idle_workers(plain_mist):
+    gateway = plain_mist(contexts={"short": {"runtime": "plain", "worker-mode": "shared", "downtime": "300ms"}})
+    [first] = pids(gateway, [gateway.submit("whoami", {}, context="short")])
+    gateway.until(lambda: gateway.get("/v2/api/workers").json() == [])
+    [second] = pids(gateway, [gateway.submit("whoami", {}, context="short")])
+    assert first != second
+
+
+def test_a_context_that_is_configured_nowhere_has_the_defaults(plain_mist):
+    gateway = plain_mist(**{"context-defaults": {"runtime": "plain", "worker-mode": "shared"}})
+    job = gateway.wait(gateway.submit("typed", {"i": 1}, context="anything"))
+    assert job["context"] == "anything" and job["workerId"].startswith("anything_")
+
+
+def test_the_queue_has_a_limit_and_says_so(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"one": {"runtime": "plain", "worker-mode": "shared"}}, limits={"queue": 2})
+    flag = tmp_path / "flag"
+    running = gateway.submit("wait_for", {"path": str(flag)}, context="one")
+    gateway.wait(running, ["started"])
+    jobs = [gateway.submit("typed", {"i": i}, context="one") for i in range(2)]
+    r = gateway.post("/v2/api/functions/typed/jobs?context=one", json={"i": 3})
+    assert r.status_code == 429 and "limits.queue is 2" in r.json()["detail"] and r.headers["Retry-After"]
+    flag.write_text("")
+    for j in [running] + jobs:
+        gateway.wait(j)
+
+
+def test_a_worker_that_does_not_start_breaks_its_context_and_says_why(plain_mist, tmp_path):
+    script = tmp_path / "worker.sh"
+    script.write_text("#!/bin/sh\nfor i in $(seq 1 30); do echo line $i; done\nexit 7\n")
+    script.chmod(0o755)
+    gateway = plain_mist(runtimes={"plain": {"kind": "python", "python": sys.executable},
+                                   "bad": {"kind": "program", "command": str(script)}},
+                         contexts={"bad": {"runtime": "bad", "max-conn-failures": 2}}, limits={"broken-retry": "500ms"})
+    answer = gateway.run("typed", {"i": 1}, context="bad")
+    assert answer["success"] is False
+    [error] = answer["errors"]
+    assert "Context bad is broken" in error and "exit code 7" in error
+    assert error.endswith("\n".join(f"line {i}" for i in range(6, 31)))
+    again = gateway.submit("typed", {"i": 1}, context="bad")
+    job = gateway.wait(again)
+    assert job["status"] == "failed" and "broken" in job["jobResult"]
+    assert "exit code 7" in gateway.get("/v2/api/contexts/bad").json()["broken"]["reason"]
+
+    # It is tried again by itself: mend the program and it works without anybody's doing.
+    script.write_text(f"#!/bin/sh\nPYTHONPATH={ROOT}/src/runner/python exec {sys.executable} -m mist.worker\n")
+    gateway.until(lambda: "broken" not in gateway.get("/v2/api/contexts/bad").json(), timeout=20)
+    assert gateway.run("typed", {"i": 1}, context="bad")["success"]
+
+
+def test_an_updated_context_works_at_once(plain_mist):
+    gateway = plain_mist(runtimes={"bad": {"kind": "program", "command": "/bin/false"}},
+                         contexts={"c": {"runtime": "bad", "max-conn-failures": 1}}, limits={"broken-retry": "1h"})
+    assert "broken" in gateway.run("typed", {"i": 1}, context="c")["errors"][0]
+    gateway.reconfigure(contexts={"c": {"runtime": "plain"}})
+    gateway.until(lambda: "broken" not in gateway.get("/v2/api/contexts/c").json())
+    assert gateway.run("typed", {"i": 1}, context="c")["success"]
+
+
+def test_a_reload_brings_functions_and_lets_running_jobs_end_on_old_workers(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"c": {"runtime": "plain", "worker-mode": "shared"}})
+    flag = tmp_path / "flag"
+    running = gateway.submit("wait_for", {"path": str(flag)}, context="c")
+    old = gateway.wait(running, ["started"])["workerId"]
+    gateway.reconfigure(contexts={"c": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 2}},
+                        functions={"again": {"path": gateway.functions_path, "class-name": "whoami", "context": "c"}})
+    gateway.until(lambda: gateway.get("/v2/api/functions/again").status_code == 200)
+    job = gateway.wait(gateway.submit("again", {}))
+    assert job["workerId"] != old
+    flag.write_text("")
+    assert gateway.wait(running)["status"] == "finished"
+    gateway.until(lambda: old not in [w["name"] for w in gateway.get("/v2/api/workers").json()])
+
+
+def test_a_bad_reload_changes_nothing(plain_mist):
+    gateway = plain_mist()
+    gateway.reconfigure(limits={"queue": "many"})
+    gateway.until(lambda: "limits.queue: expected" in gateway.stderr())
+    assert gateway.run("typed", {"i": 1})["success"]
+
+
+def test_a_c_worker_serves_jobs(c_mist):
+    gateway = c_mist()
+    assert gateway.run("echo", {"text": "héllo"})["payload"] == "héllo"
+    assert gateway.run("fail", {"message": "no"}) == {"success": False, "payload": {}, "errors": ["no"]}
+    assert gateway.get("/v2/api/functions/echo").json()["lang"] == "c"
+    job_id = gateway.submit("log", {"lines": 3})
+    gateway.wait(job_id)
+    assert gateway.logs(job_id).count("\n") >= 3
+    job_id = gateway.submit("sleep", {"ms": 60000})
+    gateway.wait(job_id, ["started"])
+    assert gateway.delete(f"/v2/api/jobs/{job_id}").json()["status"] == "cancelled"
+
+
+def test_only_a_worker_with_its_secret_comes_in(plain_mist):
+    import websockets.sync.client as ws
+    from websockets.exceptions import InvalidStatus
+
+    gateway = plain_mist()
+    gateway.run("typed", {"i": 1})
+    [worker] = gateway.get("/v2/api/workers").json()
+    url = gateway.url.replace("http", "ws") + "/v2/workers/connect?worker="
+    for name, headers in [(worker["name"], {"Authorization": "Bearer guess"}), (worker["name"], {}), ("nobody", {"Authorization": "Bearer x"})]:
+        with pytest.raises(InvalidStatus) as refused:
+            ws.connect(url + name, additional_headers=headers)
+        assert refused.value.response.status_code == 401
+    assert gateway.run("typed", {"i": 1})["success"], "the real one is still connected"
+
+
+def test_a_workers_secret_is_for_its_owner_only(plain_mist):
+    gateway = plain_mist()
+    gateway.run("typed", {"i": 1})
+    for record in gateway.worker_records():
+        mode = os.stat(os.path.join(record["directory"], "connect.json")).st_mode & 0o777
+        assert mode == 0o600
+        secret = record["connect"]["secret"]
+        assert secret not in open(f"/proc/{record['pid']}/cmdline").read()
+        assert secret not in open(f"/proc/{record['pid']}/environ").read()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions that tests run in plain Python workers."""
+
+import os
+import signal
+import time
+
+import mist
+
+
+@mist.function
+def record(ctx, path: str, n: int, seconds: float = 0.0):
+    """Leaves a line in a file, so that a test can count how often a job ran."""
+    with open(path, "a") as f:
+        f.write(f"{ctx.job_id} {n} {os.getpid()}\n")
+    time.sleep(seconds)
+    return n
+
+
+@mist.function
+def wait_for(ctx, path: str):
+    """Runs until the file is there, or the job is cancelled."""
+    ctx.log.info("waiting for %s", path)
+    while not os.path.exists(path):
+        if ctx.cancelled:
+            raise RuntimeError("cancelled")
+        time.sleep(0.02)
+    return "seen"
+
+
+@mist.function
+def stubborn(ctx, path: str):
+    """Does not end when it is asked to."""
+    open(path + ".running", "w").close()
+    while not os.path.exists(path):
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            pass
+    return "ended by itself"
+
+
+@mist.function
+def die(ctx, path: str, times: int = 1000):
+    """Kills its worker, as often as it was told to."""
+    with open(path, "a") as f:
+        f.write("x")
+    if os.path.getsize(path) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.path.getsize(path)
+
+
+@mist.function
+def typed(i: int, s: str = "x", l: list[float] = None, b: bool = False):
+    return {"i": i, "s": s, "l": l, "b": b}
+
+
+@mist.function
+def whoami(ctx):
+    return os.getpid()
+
+
+@mist.function
+def chatty(ctx, lines: int = 3):
+    for i in range(lines):
+        ctx.log.info("line %d", i)
+    ctx.log.warning("that was all")
+    ctx.progress(0.5, "half way")
+    return lines
+
+
+@mist.function
+def nothing(ctx):
+    return None
+
+
+@mist.function
+def odd_values():
+    import datetime
+    import decimal
+
+    return {"nan": float("nan"), "inf": float("inf"), "date": datetime.date(2020, 2, 29), "decimal": decimal.Decimal("1.5"), "set": {1},
+            "tuple": (1, 2), "none": None}
+
+
+@mist.function
+def unencodable():
+    return {"rows": [object()]}
+
+
+@mist.function
+def big(n: int):
+    return "x" * n
