@@ -33,8 +33,9 @@ stop_ticker()
 
 tick()
 {
-	local began=$SECONDS
-	while sleep 1; do
+	local began=$SECONDS pause
+	exec {pause}<> <(:) # nothing ever comes from here: a pause without a process that could be left
+	while ! read -rt 1 -u "$pause"; do
 		printf '\r  %-44s %4d s ' "$1" $((SECONDS - began))
 	done
 }
@@ -148,7 +149,9 @@ java_home()
 processes_with()
 {
 	local pid
-	for pid in $(env -i PATH="$PATH" grep -lszF -- "$1" /proc/[0-9]*/environ | cut -d/ -f3); do
+	# grep itself does not have the entry; a second program in a pipe would.
+	for pid in $(env -i PATH="$PATH" grep -lszF -- "$1" /proc/[0-9]*/environ); do
+		pid=${pid//[!0-9]/}
 		if [ "/proc/$pid/root" -ef / ]; then
 			printf '%s\n' "$pid"
 		fi

@@ -27,8 +27,8 @@ int logs_open(struct logs *l, const char *directory, struct fault *f)
 		l->open[i].fd = -1;
 	l->folder = xasprintf("%s/logs", directory);
 	if (mkdir(l->folder, 0750) < 0 && errno != EEXIST)
-		return fault_set(f, FAULT_UNAVAILABLE, "the folder %s cannot be made: %s",
-			l->folder, strerror(errno));
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the data directory %s cannot be written: %s", directory, strerror(errno));
 	struct stat st;
 	if (stat(l->folder, &st) < 0 || !S_ISDIR(st.st_mode))
 		return fault_set(f, FAULT_UNAVAILABLE,

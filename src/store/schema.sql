@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Version 1 of the database. Later versions are steps in sqlite_db.c; what stands here never changes.
 -- A job's id is a UUID of version 7, so this one tree is in the order of time and grows at its end.
 CREATE TABLE job (

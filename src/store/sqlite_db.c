@@ -2,8 +2,11 @@
 /* The database file: how it is opened, how its schema grows, and what its failures are called.
  *
  * The journal is a write-ahead log (readers and the writer do not wait for each other) and every
- * commit is synced, since an accepted job is a promise. The file is readable by its owner only:
- * parameters of jobs are nobody else's business; SQLite gives its side files the same mode.
+ * commit is synced, since an accepted job is a promise. The log is copied into the database when it
+ * has a thousand pages, SQLite's own measure: with more, the writer stops less often but so much
+ * longer that the slowest acceptances take three times the time, and no more of them fit in a
+ * second. The file is readable by its owner only: parameters of jobs are nobody else's business;
+ * SQLite gives its side files the same mode.
  *
  * The schema's version is in `user_version`. migrations[n] leads from version n to n + 1, each in a
  * transaction of its own; the first is schema.sql. A database from a newer program is refused
@@ -18,14 +21,7 @@
 
 #include "store/schema.h"
 
-enum {
-	BUSY_MS = 2000, /* somebody looks into the file with another program */
-
-	/* Pages in the log before it is copied into the database. Copying stops the writer for the
-	 * time of two syncs and the writes, and each page is copied once however often it was
-	 * written since: fewer and longer is much cheaper than SQLite's 1000. */
-	CHECKPOINT_PAGES = 4000,
-};
+enum { BUSY_MS = 2000 }; /* somebody looks into the file with another program */
 
 static const char *const migrations[] = {
 	schema_sql,
@@ -124,7 +120,6 @@ int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)
 	if (sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL,
 		    NULL) != SQLITE_OK)
 		return db_fault(db, path, f);
-	sqlite3_wal_autocheckpoint(db, CHECKPOINT_PAGES);
 	r = migrate(db, path, f);
 	if (r < 0)
 		return r;

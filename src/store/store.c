@@ -19,7 +19,6 @@
 #include "mist/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -426,7 +425,7 @@ static void drain(struct store *st)
 		pthread_join(st->thread, NULL);
 	else
 		writer(st);
-	st->is_started = false; /* what is still posted is written by the next drain, on its caller's thread */
+	st->is_started = false; /* what is posted from now on is written by store_close */
 
 	size_t lost = st->batch.count + st->posted.count;
 	if (!lost)

@@ -5,7 +5,7 @@
  * handed to the core; a frame that breaks the protocol ends the connection with `error` and a close, and is logged once. Frames to the
  * worker are queued and written when the core has finished its batch (room_crew.flush).
  *
- * The socket is libmicrohttpd's: it is polled here and closed through the arrival's release, after the poll handle is gone. */
+ * The socket is the HTTP transport's: it is polled here and closed through the arrival's release, after the poll handle is gone. */
 #include "worker/private.h"
 
 #include <errno.h>

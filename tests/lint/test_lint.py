@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One test a rule. A rule is a module with violations(), which yields a sentence for each place that breaks it."""
+import pytest
+
 from lint import config, format, layers, sizes, spdx, words
 
 
 def nothing(rule):
     found = list(rule.violations())
-    assert not found, "\n" + "\n".join(found)
+    if found:
+        pytest.fail("\n".join([rule.__doc__.strip(), *found]), pytrace=False)
 
 
 def test_rooms_include_only_rooms_before_them():

@@ -62,8 +62,8 @@ static json_t *printed(const struct job_row *row)
 
 static void a_row_prints_as_mists_job(void **state)
 {
-	struct job_row row = { .state = JOB_QUEUED, .function = "f", .path = "f.py", .class_name = "F", .context = "default",
-		.parameters = "{\"a\":[1,2]}", .source = "Http", .created_ms = 1 };
+	struct job_row row = { .state = JOB_QUEUED, .function = xstrdup("f"), .path = xstrdup("f.py"), .class_name = xstrdup("F"),
+		.context = xstrdup("default"), .parameters = xstrdup("{\"a\":[1,2]}"), .source = xstrdup("Http"), .created_ms = 1 };
 	(void)state;
 	json_t *json = printed(&row);
 	assert_string_equal(json_string_of(json, "status"), "queued");
@@ -75,13 +75,13 @@ static void a_row_prints_as_mists_job(void **state)
 	json_decref(json);
 
 	row.state = JOB_FINISHED;
-	row.result = "{\"x\":null}";
+	row.result = xstrdup("{\"x\":null}");
 	json = printed(&row);
 	assert_true(json_is_object(json_object_get(json, "jobResult")));
 	json_decref(json);
 
 	row.state = JOB_FAILED;
-	row.error = "it \"broke\"\nbadly";
+	row.error = xstrdup("it \"broke\"\nbadly");
 	json = printed(&row);
 	assert_string_equal(json_string_of(json, "jobResult"), row.error);
 	json_decref(json);
@@ -90,6 +90,7 @@ static void a_row_prints_as_mists_job(void **state)
 	json = printed(&row);
 	assert_null(json_object_get(json, "jobResult"));
 	json_decref(json);
+	job_row_done(&row);
 }
 
 int main(void)

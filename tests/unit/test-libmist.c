@@ -251,6 +251,7 @@ static void it_tries_again_when_the_gateway_is_not_ready(void **state)
 static void hello_says_who_it_is_and_drain_ends_it_with_0(void **state)
 {
 	struct gate *g = *state;
+	gate_write_file(g, 9e15); /* a grace that is Inf */
 	start_worker();
 	gate_upgrade(g);
 	const json_t *hello = gate_expect(g, "hello");

@@ -12,7 +12,7 @@ static const char execute[] = "{\"i\": {\"type\": \"MInt\"}, \"s\": {\"type\": \
 			      " \"o\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MObj\", \"fields\": {\"b\": {\"type\": \"MBoolean\"}}}]},"
 			      " \"any\": {\"type\": \"MAny\"}}";
 
-static void check(const char *arguments, const char *expected)
+static void arguments_are(const char *arguments, const char *expected)
 {
 	struct fault f = { 0 };
 	json_t *types = json_loads(execute, 0, NULL), *args = json_loads(arguments, JSON_DECODE_ANY, NULL);
@@ -34,27 +34,27 @@ static void check(const char *arguments, const char *expected)
 static void good_arguments_pass(void **state)
 {
 	(void)state;
-	check("{\"i\": 1}", NULL);
-	check("{\"i\": 2.0, \"s\": null, \"extra\": [1]}", NULL);
-	check("{\"i\": -3, \"s\": \"x\", \"l\": [1, 2.5], \"m\": {\"k\": 1}, \"o\": {\"b\": true}, \"any\": {\"x\": []}}", NULL);
+	arguments_are("{\"i\": 1}", NULL);
+	arguments_are("{\"i\": 2.0, \"s\": null, \"extra\": [1]}", NULL);
+	arguments_are("{\"i\": -3, \"s\": \"x\", \"l\": [1, 2.5], \"m\": {\"k\": 1}, \"o\": {\"b\": true}, \"any\": {\"x\": []}}", NULL);
 }
 
 static void bad_arguments_name_the_field_and_what_was_expected(void **state)
 {
 	(void)state;
-	check("{}", "Invalid field i: Invalid type: expected Int, got nothing");
-	check("{\"i\": null}", "Invalid field i: Invalid type: expected Int, got nothing");
-	check("{\"i\": \"1\"}", "Invalid field i: Invalid type: expected Int, got \"1\"");
-	check("{\"i\": 1.5}", "Invalid field i: Invalid type: expected Int, got 1.5");
-	check("{\"i\": 1, \"s\": 4}", "Invalid field s: Invalid type: expected String, got 4");
-	check("{\"i\": 1, \"l\": {}}", "Invalid field l: Invalid type: expected List[Double], got {}");
-	check("{\"i\": 1, \"l\": [1, \"x\"]}", "Invalid field l[1]: Invalid type: expected Double, got \"x\"");
-	check("{\"i\": 1, \"m\": {\"k\": true}}", "Invalid field m.k: Invalid type: expected Int, got true");
-	check("{\"i\": 1, \"o\": {}}", "Invalid field o.b: Invalid type: expected Boolean, got nothing");
-	check("{\"i\": 1, \"o\": []}", "Invalid field o: Invalid type: expected Object {b=Boolean}, got []");
-	check("{\"s\": 1}", "Errors[Invalid field i: Invalid type: expected Int, got nothing,"
+	arguments_are("{}", "Invalid field i: Invalid type: expected Int, got nothing");
+	arguments_are("{\"i\": null}", "Invalid field i: Invalid type: expected Int, got nothing");
+	arguments_are("{\"i\": \"1\"}", "Invalid field i: Invalid type: expected Int, got \"1\"");
+	arguments_are("{\"i\": 1.5}", "Invalid field i: Invalid type: expected Int, got 1.5");
+	arguments_are("{\"i\": 1, \"s\": 4}", "Invalid field s: Invalid type: expected String, got 4");
+	arguments_are("{\"i\": 1, \"l\": {}}", "Invalid field l: Invalid type: expected List[Double], got {}");
+	arguments_are("{\"i\": 1, \"l\": [1, \"x\"]}", "Invalid field l[1]: Invalid type: expected Double, got \"x\"");
+	arguments_are("{\"i\": 1, \"m\": {\"k\": true}}", "Invalid field m.k: Invalid type: expected Int, got true");
+	arguments_are("{\"i\": 1, \"o\": {}}", "Invalid field o.b: Invalid type: expected Boolean, got nothing");
+	arguments_are("{\"i\": 1, \"o\": []}", "Invalid field o: Invalid type: expected Object {b=Boolean}, got []");
+	arguments_are("{\"s\": 1}", "Errors[Invalid field i: Invalid type: expected Int, got nothing,"
 			    "Invalid field s: Invalid type: expected String, got 1]");
-	check("[]", "the arguments must be a JSON object, not an array");
+	arguments_are("[]", "the arguments must be a JSON object, not an array");
 }
 
 static void trees_that_are_none_are_refused(void **state)

@@ -27,7 +27,7 @@ enum {
 	OPEN_MS = 10 * 1000,
 	FILE_MAX = 1024 * 1024,
 	HEAD_MAX = 16 * 1024,
-	GRACE_MAX_S = 366 * 24 * 3600,
+	GRACE_MAX_S = 366 * 24 * 3600, /* longer is for ever, and fits what we count in */
 	CAPACITY_MAX = 1000000,
 	KEY_TEXT = 25,
 };
@@ -94,8 +94,10 @@ static int take_members(const json_t *o, struct link_file *ret, struct fault *f)
 		return fault_set(
 			f, FAULT_BAD_REQUEST, "url, worker and secret must be of plain characters");
 	double grace_s = json_is_number(grace) ? json_number_value(grace) : -1;
-	if (grace_s < 0 || grace_s > GRACE_MAX_S)
+	if (grace_s < 0)
 		return fault_set(f, FAULT_BAD_REQUEST, "grace must be a number of seconds");
+	if (grace_s > GRACE_MAX_S)
+		grace_s = GRACE_MAX_S;
 	json_int_t jobs = capacity ? json_integer_value(capacity) : 1;
 	if (jobs < 1 || jobs > CAPACITY_MAX)
 		return fault_set(f, FAULT_BAD_REQUEST, "capacity must be an integer from 1 to %d",

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "base/ws.h"
 
@@ -30,8 +31,10 @@ static bool has_word(const char *list, const char *word)
 	return false;
 }
 
+/* libmicrohttpd closes the socket when it comes round to it; the peer shall know at once. */
 static void arrival_release(struct arrival *a)
 {
+	shutdown(a->fd, SHUT_RDWR);
 	MHD_upgrade_action(a->handle, MHD_UPGRADE_ACTION_CLOSE);
 	free(a->worker);
 	free(a->peer);

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway's side of the worker protocol, small enough to script: a real WebSocket server and the worker as a real process.
+"""The gateway's side of the worker protocol, small enough to script: a real WebSocket server and the worker as a real
+process.
 
-A test is the gateway: it accepts a connection, sends frames and waits for frames. Every wait has a deadline, and every frame of the worker is
-checked against frames.json on the way in."""
+A test is the gateway: it accepts a connection, sends frames and waits for frames. Every wait has a deadline, and
+every frame of the worker is checked against frames.json on the way in."""
 
 import json
 import os
@@ -80,7 +81,8 @@ class Peer:
         return self.outcome()
 
     def log(self, job):
-        return [entry for frame in self.seen if frame["type"] == "log" and frame["job"] == job for entry in frame["entries"]]
+        frames_of_job = [f for f in self.seen if f["type"] == "log" and f["job"] == job]
+        return [entry for frame in frames_of_job for entry in frame["entries"]]
 
     def drain(self):
         self.send("drain")

@@ -27,7 +27,8 @@ def call(target, **arguments):
 def test_values_of_the_right_type_pass_through():
     def f(a: int, b: float, c: str, d: bool, e: List[int], g: Dict[str, int], h):
         return a, b, c, d, e, g, h
-    assert call(f, a=1, b=2.5, c="x", d=True, e=[1, 2], g={"k": 3}, h=[None]) == (1, 2.5, "x", True, [1, 2], {"k": 3}, [None])
+    given = {"a": 1, "b": 2.5, "c": "x", "d": True, "e": [1, 2], "g": {"k": 3}, "h": [None]}
+    assert call(f, **given) == tuple(given.values())
 
 
 def test_a_whole_number_is_an_int_and_an_int_is_a_float():

@@ -9,7 +9,7 @@ import pytest
 import mist
 from mist.function import Function
 
-INT, STRING, ANY = {"type": "MInt"}, {"type": "MString"}, {"type": "MAny"}
+INT, DOUBLE, STRING, ANY = ({"type": name} for name in ("MInt", "MDouble", "MString", "MAny"))
 
 
 def option(tree):
@@ -36,7 +36,7 @@ class Tree:
 def test_plain_annotations_become_mists_types():
     def f(a: int, b: float, c: str, d: bool, e, g: Any):
         pass
-    assert execute(f) == {"a": INT, "b": {"type": "MDouble"}, "c": STRING, "d": {"type": "MBoolean"}, "e": ANY, "g": ANY}
+    assert execute(f) == {"a": INT, "b": DOUBLE, "c": STRING, "d": {"type": "MBoolean"}, "e": ANY, "g": ANY}
 
 
 def test_lists_and_maps_carry_their_types():
@@ -70,7 +70,7 @@ def test_a_union_of_several_is_any():
 def test_a_dataclass_is_an_object():
     def f(p: Point):
         pass
-    assert execute(f)["p"] == {"type": "MObj", "fields": {"x": INT, "y": option({"type": "MDouble"}), "name": option(STRING)}}
+    assert execute(f)["p"] == {"type": "MObj", "fields": {"x": INT, "y": option(DOUBLE), "name": option(STRING)}}
 
 
 def test_a_dataclass_that_contains_itself_has_an_end():

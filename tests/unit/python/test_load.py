@@ -68,7 +68,8 @@ def test_dataclasses_with_textual_annotations_and_pickle_work(loader, user_file)
                      "@dataclasses.dataclass\nclass P:\n    x: typing.ClassVar[int] = 1\n    y: int = 2\n"
                      "def f(): return pickle.loads(pickle.dumps(P(3))).y\ndef g(p: P): return p\n")
     assert run(loader, path, "f") == 3
-    assert loader.load(str(path), "g").signature()["execute"]["p"]["fields"] == {"y": {"type": "MOption", "args": [{"type": "MInt"}]}}
+    tree = loader.load(str(path), "g").signature()["execute"]["p"]
+    assert tree["fields"] == {"y": {"type": "MOption", "args": [{"type": "MInt"}]}}
 
 
 def test_no_file_no_function_and_no_artifact_are_said_plainly(loader, user_file, tmp_path):
@@ -95,11 +96,13 @@ def test_an_import_error_has_the_users_traceback_and_nothing_of_ours(loader, use
     with pytest.raises(Refusal) as refusal:
         loader.load(str(path), "f")
     text = str(refusal.value)
-    assert "No module named 'no_such_module_here'" in text and "user_code.py\", line 1" in text and "load.py" not in text
+    assert "No module named 'no_such_module_here'" in text and 'user_code.py", line 1' in text
+    assert "load.py" not in text
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("def f(:\n", "SyntaxError"), ("import sys\nsys.exit(3)\n", "SystemExit: 3"), ("\0", "null bytes"), ("x = 1 / 0\n", "ZeroDivisionError")])
+    ("def f(:\n", "SyntaxError"), ("import sys\nsys.exit(3)\n", "SystemExit: 3"), ("\0", "null bytes"),
+    ("x = 1 / 0\n", "ZeroDivisionError")])
 def test_a_file_that_cannot_be_imported_is_tried_again_once_it_changed(loader, user_file, text, expected):
     with pytest.raises(Refusal, match=expected):
         loader.load(str(user_file(text)), "f")
@@ -107,7 +110,8 @@ def test_a_file_that_cannot_be_imported_is_tried_again_once_it_changed(loader, u
 
 
 def test_a_packed_artifact_is_named_by_package_module_function(loader, tmp_path):
-    path = write_zip(tmp_path / "a.zip", pkg__init="", pkg__of__job="from pkg.tool import x\ndef f(): return x\n", pkg__of__tool="x = 'from a zip'\n")
+    path = write_zip(tmp_path / "a.zip", pkg__init="", pkg__of__tool="x = 'from a zip'\n",
+                     pkg__of__job="from pkg.tool import x\ndef f(): return x\n")
     assert run(loader, path, "pkg.job.f") == "from a zip"
     with pytest.raises(Refusal, match='no function "g" in pkg.job in a.zip; the functions there are: f'):
         loader.load(str(path), "pkg.job.g")
@@ -119,7 +123,8 @@ def test_a_packed_artifact_is_named_by_package_module_function(loader, tmp_path)
 
 def test_a_changed_packed_artifact_and_another_with_the_same_package_are_told_apart(loader, tmp_path):
     def job(n):
-        return {"pkg__init": "", "pkg__of__job": f"from pkg import tool\ndef f(): return tool.x\n", "pkg__of__tool": f"x = {n}\n"}
+        return {"pkg__init": "", "pkg__of__tool": f"x = {n}\n",
+                "pkg__of__job": "from pkg import tool\ndef f(): return tool.x\n"}
     a, b = write_zip(tmp_path / "a.egg", **job(1)), write_zip(tmp_path / "b.whl", **job(2))
     assert [run(loader, p, "pkg.job.f") for p in (a, b, a)] == [1, 2, 1]
     write_zip(a, **job(333))

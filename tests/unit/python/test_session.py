@@ -68,8 +68,14 @@ def levels(ctx):
     except ZeroDivisionError: ctx.log.exception("caught")
     t = threading.Thread(target=lambda: logging.warning("from a thread")); t.start(); t.join()
     ctx.log.info("x" * 1000000)
+def configures(ctx):
+    import logging.config
+    logging.config.dictConfig({"version": 1, "root": {"handlers": []}})
+    ctx.log.info("still heard")
+def says(ctx): logging.warning("heard again")
 def progresses(ctx):
-    for i in range(10001): ctx.progress(i / 10000, f"{i} done")
+    ctx.progress(-1)
+    for i in range(10001): ctx.progress(i / 9999, f"{i} done")
 """
 
 
@@ -92,7 +98,8 @@ def worker(gateway):
 def test_hello_says_what_the_worker_is(worker):
     worker(capacity=3)
     assert worker.hello["protocol"] == 1 and worker.hello["capacity"] == 3 and worker.hello["resumes"] == []
-    assert worker.hello["lang"] == "python" and worker.hello["pid"] == worker.process.pid and "sparkVersion" not in worker.hello
+    assert worker.hello["lang"] == "python" and worker.hello["pid"] == worker.process.pid
+    assert "sparkVersion" not in worker.hello
 
 
 def test_a_job_is_started_logged_and_finished_in_this_order(worker, code):
@@ -102,7 +109,8 @@ def test_a_job_is_started_logged_and_finished_in_this_order(worker, code):
     assert [f["type"] for f in peer.seen if f.get("job") == "j"][0] == "started"
     assert peer.seen[-1] is frame
     entries = peer.log("j")
-    assert [(e["level"], e["message"]) for e in entries[:5]] == [("DEBUG", "d"), ("INFO", "i"), ("WARN", "w"), ("ERROR", "e"), ("INFO", "root: root")]
+    assert [(e["level"], e["message"]) for e in entries[:5]] == [
+        ("DEBUG", "d"), ("INFO", "i"), ("WARN", "w"), ("ERROR", "e"), ("INFO", "root: root")]
     assert entries[5]["level"] == "ERROR" and "ZeroDivisionError" in entries[5]["message"]
     assert entries[6]["message"] == "root: from a thread"
     assert len(entries[7]["message"]) < 70000 and "left out" in entries[7]["message"]
@@ -111,14 +119,16 @@ def test_a_job_is_started_logged_and_finished_in_this_order(worker, code):
 
 def test_a_job_knows_itself(worker, code):
     peer = worker()
-    peer.send("start", job="j", function="f", path=str(code), className="who", parameters={}, attempt=3, externalId="order 66")
+    peer.send("start", job="j", function="f", path=str(code), className="who", parameters={}, attempt=3,
+              externalId="order 66")
     assert peer.outcome()["result"] == ["j", "order 66", 3, False]
 
 
 @pytest.mark.parametrize("name, parameters, expected", [
     ("raises", {}, "ValueError: no luck"), ("exits", {}, "SystemExit: 7\nThe function called sys.exit()"),
-    ("base", {}, "KeyboardInterrupt: stop it"), ("opaque", {}, "result.rows[0] is object"), ("int_key", {}, "the key 1 is int"),
-    ("bad_text", {}, "nul \ufffd and \ufffd"), ("nothing", {}, 'no function "nothing"'), ("big", {"n": "x"}, "Invalid field n: expected an integer"),
+    ("base", {}, "KeyboardInterrupt: stop it"), ("opaque", {}, "result.rows[0] is object"),
+    ("int_key", {}, "the key 1 is int"), ("bad_text", {}, "nul \ufffd and \ufffd"),
+    ("nothing", {}, 'no function "nothing"'), ("big", {"n": "x"}, "Invalid field n: expected an integer"),
     ("big", {"n": 2 << 20}, "the result is too large: 2097")])
 def test_a_function_that_goes_wrong_fails_and_the_worker_lives_on(worker, code, name, parameters, expected):
     peer = worker()
@@ -184,6 +194,15 @@ def test_of_many_progresses_the_newest_is_told(worker, code):
     peer.run("j", code, "progresses")
     told = [f for f in peer.seen if f["type"] == "progress"]
     assert told[-1]["value"] == 1 and told[-1]["note"] == "10000 done" and len(told) < 100
+    assert all(0 <= f["value"] <= 1 for f in told)
+
+
+def test_a_function_that_configures_logging_takes_nobodys_log_away(worker, code):
+    peer = worker()
+    peer.run("j", code, "configures")
+    assert [e["message"] for e in peer.log("j")] == ["still heard"]
+    peer.run("k", code, "says")
+    assert [e["message"] for e in peer.log("k")] == ["root: heard again"]
 
 
 @pytest.mark.parametrize("name, outcome", [("loops", "cancelled"), ("stubborn", "cancelled"), ("polite", "finished")])
@@ -357,11 +376,12 @@ def test_an_outcome_that_is_refused_twice_becomes_a_failure(worker, gateway, cod
 def test_describe_answers_with_the_signature_or_the_reason(worker, user_file, code):
     peer = worker()
     peer.start("j", code, "sleeps")
-    path = user_file("import mist\n@mist.function(tags=['sql'])\ndef f(ctx, a: str, b: int = 1): pass\n", "described.py")
+    path = user_file("import mist\n@mist.function(tags=['sql'])\ndef f(ctx, a: str, b: int = 1): pass\n", "told.py")
     peer.send("describe", id="1", path=str(path), className="f")
     answer = peer.expect("described")
     assert answer["id"] == "1" and answer["signature"] == {
-        "lang": "python", "tags": ["sql"], "execute": {"a": {"type": "MString"}, "b": {"type": "MOption", "args": [{"type": "MInt"}]}}}
+        "lang": "python", "tags": ["sql"],
+        "execute": {"a": {"type": "MString"}, "b": {"type": "MOption", "args": [{"type": "MInt"}]}}}
     peer.send("describe", id="2", path=str(user_file("import nowhere_at_all\n", "broken.py")), className="f")
     error = peer.expect("described")["error"]
     assert "No module named 'nowhere_at_all'" in error and "load.py" not in error
@@ -447,7 +467,7 @@ def test_a_thousand_small_jobs_leave_no_threads_behind(worker, user_file):
 
 
 def test_the_workers_of_a_context_without_spark_never_import_it(worker, user_file):
-    path = user_file("import sys\ndef f(): return sorted(m for m in sys.modules if m in ('pyspark', 'numpy', 'pandas'))\n")
+    path = user_file("import sys\ndef f(): return [m for m in ('pyspark', 'numpy', 'pandas') if m in sys.modules]\n")
     assert worker().run("j", path, "f")["result"] == []
 
 

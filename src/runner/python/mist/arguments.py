@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the JSON arguments of a job to the values its function takes.
 
-The gateway has checked the arguments against the signature it knows; the file may be a newer one, so everything is checked again here.
-Nothing is coerced from strings. null and absent are the same: the default if there is one, None for an Optional, else the argument is missing.
-Extra names are left out, unless the function takes **kwargs: then they arrive as they are."""
+The gateway has checked the arguments against the signature it knows; the file may be a newer one, so everything is
+checked again here. Nothing is coerced from strings. null and absent are the same: the default if there is one, None
+for an Optional, else the argument is missing. Extra names are left out, unless the function takes **kwargs: then they
+arrive as they are."""
 
 import json
 import typing

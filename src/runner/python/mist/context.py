@@ -8,8 +8,7 @@ import logging
 import math
 
 from mist import spark
-
-_log = logging.getLogger("mist.job")
+from mist.logs import job_log
 
 
 class Context:
@@ -18,12 +17,16 @@ class Context:
         self.external_id = external_id
         self.attempt = attempt
         self._job = job
-        self._log = logging.LoggerAdapter(_log, {"mist_job": job}) if job else _log
+        self._log = logging.LoggerAdapter(job_log, {"mist_job": job}) if job else job_log
 
     @property
     def spark(self):
         """The SparkSession of this worker, shared by its jobs: do not stop it."""
-        return spark.session()
+        was_up = spark.is_up()
+        session = spark.session()
+        if self._job is not None and not was_up:
+            self._job.enter_spark()
+        return session
 
     @property
     def log(self):
@@ -32,18 +35,20 @@ class Context:
 
     @property
     def cancelled(self):
-        """True once the job is to stop. A function that asks has a few seconds to leave its work in order and to return, which
-        counts as finished, or to raise; one that doesn't is interrupted at once."""
+        """True once the job is to stop. A function that asks has a few seconds to leave its work in order and to
+        return, which counts as finished, or to raise; one that doesn't is interrupted at once."""
         if self._job is None or not self._job.is_cancelled:
             return False
         self._job.knows_of_cancel = True
         return True
 
     def progress(self, value, note=None):
-        """Says how far the job is: 0 to 1, and a word on it. Called often, only the newest is sent."""
+        """Says how far the job is, and a word on it. What is below 0 is 0 and what is above 1 is 1. Called often, only the
+        newest is sent."""
         value = float(value)
-        if not math.isfinite(value):
-            raise ValueError("progress is a finite number, 0 to 1")
+        if math.isnan(value):
+            raise ValueError("progress is a number from 0 to 1")
+        value = min(1.0, max(0.0, value))
         if note is not None and not isinstance(note, str):
             raise TypeError(f"the note of a progress is a str, not {type(note).__name__}")
         if self._job is not None:

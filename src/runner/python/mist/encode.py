@@ -13,9 +13,9 @@
     Spark's and pandas' DataFrame               a list of objects, one a row
     numpy scalars                               what Python has for them
 
-Anything else is refused with the name of its type and where in the result it stands. The gateway's JSON knows neither the character
-U+0000 nor half of a surrogate pair: both become U+FFFD. Libraries are recognised by the name of a type's module, never imported: what was not
-imported by the function cannot be in its result."""
+Anything else is refused with the name of its type and where in the result it stands. The gateway's JSON knows neither
+the character U+0000 nor half of a surrogate pair: both become U+FFFD. Libraries are recognised by the name of a
+type's module, never imported: what was not imported by the function cannot be in its result."""
 
 import base64
 import dataclasses
@@ -84,7 +84,8 @@ def _encode_dict(value, path, depth):
     out = {}
     for key, inner in value.items():
         if not isinstance(key, str):
-            raise Unencodable(f"{path_text(path)}: the key {key!r:.80} is {_type_name(key)}; the names in a JSON object are str")
+            raise Unencodable(f"{path_text(path)}: the key {repr(key)[:80]} is {_type_name(key)}; "
+                              "the names in a JSON object are str")
         out[clean(key)] = _encode(inner, ("." + key, path), depth + 1)
     return out
 

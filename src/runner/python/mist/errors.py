@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong with a user's function, and the text the user reads about it.
 
-A Refusal is a sentence that needs no traceback: a file that is not there, an argument of the wrong type, a result that is no JSON.
-Everything else is the user's own exception and is told as Python tells it, without the frames of this package: they
-say nothing about the user's mistake."""
+A Refusal is a sentence that needs no traceback: a file that is not there, an argument of the wrong type, a result
+that is no JSON. Everything else is the user's own exception and is told as Python tells it, without the frames of
+this package: they say nothing about the user's mistake."""
 
 import os
 import traceback
@@ -17,8 +17,8 @@ class Refusal(Exception):
 
 
 class Cancelled(BaseException):
-    """Raised in the thread of a job that is to stop. Like KeyboardInterrupt it is no Exception, so that `except Exception` in a
-    loop does not keep a cancelled job alive."""
+    """Raised in the thread of a job that is to stop. Like KeyboardInterrupt it is no Exception, so that `except
+    Exception` in a loop does not keep a cancelled job alive."""
 
 
 def is_ours(filename):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames, checked against frames.json: the one description of the worker protocol that every language reads.
 
-The file is looked for in the folder named by MIST_PROTO, next to this module (an installed package), and in the source tree this
-module may be part of. It is read once, when first needed."""
+The file is looked for in the folder named by MIST_PROTO, next to this module (an installed package), and in the
+source tree this module may be part of. It is read once, when first needed."""
 
 import functools
 import json

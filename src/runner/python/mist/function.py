@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A function as Mist sees it: its name, its tags and the types of its arguments.
 
-The decorator only marks: what it returns is the user's own function, which stays callable from a test or a script. The Function object is
-made when the function is loaded. It reads the signature once; arguments.py converts by it and signature() answers `describe` with it.
+The decorator only marks: what it returns is the user's own function, which stays callable from a test or a script.
+The Function object is made when the function is loaded. It reads the signature once; arguments.py converts by it and
+signature() answers `describe` with it.
 
-The types are Mist's: int MInt, float MDouble, str MString, bool MBoolean; lists, tuples and sets MList; dict MMap; a dataclass
-MObj; Optional, or anything that has a default, MOption; and MAny for what is not annotated or is none of these."""
+The types are Mist's: int MInt, float MDouble, str MString, bool MBoolean; lists, tuples and sets MList; dict MMap; a
+dataclass MObj; Optional, or anything that has a default, MOption; and MAny for what is not annotated or is none of
+these."""
 
 import collections.abc
 import dataclasses
@@ -68,7 +70,8 @@ class Function:
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 continue
             elif not self.parameters and not self.context and _is_context(parameter.name, annotation):
-                self.context = Parameter(parameter.name, annotation, False, parameter.kind is not parameter.KEYWORD_ONLY)
+                is_positional = parameter.kind is not parameter.KEYWORD_ONLY
+                self.context = Parameter(parameter.name, annotation, False, is_positional)
             else:
                 self.parameters.append(Parameter(parameter.name, annotation, parameter.default is not parameter.empty,
                                                  parameter.kind is parameter.POSITIONAL_ONLY))
@@ -148,7 +151,8 @@ def option_of(tree):
 
 
 def type_tree(annotation, above=()):
-    """Mist's type tree. `above` are the dataclasses around: one that contains itself is MAny there, since a tree has an end."""
+    """Mist's type tree. `above` are the dataclasses around: one that contains itself is MAny there, since a tree has
+    an end."""
     if inspect.isclass(annotation) and annotation in PLAIN:
         return {"type": PLAIN[annotation]}
     inner = optional_of(annotation)

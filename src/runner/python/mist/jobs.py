@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The jobs this worker holds, and the threads that run them.
 
-A Job is held from its `start` until the gateway acknowledges its outcome, or forgets it. Threads are made when a job finds none idle and
-are kept, so a stream of small jobs makes none. All threads are daemons: a function that hangs cannot keep the process.
+A Job is held from its `start` until the gateway acknowledges its outcome, or forgets it. Threads are made when a job
+finds none idle and are kept, so a stream of small jobs makes none. All threads are daemons: a function that hangs
+cannot keep the process.
 
-Cancel: the job is marked (ctx.cancelled), its Spark job group is cancelled, and a moment later, since either may end the function in
-order, Cancelled is raised in its thread; again and again until the job ends. A function that has asked for ctx.cancelled has
-more than a moment. Interruptions can come at any line of the thread,
-so they are only allowed between open() and seal(), around the user's function and the encoding of its result (which runs Spark too), and
-nothing in between touches the socket or a lock that others need. A thread that was interrupted is not used again: libraries keep
-things by thread, PySpark its connection among them.
+Cancel: the job is marked (ctx.cancelled), its Spark job group is cancelled, and a moment later, since either may end
+the function in order, Cancelled is raised in its thread; again and again until the job ends. A function that has
+asked for ctx.cancelled has more than a moment. Interruptions can come at any line of the thread, so they are only
+allowed between open() and seal(), around the user's function and the encoding of its result (which runs Spark too),
+and nothing in between touches the socket or a lock that others need. A thread that was interrupted is not used again:
+libraries keep things by thread, PySpark its connection among them.
 
 A job that was cancelled and then ended by an error is `cancelled`; if it returned all the same it is `finished`."""
 
@@ -92,6 +93,9 @@ class Job:
     def progress(self, value, note):
         self.news_of_progress = (value, note if note is None else clean(note))
         self._outbox.post_lazily(self)
+
+    def enter_spark(self):
+        spark.enter(self.id, self.frame["function"], self.slot)
 
     def open(self):
         """From here to seal() the thread may be interrupted."""
@@ -240,9 +244,10 @@ class Jobs:
         job.open()
         job.started_at = now_ms()
         self._outbox.post(job)
+        logs.ensure()
+        job.enter_spark()
         function = self._loader.load(frame["path"], frame["className"])
         values = convert(function, frame["parameters"])
-        spark.enter(job.id, frame["function"], job.slot)
         context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
         return frames.text(encode(function.call(context, values)))
 

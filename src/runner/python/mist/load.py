@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an artifact's path and a className to a Function.
 
-A .py file becomes a module of its own, under a name nothing else has, and is read again when its time or size has changed: an edited file
-is used by the next job, and the jobs that run keep what they have. Its byte code is not cached, since the
-cache tells files apart by whole seconds. The module must be in sys.modules while it is the newest (pickle and dataclasses look there), and it
-is registered to be pickled by value, because no Spark executor could import it by its name.
+A .py file becomes a module of its own, under a name nothing else has, and is read again when its time or size has
+changed: an edited file is used by the next job, and the jobs that run keep what they have. Its byte code is not
+cached, since the cache tells files apart by whole seconds. The module must be in sys.modules while it is the newest
+(pickle and dataclasses look there), and it is registered to be pickled by value, because no Spark executor could
+import it by its name.
 
-A .zip, .whl or .egg goes on sys.path and className is package.module.function. When another artifact brings a package of the
-same name, or the file was changed, what was imported from the old one is forgotten first; with Spark the file is given to the executors too.
+A .zip, .whl or .egg goes on sys.path and className is package.module.function. When another artifact brings a package
+of the same name, or the file was changed, what was imported from the old one is forgotten first; with Spark the file
+is given to the executors too.
 
 Any thread; one lock for each path, so that a slow import holds up only the jobs that need it."""
 

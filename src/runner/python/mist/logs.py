@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is said while a job runs, brought to the job's log.
 
-Python's logging: one handler on the root logger. A record belongs to the job it was logged through (ctx.log), else to the job whose
-thread logs, else, for threads that a job started, to the job that runs if only one does. What belongs to no job goes to the
-worker's stderr. print() stays on stdout: it is the process's, not the job's.
+Python's logging: one handler on the root logger. A record belongs to the job it was logged through (ctx.log), else to
+the job whose thread logs, else, for threads that a job started, to the job that runs if only one does. What belongs
+to no job goes to the worker's stderr. print() stays on stdout: it is the process's, not the job's.
 
-Spark's driver: log4j writes to a FIFO that a thread here reads (spark.attach_log). Under spark-submit the driver's stderr is not ours to
-redirect: the JVM is the parent of this process. A record there carries the job's id if a job's own thread logged it; Spark's own threads
-know of no job, and then the rule above applies. Before an outcome is sent, what was already written is read (settle)."""
+Spark's driver: log4j writes to a FIFO that a thread here reads (spark.attach_log). Under spark-submit the driver's
+stderr is not ours to redirect: the JVM is the parent of this process. A record there carries the job's id if a job's
+own thread logged it; Spark's own threads know of no job, and then the rule above applies. Before an outcome is sent,
+what was already written is read (settle)."""
 
 import array
 import contextvars
@@ -20,7 +21,6 @@ import tempfile
 import termios
 import threading
 import time
-import warnings
 
 current_job = contextvars.ContextVar("mist_job", default=None)
 
@@ -31,6 +31,13 @@ RECORD_MAX = 1024 * 1024
 SETTLE_S = 0.5
 
 worker_log = logging.getLogger("mist.worker")
+
+# ctx.log. Not one of the loggers that logging.config knows: it would switch it off, with all that a configuration does
+# not name.
+job_log = logging.Logger("mist.job", logging.DEBUG)
+job_log.parent = logging.getLogger()
+
+_handler = None
 
 
 def level_name(number):
@@ -50,8 +57,8 @@ class JobHandler(logging.Handler):
         self._orphans = orphans
 
     def createLock(self):
-        """None is needed, since a job's log is appended to in one step; and a job's thread may be interrupted at any line: a lock
-        it held then would silence every other job."""
+        """None is needed, since a job's log is appended to in one step; and a job's thread may be interrupted at any
+        line: a lock it held then would silence every other job."""
         self.lock = None
 
     def emit(self, record):
@@ -80,10 +87,12 @@ def install(jobs):
     """Called once, before anything of the user's is imported."""
     stderr = logging.StreamHandler(sys.stderr)
     stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(JobHandler(jobs, stderr))
-    root.setLevel(logging.INFO)
-    logging.getLogger("mist.job").setLevel(logging.DEBUG)
+    global _handler
+    _handler = JobHandler(jobs, stderr)
+    job_log.propagate = False
+    job_log.addHandler(_handler)
+    logging.getLogger().setLevel(logging.INFO)
+    ensure()
     for ours in (worker_log, logging.getLogger("websockets")):
         ours.propagate = False
         ours.addHandler(stderr)
@@ -92,7 +101,13 @@ def install(jobs):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.raiseExceptions = False
     logging.captureWarnings(True)
-    warnings.simplefilter("default", UserWarning)
+
+
+def ensure():
+    """A function may have configured logging and so removed the handler: each job starts with it in its place."""
+    root = logging.getLogger()
+    if _handler is not None and _handler not in root.handlers:
+        root.addHandler(_handler)
 
 
 class SparkLog:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that says everything about jobs.
 
-Jobs post themselves here when there is news; this thread looks at the job and says what the gateway has not heard on this connection:
-started, then the log and the progress, then the outcome. So the order is right by construction, a job's thread never
-touches the socket (it may be interrupted at any line), and after a new connection all that is unacknowledged is said again by looking at the same
-jobs. Log and progress may wait FLUSH_S, to travel together; anything else takes what waits with it.
+Jobs post themselves here when there is news; this thread looks at the job and says what the gateway has not heard on
+this connection: started, then the log and the progress, then the outcome. So the order is right by construction, a
+job's thread never touches the socket (it may be interrupted at any line), and after a new connection all that is
+unacknowledged is said again by looking at the same jobs. Log and progress may wait FLUSH_S, to travel together;
+anything else takes what waits with it.
 
-While there is no connection nothing is lost but what exceeds ENTRIES_MAX lines of log for a job; that is counted and said in the log."""
+While there is no connection nothing is lost but what exceeds ENTRIES_MAX lines of log for a job; that is counted and
+said in the log."""
 
 import json
 import queue

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's side of the connection: it dials, says hello, takes what the gateway says, and dials again when the connection breaks.
+"""The worker's side of the connection: it dials, says hello, takes what the gateway says, and dials again when the
+connection breaks.
 
-One thread (the process's main thread) receives, and does nothing that can take long: pings are answered from here whatever the jobs do. What
-is said about jobs goes through the outbox. The life of a connection is in proto/README.md; this file is its right order:
-connect, hello, welcome, then any frame; the first wrong frame ends the connection with `error`, never the process.
+One thread (the process's main thread) receives, and does nothing that can take long: pings are answered from here
+whatever the jobs do. What is said about jobs goes through the outbox. The life of a connection is in proto/README.md;
+this file is its right order: connect, hello, welcome, then any frame; the first wrong frame ends the connection with
+`error`, never the process.
 
-run() returns the exit status: 0 drained, 2 no usable worker file, 4 refused, 5 the gateway is gone for longer than the grace."""
+run() returns the exit status: 0 drained, 2 no usable worker file, 4 refused, 5 the gateway is gone for longer than
+the grace."""
 
 import dataclasses
 import inspect
@@ -72,7 +75,8 @@ def dial(settings, timeout_s):
     url = f"{settings.url}{separator}worker={urllib.parse.quote(settings.worker, safe='')}"
     options = {"additional_headers": {"Authorization": f"Bearer {settings.secret}"}, "compression": None,
                "open_timeout": timeout_s, "close_timeout": 1, "max_size": None}
-    # Later versions of websockets ping by themselves and look for proxies; the heartbeat is the gateway's, and so is the address.
+    # Later versions of websockets ping by themselves and look for proxies: the heartbeat is the gateway's, and so is
+    # the address.
     known = inspect.signature(connect).parameters
     options.update((name, None) for name in ("ping_interval", "proxy") if name in known)
     connection = connect(url, **options)
@@ -97,6 +101,7 @@ class Session:
         self._about = about          # members of hello: lang, version, …
         self._connection = None
         self._max_frame = 0
+        self._silence_s = 0.0
         self._is_draining = False
         self._heard_at = 0.0         # when the gateway was last there
         self._refusals = {}          # job id → how often its outcome was refused
@@ -145,8 +150,8 @@ class Session:
                 raise Refused("401, it does not know the worker or its secret") from None
             raise
         held = self._jobs.held()
-        hello = {"type": "hello", "protocol": PROTOCOL, "capacity": self._jobs.capacity, "resumes": [job.id for job in held]}
-        connection.send(frames.text({**hello, **self._about()}))
+        connection.send(frames.text({"type": "hello", "protocol": PROTOCOL, "capacity": self._jobs.capacity,
+                                     "resumes": [job.id for job in held], **self._about()}))
         welcome = self._first_frame(connection)
         self._max_frame = welcome["maxFrame"]
         self._silence_s = welcome["heartbeat"] * HEARTBEATS_MISSED
@@ -164,6 +169,8 @@ class Session:
                 raise ProtocolError(f'expected welcome, got {frame["type"]}')
             if frame["protocol"] != PROTOCOL:
                 raise ProtocolError(f"this worker speaks protocol {PROTOCOL}, not {frame['protocol']}", 4001)
+            if frame["heartbeat"] <= 0:
+                raise ProtocolError("frame welcome: member heartbeat: expected seconds above 0")
             return frame
         except ProtocolError as e:
             say_error(connection, str(e), e.code)
@@ -243,8 +250,8 @@ class Session:
         self._count_refusals(frame["reason"])
 
     def _count_refusals(self, reason):
-        """An outcome that the gateway cannot take would end every connection anew: after a second time the job fails with the
-        gateway's words, which it can take."""
+        """An outcome that the gateway cannot take would end every connection anew: after a second time the job fails
+        with the gateway's words, which it can take."""
         for job in self._jobs.held():
             outcome = job.outcome
             if outcome is None or job.ended_on is not self._connection or outcome.kind != "finished":
@@ -254,7 +261,8 @@ class Session:
                 job.fail(f"the gateway did not take the result: {reason}", outcome.at)
 
     def _on_describe(self, frame):
-        threading.Thread(target=self._describe, args=(frame, self._connection), name="mist-describe", daemon=True).start()
+        threading.Thread(target=self._describe, args=(frame, self._connection), name="mist-describe",
+                         daemon=True).start()
 
     def _describe(self, frame, connection):
         answer = {"type": "described", "id": frame["id"]}

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one Spark of this process: made once, shared by all jobs, made again if a function stopped it.
 
-PySpark is the user's and is imported only when a session is asked for. Under spark-submit the JVM is there already and
-the context's conf with it; a worker started as plain Python launches the JVM itself and passes the conf on.
+PySpark is the user's and is imported only when a session is asked for. Under spark-submit the JVM is there already
+and the context's conf with it; a worker started as plain Python launches the JVM itself and passes the conf on.
 
-What a job does in Spark is tied to it by properties of its thread: the job group (what `cancel` stops), the scheduler pool (one for each
-slot, so that jobs of one worker share the cluster fairly) and the word `mist` in log4j's thread context. PySpark gives each
-Python thread a JVM thread of its own, so these are set in the job's thread before the function runs."""
+What a job does in Spark is tied to it by properties of its thread: the job group (what `cancel` stops), the scheduler
+pool (one for each slot, so that jobs of one worker share the cluster fairly) and the word `mist` in log4j's thread
+context. PySpark gives each Python thread a JVM thread of its own, so these are set in the job's thread before the
+function runs."""
 
 import glob
+import importlib.util
+import logging
 import os
 import sys
 import threading
 
+_log = logging.getLogger("mist.worker")
 _lock = threading.RLock()
 _conf = {}
 _capacity = 1
@@ -56,20 +60,26 @@ def _configure(builder):
         builder.config("spark.scheduler.mode", "FAIR")
 
 
+def make_importable():
+    """A Python that PySpark was not installed for can use the one in SPARK_HOME, as spark-submit arranges it."""
+    home = os.environ.get("SPARK_HOME")
+    if home and importlib.util.find_spec("pyspark") is None:
+        sys.path += [os.path.join(home, "python"), *glob.glob(os.path.join(home, "python", "lib", "py4j-*.zip"))]
+
+
 def _import_pyspark():
     try:
         from pyspark.sql import SparkSession
     except ImportError as e:
-        if getattr(e, "name", None) not in ("pyspark", "py4j"):
+        if (e.name or "").partition(".")[0] not in ("pyspark", "py4j"):
             raise
-        home = os.environ.get("SPARK_HOME")
-        places = [os.path.join(home, "python"), *glob.glob(os.path.join(home, "python", "lib", "py4j-*.zip"))] if home else []
-        if not places or not os.path.isdir(places[0]):
-            raise RuntimeError("this worker has no Spark: PySpark is not installed for its Python and SPARK_HOME "
-                               "names none. Give the function a context whose runtime is a Spark") from None
-        sys.path[1:1] = [place for place in places if place not in sys.path]
-        from pyspark.sql import SparkSession
+        raise RuntimeError("this worker has no Spark: PySpark is not installed for its Python and SPARK_HOME names "
+                           "none. Give the function a context whose runtime is a Spark") from None
     return SparkSession
+
+
+def is_up():
+    return _active_context() is not None
 
 
 def _active_context():
@@ -111,7 +121,7 @@ def cancel(job_id):
     try:
         context.cancelJobGroup(job_id)
     except Exception as e:  # the context is just being stopped, or the JVM is gone: the thread is interrupted anyway
-        print(f"mist: cannot cancel Spark job group {job_id}: {e}", file=sys.stderr)
+        _log.warning("cannot cancel Spark's job group %s: %s", job_id, e)
 
 
 def is_lost():
@@ -137,8 +147,8 @@ def add_file(path):
         return
     try:
         context.addPyFile(path)
-    except Exception as e:  # Spark refuses a changed file of the same name: the driver's part works, and says what misses
-        print(f"mist: the executors keep what they have of {path}: {e}", file=sys.stderr)
+    except Exception as e:  # Spark refuses a changed file of the same name; what runs in the driver works all the same
+        _log.warning("the executors keep what they have of %s: %s", path, e)
 
 
 def pickle_by_value(module):
@@ -169,5 +179,7 @@ def attach_log(path, pattern):
     configuration = logger_context.getConfiguration()
     configuration.addAppender(appender)
     configuration.getRootLogger().addAppender(appender, level, None)
+    # It warns of every pool that no file describes; ours are named by enter() and need none.
+    core.config.Configurator.setLevel("org.apache.spark.scheduler.FairSchedulableBuilder", log4j.Level.ERROR)
     logger_context.updateLoggers()
     _thread_context = log4j.ThreadContext

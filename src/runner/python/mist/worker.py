@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program: `python -m mist.worker`, or this file as the application of spark-submit.
 
-It starts Spark if the context has one, then serves jobs until the gateway drains it, refuses it, or is gone. Exit status: 0 drained, 2 no
-usable worker file, 3 Spark could not start or ended, 4 refused, 5 the gateway was gone for longer than the grace, 143 SIGTERM.
+It starts Spark if the context has one, then serves jobs until the gateway drains it, refuses it, or is gone. Exit
+status: 0 drained, 2 no usable worker file, 3 Spark could not start or ended, 4 refused, 5 the gateway was gone for
+longer than the grace, 143 SIGTERM.
 
 The process always ends: Spark is given a few seconds to stop, then os._exit() takes whatever thread still hangs."""
 
@@ -14,7 +15,7 @@ import threading
 import time
 
 if __package__ in (None, ""):
-    # Run by its path: the folder on sys.path is the package itself, whose modules (logs, jobs, …) would hide the user's.
+    # Run by its path: the folder on sys.path is the package itself, whose modules (logs, jobs, …) would hide others.
     _package = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != _package]
     sys.path.insert(0, os.path.dirname(_package))
@@ -28,7 +29,9 @@ from mist.outbox import Outbox  # noqa: E402
 from mist.session import CANNOT_START, NO_WORKER_FILE, Session, Settings, dial, say_error  # noqa: E402
 
 STOP_SPARK_S = 5
-STOP_JOBS_S = 2
+STOP_JOBS_S = 1.5
+TELL_S = 0.5
+TERMINATE_SPARK_S = 2  # altogether less than the gateway waits between SIGTERM and SIGKILL
 WATCH_S = 1
 TERMINATED = 128 + signal.SIGTERM
 
@@ -41,12 +44,13 @@ def main():
     except ValueError as e:
         print(f"mist worker: {e}", file=sys.stderr)
         return leave(NO_WORKER_FILE)
-    spark.configure(settings.spark_conf, settings.capacity)
+    spark.make_importable()
+    spark.configure({"spark.app.name": settings.worker, **settings.spark_conf}, settings.capacity)
     outbox = Outbox()
     loader = Loader()
     jobs = Jobs(settings.capacity, outbox, loader)
     logs.install(jobs)
-    signal.signal(signal.SIGTERM, lambda *_: _in_background(terminate, jobs, outbox))
+    _in_background(heed_signals, _signal_pipe(), jobs, outbox)
     if spark.is_wanted() and not settings.describer:
         if not start_spark(settings, jobs):
             return leave(CANNOT_START)
@@ -64,7 +68,7 @@ def start_spark(settings, jobs):
         spark.session()
     except BaseException as e:
         reason = f"Spark could not start: {explain(e)}"
-        print(f"mist worker: {reason}", file=sys.stderr)
+        worker_log.error("%s", reason)
         report(settings, reason)
         return False
     try:
@@ -87,12 +91,29 @@ def report(settings, reason):
 
 
 def watch(outbox):
-    """Without its JVM a worker can do nothing, and under spark-submit nobody else would end it."""
+    """Without its JVM a worker can do nothing, and under spark-submit nobody else would end it. Its stdout and stderr
+    were pipes to the JVM: whatever is said from here on must not mind that nobody reads."""
     while not spark.is_lost():
         time.sleep(WATCH_S)
-    print("mist worker: Spark's JVM is gone", file=sys.stderr)
+    worker_log.error("Spark's JVM is gone")
     outbox.settle(STOP_JOBS_S)
     leave(CANNOT_START)
+
+
+def _signal_pipe():
+    """Python runs its handlers in the main thread only, which may sleep in a lock when the signal came to another
+    thread; the number that the C handler writes here is read at once."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return reader
+
+
+def heed_signals(reader, jobs, outbox):
+    while signal.SIGTERM not in os.read(reader, 64):
+        pass
+    terminate(jobs, outbox)
 
 
 def terminate(jobs, outbox):
@@ -100,14 +121,14 @@ def terminate(jobs, outbox):
     until = time.monotonic() + STOP_JOBS_S
     while jobs.n_running and time.monotonic() < until:
         time.sleep(0.01)
-    outbox.settle(STOP_JOBS_S)
-    leave(TERMINATED)
+    outbox.settle(TELL_S)
+    leave(TERMINATED, TERMINATE_SPARK_S)
 
 
-def leave(status):
+def leave(status, wait_s=STOP_SPARK_S):
     """Ends the process, whatever its threads do."""
     ending = _in_background(_tidy)
-    ending.join(STOP_SPARK_S)
+    ending.join(wait_s)
     os._exit(status)
 
 
@@ -115,7 +136,7 @@ def _tidy():
     try:
         spark.stop()
     except Exception as e:
-        print(f"mist worker: Spark did not stop in order: {e}", file=sys.stderr)
+        worker_log.warning("Spark did not stop in order: %s", e)
     sys.stdout.flush()
     sys.stderr.flush()
 

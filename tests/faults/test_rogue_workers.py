@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers that break the protocol: refused, logged once, and no harm to the gateway."""
+
+import json
+import sys
+
+import pytest
+
+from support.mistd import ROOT
+
+MODES = [
+    ("no-hello-first", 1002, "first frame must be hello"),
+    ("not-json", 1002, "JSON"),
+    ("not-an-object", 1002, "object"),
+    ("binary", None, None),
+    ("unknown-type", 1002, "surprise"),
+    ("wrong-direction", 1002, "welcome"),
+    ("missing-member", 1002, "capacity"),
+    ("wrong-kind", 1002, "capacity"),
+    ("wrong-version", 4001, "version 1"),
+    ("too-deep", 1002, "deep"),
+    ("oversized", 1009, None),
+    ("hello-twice", 1002, "twice"),
+    ("finished-before-started", 1002, "not its turn"),
+    ("started-twice", 1002, "not its turn"),
+    ("bad-level", 1002, "value"),
+    ("bad-progress", 1002, "value"),
+]
+
+
+@pytest.mark.parametrize("mode,code,words", MODES, ids=[m[0] for m in MODES])
+def test_a_worker_that_breaks_the_protocol_is_refused_and_may_come_back(plain_mist, tmp_path, mode, code, words):
+    note = tmp_path / "note"
+    gateway = plain_mist(
+        runtimes={"rogue": {"kind": "program", "command": f"{sys.executable} {ROOT}/tests/support/rogue_worker.py {mode} {note}"}},
+        contexts={"rogue": {"runtime": "rogue", "worker-mode": "shared"}},
+        functions={"f": {"class-name": "f", "context": "rogue"}}, workers={"frame": "1m"})
+    assert gateway.run("f", {}) == {"success": True, "payload": "well behaved", "errors": []}
+    told = json.loads(note.read_text())
+    if code:
+        assert told["code"] == code, told
+    if words:
+        assert words in told["reason"], told
+    assert gateway.stderr().count("broke the protocol") == 1
+    assert gateway.get("/health/ready").status_code == 200

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mist/store.h on a disk: what was acknowledged outlives a close, a kill and a disk that refuses,
+ * and a database that cannot be used is refused with a sentence. */
+#include "store_place.h"
+
+#include <fcntl.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "domain/function.h"
+
+TEST(rows_outlive_a_close)
+{
+	struct place *p = *state;
+	struct uuid a = add(p, "pi", JOB_QUEUED, NULL);
+	struct uuid b = add(p, "pi", JOB_FINISHED, NULL);
+	place_reopen(p);
+	check_int(state_of(p, &a), JOB_QUEUED);
+	check_int(state_of(p, &b), JOB_FINISHED);
+}
+
+TEST(the_database_is_its_owners_only)
+{
+	struct place *p = *state;
+	const char *const names[] = { "mist.db", "mist.db-wal" };
+	add(p, "pi", JOB_QUEUED, NULL);
+	check_int(settle(p->st), 0);
+	for (int i = 0; i < 2; i++) {
+		struct stat s;
+		char path[100];
+		snprintf(path, sizeof path, "%s/%s", p->dir, names[i]);
+		check_int(stat(path, &s), 0);
+		check_int(s.st_mode & 0777, 0600);
+	}
+}
+
+/* Closes the store, writes over its database, and expects that it is refused with these words. */
+static void check_refused(
+	struct place *p, const void *bytes, size_t len, off_t at, const char *words)
+{
+	char path[100];
+	struct fault f = { 0 };
+	store_close(TAKE_PTR(p->st));
+	snprintf(path, sizeof path, "%s/mist.db", p->dir);
+	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	must(pwrite(fd, bytes, len, at) == (ssize_t)len);
+	check(place_open(p, &f) < 0);
+	if (!strstr(f.text, words) || !strstr(f.text, path))
+		fail_msg("unexpected: %s", f.text);
+}
+
+TEST(a_newer_schema_is_refused)
+{
+	const uint8_t version[4] = { 0, 0, 0, 99 };
+	check_refused(*state, version, sizeof version, 60, "newer version of this program");
+}
+
+TEST(a_file_that_is_no_database_is_refused)
+{
+	check_refused(*state, "hello, hello, hello", 19, 0, "not a database");
+}
+
+TEST(a_directory_that_cannot_be_used_is_named)
+{
+	struct place *p = *state;
+	struct fault f = { 0 };
+	char dir[32];
+	store_close(TAKE_PTR(p->st));
+	must(strlen(p->dir) < sizeof dir);
+	memcpy(dir, p->dir, sizeof dir);
+	snprintf(p->dir, sizeof p->dir, "%s/none", dir);
+	check(place_open(p, &f) < 0);
+	check(strstr(f.text, "No such file or directory") && strstr(f.text, p->dir));
+	snprintf(p->dir, sizeof p->dir, "%s/mist.db", dir);
+	must(open(p->dir, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) >= 0);
+	check(place_open(p, &f) < 0);
+	check(strstr(f.text, "Not a directory") && strstr(f.text, p->dir));
+	memcpy(p->dir, dir, sizeof dir);
+}
+
+static void acknowledge(void *owner, struct store_op *op, int status)
+{
+	if (status == 0 && write(*(int *)owner, &op->job_id, sizeof op->job_id) < 0)
+		_exit(1);
+}
+
+_Noreturn static void insert_forever(struct place *p, int to)
+{
+	struct fault f;
+	if (place_open(p, &f) < 0 || store_start(p->st) < 0)
+		_exit(1);
+	for (int i = 0;; i++) {
+		struct job *j = job_make("pi", i);
+		struct store_op *op = op_make(STORE_JOB_INSERT, j, JOB_QUEUED);
+		job_unref(j);
+		op->done = acknowledge;
+		op->owner = &to;
+		store_post(p->st, op);
+		if (i % 50 == 0)
+			settle(p->st);
+	}
+}
+
+TEST(what_was_acknowledged_outlives_a_kill)
+{
+	struct place *p = *state;
+	for (int round = 0; round < 3; round++) {
+		int ends[2];
+		store_close(TAKE_PTR(p->st));
+		must(pipe(ends) == 0);
+		pid_t child = fork();
+		must(child >= 0);
+		if (child == 0)
+			insert_forever(p, ends[1]);
+		close(ends[1]);
+
+		_cleanup_(fclosep) FILE *told = fdopen(ends[0], "r");
+		_cleanup_(freep) struct uuid *ids = NULL;
+		size_t n = 0;
+		struct uuid id;
+		while (fread(&id, sizeof id, 1, told) == 1) {
+			ids = xrealloc(ids, (n + 1) * sizeof *ids);
+			ids[n++] = id;
+			if (n == 700)
+				kill(child, SIGKILL);
+		}
+		waitpid(child, NULL, 0);
+		check(n >= 700);
+		place_reopen(p);
+		for (size_t i = 0; i < n; i++)
+			check_int(state_of(p, &ids[i]), JOB_QUEUED);
+	}
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+	must(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+/* From now on the database cannot grow. */
+static void fill_disk(struct place *p)
+{
+	struct stat s;
+	char path[100];
+	snprintf(path, sizeof path, "%s/mist.db-wal", p->dir);
+	must(stat(path, &s) == 0);
+	signal(SIGXFSZ, SIG_IGN);
+	limit_files((rlim_t)s.st_size);
+}
+
+TEST(a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_room)
+{
+	struct place *p = *state;
+	struct waiter w;
+	waiter_init(&w);
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 1), *late = job_make("pi", 2);
+	store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	check_int(settle(p->st), 0);
+
+	fill_disk(p);
+	store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_STARTED));
+	post_waited(p->st, op_make(STORE_JOB_INSERT, late, JOB_QUEUED), &w);
+	store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_FINISHED));
+	await(&w);
+	int refused = w.status, health = store_health(p->st), again = settle(p->st);
+	enum job_state full = state_of(p, &j->id);
+	limit_files(RLIM_INFINITY);
+
+	check_int(refused, -ENOSPC);
+	check_int(health, -ENOSPC);
+	check_int(again, -ENOSPC);
+	check_int(full, JOB_QUEUED);
+	await_that(store_is_settled(p->st));
+	check_int(store_health(p->st), 0);
+	check_int(state_of(p, &j->id), JOB_FINISHED);
+	check_int(state_of(p, &late->id), _JOB_STATE_INVALID);
+}
+
+TEST(a_store_finds_out_by_itself_that_there_is_room_again)
+{
+	struct place *p = *state;
+	struct waiter w;
+	waiter_init(&w);
+	add(p, "pi", JOB_QUEUED, NULL);
+	check_int(settle(p->st), 0);
+
+	fill_disk(p);
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 1);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED), &w);
+	await(&w);
+	int again = settle(p->st); /* nothing is kept: it is the store's own try that fails */
+	limit_files(RLIM_INFINITY);
+	check_int(w.status, -ENOSPC);
+	check_int(again, -ENOSPC);
+	await_that(store_health(p->st) == 0);
+}
+
+/* The twin with a disk that refuses as it is told, and values it cannot hold. */
+static atomic_int weather;
+
+static int moody_apply(void *self, const struct store_op *op)
+{
+	if (op->kind == STORE_JOB_INSERT && strcmp(op->job->function->name, "poison") == 0)
+		return -E2BIG;
+	return store_mem.apply(self, op);
+}
+
+static int moody_commit(void *self)
+{
+	int r = atomic_load(&weather);
+	return r ? r : store_mem.commit(self);
+}
+
+static int setup_moody(void **state)
+{
+	static struct store_ops moody;
+	moody = store_mem;
+	moody.apply = moody_apply;
+	moody.commit = moody_commit;
+	atomic_store(&weather, 0);
+	*state = &moody;
+	return place_setup(state);
+}
+
+TEST(an_operation_that_cannot_be_written_does_not_stop_the_others)
+{
+	struct place *p = *state;
+	struct waiter good, bad;
+	waiter_init(&good);
+	waiter_init(&bad);
+	atomic_store(&weather, -EIO); /* so that they all are in one batch */
+	struct uuid before = add(p, "pi", JOB_QUEUED, NULL);
+	check_int(settle(p->st), -EIO);
+	add(p, "poison", JOB_QUEUED, NULL);
+	struct uuid between = add(p, "pi", JOB_QUEUED, NULL);
+	add(p, "poison", JOB_QUEUED, NULL);
+	atomic_store(&weather, 0);
+	_cleanup_(job_unrefp) struct job *poison = job_make("poison", 1), *j = job_make("pi", 1);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, poison, JOB_QUEUED), &bad);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED), &good);
+	await(&good);
+	await(&bad);
+
+	check_int(good.status, 0);
+	check_int(bad.status, -E2BIG);
+	check_int(store_health(p->st), 0);
+	check(store_is_settled(p->st));
+	check_int(state_of(p, &before), JOB_QUEUED);
+	check_int(state_of(p, &between), JOB_QUEUED);
+	check_int(state_of(p, &j->id), JOB_QUEUED);
+	check_int(count_all(p), 3);
+}
+
+TEST(more_than_a_batch_is_kept_and_nobody_waits_behind_it)
+{
+	struct place *p = *state;
+	atomic_store(&weather, -ENOSPC);
+	struct uuid id = { 0 };
+	for (int i = 0; i < 5000; i++)
+		add(p, "pi", JOB_QUEUED, NULL);
+	id = add(p, "pi", JOB_QUEUED, NULL);
+	check_int(settle(p->st), -ENOSPC);
+	log_text(p, &id, "once\n");
+	check_int(settle(p->st), -ENOSPC);
+	check(store_backlog(p->st) >= 5001);
+	atomic_store(&weather, 0);
+	await_that(store_is_settled(p->st));
+	check_int(count_all(p), 5001);
+	_cleanup_(freep) char *text = log_read(p, &id);
+	check_str(text ? text : "", "once\n");
+}
+
+TEST(closing_gives_up_on_a_disk_that_refuses)
+{
+	struct place *p = *state;
+	atomic_store(&weather, -EROFS);
+	add(p, "pi", JOB_QUEUED, NULL);
+	int64_t began = clock_mono_ms();
+	store_close(TAKE_PTR(p->st));
+	check(clock_mono_ms() - began < DEADLINE_MS);
+}
+
+#define ON_DISK(sentence)                                                                          \
+	cmocka_unit_test_prestate_setup_teardown(                                                  \
+		sentence, place_setup, place_teardown, (void *)&store_sqlite)
+#define ON_MOODY(sentence) cmocka_unit_test_setup_teardown(sentence, setup_moody, place_teardown)
+
+RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(the_database_is_its_owners_only),
+	ON_DISK(a_newer_schema_is_refused), ON_DISK(a_file_that_is_no_database_is_refused),
+	ON_DISK(a_directory_that_cannot_be_used_is_named),
+	ON_DISK(what_was_acknowledged_outlives_a_kill),
+	ON_DISK(a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_room),
+	ON_DISK(a_store_finds_out_by_itself_that_there_is_room_again),
+	ON_MOODY(an_operation_that_cannot_be_written_does_not_stop_the_others),
+	ON_MOODY(more_than_a_batch_is_kept_and_nobody_waits_behind_it),
+	ON_MOODY(closing_gives_up_on_a_disk_that_refuses))
