@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The frames of the worker protocol (proto/README.md), checked against the table generated from frames.json. */
+/* The frames of the worker protocol (proto/README.md), checked against the table generated from
+ * frames.json. */
 #pragma once
 
 #include <jansson.h>
@@ -14,8 +15,9 @@ enum { FRAME_PROTOCOL = 1, FRAME_DEPTH_MAX = 512 };
 
 enum frame_from { FRAME_FROM_WORKER, FRAME_FROM_GATEWAY };
 
-/* Parses one message of that sender. *ret is a new reference to the object, *ret_type its type. The fault is the sentence for the `error`
- * frame. 0 or negative. Any thread. */
-int frame_parse(const char *text, size_t len, enum frame_from from, enum frame_type *ret_type, json_t **ret, struct fault *f);
+/* Parses one message of that sender. *ret is a new reference to the object, *ret_type its type. The
+ * fault is the sentence for the `error` frame. 0 or negative. Any thread. */
+int frame_parse(const char *text, size_t len, enum frame_from from, enum frame_type *ret_type,
+	json_t **ret, struct fault *f);
 
 const char *frame_type_name(enum frame_type type);

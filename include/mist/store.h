@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The seam of the store: the durable truth about jobs.
  *
- * All writing is done by one thread (src/store/store.c): it takes whatever operations were posted while the last commit ran,
- * applies them through the ops table in one transaction, commits, and tells who waited. Reading happens on the caller's thread.
- * A backend fills `struct store_ops`; `store_mem` is the smallest one. */
+ * All writing is done by one thread (src/store/store.c): it takes whatever operations were posted
+ * while the last commit ran, applies them through the ops table in one transaction, commits, and
+ * tells who waited. Reading happens on the caller's thread. A backend fills `struct store_ops`;
+ * `store_mem` is the smallest one. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +19,7 @@ enum store_op_kind {
 	STORE_JOB_INSERT, /* the fixed half of `job` and the change */
 	STORE_JOB_UPDATE, /* the change */
 	STORE_LOG,        /* `text` (text_len bytes) is appended to the job's log file */
-	STORE_SETTLE,     /* writes nothing: its `done` tells that all posted before it is durable */
+	STORE_SETTLE, /* writes nothing: its `done` tells that all posted before it is durable */
 	STORE_JOBS_PRUNE, /* rows of ended jobs with id below `job_id` go, and their logs */
 };
 
@@ -35,19 +36,22 @@ struct job_change {
 struct store_op {
 	struct store_op *next;
 	enum store_op_kind kind;
-	struct job *job; /* a reference; the store reads its fixed half only. NULL for LOG, SETTLE, PRUNE */
+	struct job *job; /* a reference; the store reads its fixed half only. NULL for LOG, SETTLE,
+			    PRUNE */
 	struct uuid job_id;
 	struct job_change change;
 	char *text; /* owned */
 	size_t text_len;
-	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative errno and the operation is forgotten.
-	 * An operation with `done` is one that somebody waits for: it is committed at once, and when the disk refuses it is given up.
-	 * One without is kept and tried again until it is durable. May be NULL. */
+	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative
+	 * errno and the operation is forgotten. An operation with `done` is one that somebody waits
+	 * for: it is committed at once, and when the disk refuses it is given up. One without is
+	 * kept and tried again until it is durable. May be NULL. */
 	void (*done)(void *owner, struct store_op *op, int status);
 	void *owner;
 };
 
-struct store_op *store_op_new(enum store_op_kind kind, struct job *job); /* takes a reference to the job, if any */
+struct store_op *store_op_new(
+	enum store_op_kind kind, struct job *job); /* takes a reference to the job, if any */
 void store_op_free(struct store_op *op);
 
 struct job_query {
@@ -57,7 +61,8 @@ struct job_query {
 };
 
 struct store_settings {
-	const char *directory; /* exists; the backend keeps its files in it, job logs are in its folder `logs` */
+	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
+				  folder `logs` */
 };
 
 struct store_ops {
@@ -67,20 +72,24 @@ struct store_ops {
 	/* Opens, creates or migrates. The fault is one sentence for whoever starts the gateway. */
 	int (*open)(void *self, const struct store_settings *s, struct fault *f);
 
-	/* Store's thread only: one transaction at a time. A failure of `apply` or `commit` is a negative errno (-ENOSPC, -EROFS, -EIO);
-	 * `rollback` then undoes the whole transaction. `commit` returns when it is durable. */
+	/* Store's thread only: one transaction at a time. A failure of `apply` or `commit` is a
+	 * negative errno (-ENOSPC, -EROFS, -EIO); `rollback` then undoes the whole transaction.
+	 * `commit` returns when it is durable. */
 	int (*begin)(void *self);
 	int (*apply)(void *self, const struct store_op *op);
 	int (*commit)(void *self);
 	void (*rollback)(void *self);
 
 	/* Any thread, several at once. They see what was committed before the call. */
-	int (*job_get)(void *self, const struct uuid *id, struct job_row **ret); /* -ENOENT: there is none */
-	/* Newest first; `each` gets rows it may not keep. *ret_total is the number that match without limit and offset. */
-	int (*job_list)(void *self, const struct job_query *q, void (*each)(void *arg, const struct job_row *r), void *arg,
-		int64_t *ret_total);
+	int (*job_get)(void *self, const struct uuid *id,
+		struct job_row **ret); /* -ENOENT: there is none */
+	/* Newest first; `each` gets rows it may not keep. *ret_total is the number that match
+	 * without limit and offset. */
+	int (*job_list)(void *self, const struct job_query *q,
+		void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 	/* Jobs that are not in a final state, oldest first: once, at start. */
-	int (*job_open_each)(void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+	int (*job_open_each)(
+		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
 	void (*close)(void *self); /* accepts an instance whose open() failed half-way */
 };
@@ -89,7 +98,8 @@ extern const struct store_ops store_sqlite, store_mem;
 
 struct store;
 
-int store_open(struct store **ret, const struct store_ops *ops, const struct store_settings *s, struct fault *f);
+int store_open(struct store **ret, const struct store_ops *ops, const struct store_settings *s,
+	struct fault *f);
 int store_start(struct store *st); /* from here on posted operations are written */
 
 /* Any thread. Consumes op. Operations are applied in the order posted. */
@@ -98,22 +108,24 @@ void store_post(struct store *st, struct store_op *op);
 /* True when everything posted so far is durable (or failed): a reader need not wait. Any thread. */
 bool store_is_settled(struct store *st);
 
-/* 0, or the errno of the last commit, when the store is not able to write at the moment. Any thread. */
+/* 0, or the errno of the last commit, when the store is not able to write at the moment. Any
+ * thread. */
 int store_health(struct store *st);
 
 /* How many operations wait to be durable. Any thread. */
 size_t store_backlog(struct store *st);
 
 int store_job_get(struct store *st, const struct uuid *id, struct job_row **ret);
-int store_job_list(struct store *st, const struct job_query *q, void (*each)(void *arg, const struct job_row *r), void *arg,
-	int64_t *ret_total);
-int store_job_open_each(struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
+int store_job_list(struct store *st, const struct job_query *q,
+	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
+int store_job_open_each(
+	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
 
 /* The path of a job's log file, whether or not it exists. */
 void store_log_path(struct store *st, const struct uuid *id, char *ret, size_t size);
 
-/* Writes all that was posted (giving up after some seconds if the disk refuses) and ends the thread: every `done` was called when it returns.
- * Reading goes on. NULL is fine, twice too. */
+/* Writes all that was posted (giving up after some seconds if the disk refuses) and ends the
+ * thread: every `done` was called when it returns. Reading goes on. NULL is fine, twice too. */
 void store_stop(struct store *st);
 
 /* Stops, closes the backend, frees. NULL is fine. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seam of the transports. An adapter turns what arrives into a `job_request` and tells events to whoever sent it; it knows nothing of
- * workers or queues, and other adapters nothing of it. `src/transport/loopback` is the smallest one.
+/* The seam of the transports. An adapter turns what arrives into a `job_request` and tells events
+ * to whoever sent it; it knows nothing of workers or queues, and other adapters nothing of it.
+ * `src/transport/loopback` is the smallest one.
  *
- * Order of calls on one instance: open, start, (publish …), stop, close. `publish` and the answers of an `ask` come on the core's thread. */
+ * Order of calls on one instance: open, start, (publish …), stop, close. `publish` and the answers
+ * of an `ask` come on the core's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,21 +27,23 @@ struct transport;
 /* Where answers go: made and read only by the adapter the request came from. */
 struct reply_to {
 	void *live;     /* the adapter's own, for as long as this process lives; may be NULL */
-	char *text;     /* owned; kept with the job, so that its end finds its door after a restart; NULL: no answer then */
+	char *text;     /* owned; kept with the job, so that its end finds its door after a restart;
+			   NULL: no answer then */
 	uint32_t wants; /* EVENT_BIT()s that publish() is called for */
 };
 
 struct job_request {
 	struct mail mail;
-	struct transport *door; /* set by intake_submit's caller: the instance that gets publish() */
+	struct transport
+		*door; /* set by intake_submit's caller: the instance that gets publish() */
 	char *function;
-	char *parameters;  /* JSON text of `arguments` */
-	json_t *arguments; /* an object */
-	char *context, *external_id, *trace; /* NULL: not given */
-	const char *source;                  /* static text: "Http", "Async Mqtt", … */
+	char *parameters;                             /* JSON text of `arguments` */
+	json_t *arguments;                            /* an object */
+	char *context, *external_id, *trace;          /* NULL: not given */
+	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;                                 /* -100 to 100; more is sooner */
-	bool is_sync;                                 /* the caller waits for the outcome on its connection */
+	bool is_sync; /* the caller waits for the outcome on its connection */
 	struct reply_to to;
 };
 
@@ -47,8 +51,9 @@ struct job_request *job_request_new(void); /* timeouts are DURATION_INF */
 void job_request_free(struct job_request *rq);
 DEFINE_CLEANUP(struct job_request *, job_request_free)
 
-/* Any thread. 0: *rq is taken and cleared, exactly one of EVENT_ACCEPTED and EVENT_REFUSED will be published if it is wanted. -EAGAIN: the mailbox is
- * full, -ESHUTDOWN: stopping; *rq is still the caller's. */
+/* Any thread. 0: *rq is taken and cleared, exactly one of EVENT_ACCEPTED and EVENT_REFUSED will be
+ * published if it is wanted. -EAGAIN: the mailbox is full, -ESHUTDOWN: stopping; *rq is still the
+ * caller's. */
 int intake_submit(struct intake *in, struct job_request **rq);
 
 /* A question to the core, answered on its thread. */
@@ -64,8 +69,9 @@ enum ask_kind {
 	ASK_METRICS,     /* text: OpenMetrics */
 	ASK_READY,       /* fault: why not */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
-	ASK_CANCEL,      /* job `job`: answered when it has ended or `wait_ms` are over; the fault is NOT_FOUND when no such job is
-	                  * live (it may have ended), CONFLICT when it ended otherwise */
+	ASK_CANCEL, /* job `job`: answered when it has ended or `wait_ms` are over; the fault is
+		     * NOT_FOUND when no such job is live (it may have ended), CONFLICT when it
+		     * ended otherwise */
 };
 
 struct ask {
@@ -101,12 +107,14 @@ struct transport_ops {
 	const struct conf_field *conf; /* the adapter's settings, ended by { 0 } */
 	size_t settings_size;
 
-	/* Core's thread, no traffic yet: take ports, check settings. The settings are copied by whoever needs them longer. The fault is the sentence
-	 * that ends the start. */
-	int (*open)(void *self, const void *settings, const struct transport_env *env, struct fault *f);
+	/* Core's thread, no traffic yet: take ports, check settings. The settings are copied by
+	 * whoever needs them longer. The fault is the sentence that ends the start. */
+	int (*open)(
+		void *self, const void *settings, const struct transport_env *env, struct fault *f);
 	/* From here on the adapter may submit and ask from its own threads. */
 	int (*start)(void *self, struct fault *f);
-	/* Core's thread; must not block; copies what it keeps. Only for events that `to` wants. After a final event `to` is not used again. */
+	/* Core's thread; must not block; copies what it keeps. Only for events that `to` wants.
+	 * After a final event `to` is not used again. */
 	void (*publish)(void *self, const struct reply_to *to, const struct job_event *ev);
 	/* Core's thread: settings marked live have new values. May be NULL. */
 	void (*reload)(void *self, const void *settings);

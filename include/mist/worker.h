@@ -15,9 +15,10 @@
  *           return status;
  *   }
  *
- * The gateway starts the program for a context whose runtime has it as `command`, with MIST_WORKER_FILE in its environment
- * (proto/README.md). Functions run one after the other on the thread that called mist_worker_run(); a second thread keeps the connection
- * alive, reports what is ready and takes cancellations while a function runs. */
+ * The gateway starts the program for a context whose runtime has it as `command`, with
+ * MIST_WORKER_FILE in its environment (proto/README.md). Functions run one after the other on the
+ * thread that called mist_worker_run(); a second thread keeps the connection alive, reports what is
+ * ready and takes cancellations while a function runs. */
 #pragma once
 
 #include <jansson.h>
@@ -32,19 +33,22 @@ struct mist_job;
 
 enum mist_level { MIST_DEBUG, MIST_INFO, MIST_WARN, MIST_ERROR };
 
-/* Called with one job; must end it with mist_job_finish() or mist_job_fail() before it returns (returning without is a failure of the job). The
- * job is valid until then. */
+/* Called with one job; must end it with mist_job_finish() or mist_job_fail() before it returns
+ * (returning without is a failure of the job). The job is valid until then. */
 typedef void mist_function_fn(struct mist_job *job, void *arg);
 
-struct mist_worker *mist_worker_new(void);     /* ends the program when memory is out */
-void mist_worker_free(struct mist_worker *w);  /* NULL is fine */
+struct mist_worker *mist_worker_new(void);    /* ends the program when memory is out */
+void mist_worker_free(struct mist_worker *w); /* NULL is fine */
 
-/* Serves functions whose className is `name`. `execute` is the JSON text of its arguments, name → Mist's type tree (see proto/README.md, describe); it
- * is copied. -EINVAL: not such a text. -EEXIST: the name is taken. Before mist_worker_run() only. */
-int mist_worker_add(struct mist_worker *w, const char *name, const char *execute, mist_function_fn *fn, void *arg);
+/* Serves functions whose className is `name`. `execute` is the JSON text of its arguments, name →
+ * Mist's type tree (see proto/README.md, describe); it is copied. -EINVAL: not such a text.
+ * -EEXIST: the name is taken. Before mist_worker_run() only. */
+int mist_worker_add(struct mist_worker *w, const char *name, const char *execute,
+	mist_function_fn *fn, void *arg);
 
-/* Connects, serves, reconnects, until the gateway drains the worker or is gone for longer than the grace. Returns the exit status for main():
- * 0 drained, 2 no usable MIST_WORKER_FILE, 4 refused, 5 gateway lost. */
+/* Connects, serves, reconnects, until the gateway drains the worker or is gone for longer than the
+ * grace. Returns the exit status for main(): 0 drained, 2 no usable MIST_WORKER_FILE, 4 refused, 5
+ * gateway lost. */
 int mist_worker_run(struct mist_worker *w);
 
 /* All below: from within the function only. */
@@ -53,9 +57,10 @@ const char *mist_job_id(const struct mist_job *job);
 bool mist_job_is_cancelled(struct mist_job *job); /* then end the job soon, by mist_job_fail() */
 void mist_job_log(struct mist_job *job, enum mist_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-void mist_job_progress(struct mist_job *job, double value, const char *note); /* 0 to 1; note may be NULL */
-void mist_job_finish(struct mist_job *job, json_t *result);                   /* takes the reference; NULL is null */
-void mist_job_fail(struct mist_job *job, const char *error);                  /* copies */
+void mist_job_progress(
+	struct mist_job *job, double value, const char *note); /* 0 to 1; note may be NULL */
+void mist_job_finish(struct mist_job *job, json_t *result);  /* takes the reference; NULL is null */
+void mist_job_fail(struct mist_job *job, const char *error); /* copies */
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Timers: a heap ordered by due time under one libuv timer that is set to the first of them.
  *
- * Jobs, lanes and workers embed their timers and are freed at any moment, which libuv's own handles (closed asynchronously) make
- * awkward; and a job whose timer is cleared before it fires, the usual case, costs no call into libuv: the handle may
- * wake up early and finds nothing due. */
+ * Jobs, lanes and workers embed their timers and are freed at any moment, which libuv's own handles
+ * (closed asynchronously) make awkward; and a job whose timer is cleared before it fires, the usual
+ * case, costs no call into libuv: the handle may wake up early and finds nothing due. */
 #include "base/timers.h"
 
 #include "base/cleanup.h"
@@ -11,7 +11,8 @@
 
 static bool timer_less(const struct heap_node *a, const struct heap_node *b)
 {
-	return container_of(a, struct timer, node)->due_ms < container_of(b, struct timer, node)->due_ms;
+	return container_of(a, struct timer, node)->due_ms <
+	       container_of(b, struct timer, node)->due_ms;
 }
 
 static void timers_arm(struct timers *t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One WebSocket connection (RFC 6455, framing by wslay) on a connected non-blocking socket: text messages in and out. The owner's
- * loop says when the socket can be read or written. Not thread-safe. */
+/* One WebSocket connection (RFC 6455, framing by wslay) on a connected non-blocking socket: text
+ * messages in and out. The owner's loop says when the socket can be read or written. Not
+ * thread-safe. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,7 +9,9 @@
 
 #include "base/cleanup.h"
 
-enum { WS_E_PENDING = 1 }; /* ws_flush: the socket is full, some bytes wait; call again when it is writable */
+enum {
+	WS_E_PENDING = 1
+}; /* ws_flush: the socket is full, some bytes wait; call again when it is writable */
 
 enum {
 	WS_CLOSE_NORMAL = 1000,
@@ -18,30 +21,35 @@ enum {
 
 struct ws;
 
-/* A whole text message, valid during the call; the callback may send and close, and must not free the ws. */
+/* A whole text message, valid during the call; the callback may send and close, and must not free
+ * the ws. */
 typedef void ws_message_fn(void *owner, const char *text, size_t len);
 
-/* The socket stays the caller's. max_message bounds what is taken in (a longer message closes with 1009), max_out what may wait to
- * be written. Sets TCP_NODELAY. */
-struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out, ws_message_fn *message, void *owner);
+/* The socket stays the caller's. max_message bounds what is taken in (a longer message closes with
+ * 1009), max_out what may wait to be written. Sets TCP_NODELAY. */
+struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out,
+	ws_message_fn *message, void *owner);
 void ws_free(struct ws *w);
 DEFINE_CLEANUP(struct ws *, ws_free)
 
 /* Bytes that were read from the socket before the ws was made. */
 int ws_feed(struct ws *w, const void *data, size_t len);
 
-/* Reads what is there (at most some hundred KB a call, so that others get their turn) and delivers messages. 0, or a negative errno when
- * the connection is over: -ECONNRESET (end of file or reset), -EPROTO (the peer broke RFC 6455 or sent a binary message), -EMSGSIZE, -ESHUTDOWN
- * (a close was received). Answers to pings and closes are queued: call ws_flush afterwards. */
+/* Reads what is there (at most some hundred KB a call, so that others get their turn) and delivers
+ * messages. 0, or a negative errno when the connection is over: -ECONNRESET (end of file or reset),
+ * -EPROTO (the peer broke RFC 6455 or sent a binary message), -EMSGSIZE, -ESHUTDOWN (a close was
+ * received). Answers to pings and closes are queued: call ws_flush afterwards. */
 int ws_read(struct ws *w);
 
-/* Queues one text message; copies it. -ENOBUFS when max_out would be crossed, -ESHUTDOWN after ws_close. */
+/* Queues one text message; copies it. -ENOBUFS when max_out would be crossed, -ESHUTDOWN after
+ * ws_close. */
 int ws_send(struct ws *w, const char *text, size_t len);
 
 /* Queues a close frame; later messages are refused. */
 void ws_close(struct ws *w, int code, const char *reason);
 
-/* Writes what is queued, in as few system calls as the socket takes. 0, WS_E_PENDING, or a negative errno. */
+/* Writes what is queued, in as few system calls as the socket takes. 0, WS_E_PENDING, or a negative
+ * errno. */
 int ws_flush(struct ws *w);
 
 /* The code and reason of the close frame the peer sent; 0 when it sent none. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker keeps an outcome until it hears that it is durable. Acknowledging each by itself would make the store commit for it; nobody is in a hurry, so
- * they are gathered for ACK_TICK_MS and go out together behind one commit that would have come anyway. */
+/* A worker keeps an outcome until it hears that it is durable. Acknowledging each by itself would
+ * make the store commit for it; nobody is in a hurry, so they are gathered for ACK_TICK_MS and go
+ * out together behind one commit that would have come anyway. */
 #include "core/private.h"
 
 enum { ACK_TICK_MS = 50 };
@@ -23,7 +24,8 @@ void acks_add(struct core *c, struct worker *w, const struct uuid *job)
 
 static void forget_in(struct list *acks, const struct worker *w)
 {
-	list_each(n, acks) {
+	list_each(n, acks)
+	{
 		struct pending_ack *a = container_of(n, struct pending_ack, node);
 		if (w && a->worker != w)
 			continue;
@@ -43,7 +45,8 @@ static void ack_first_worker(struct core *c, struct list *acks)
 {
 	struct worker *w = container_of(acks->next, struct pending_ack, node)->worker;
 	_cleanup_(json_decrefp) json_t *ids = json_array();
-	list_each(n, acks) {
+	list_each(n, acks)
+	{
 		struct pending_ack *a = container_of(n, struct pending_ack, node);
 		char id[UUID_TEXT];
 		if (a->worker != w)

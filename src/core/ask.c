@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Questions to the core: what there is, and the few orders that are no jobs. Answers are made at once, except where they wait for something: a
- * describer (functions), the end of a job (cancel), the disk (settle, and every cancel after the job's end, so that its caller reads the
- * outcome from the store). */
+/* Questions to the core: what there is, and the few orders that are no jobs. Answers are made at
+ * once, except where they wait for something: a describer (functions), the end of a job (cancel),
+ * the disk (settle, and every cancel after the job's end, so that its caller reads the outcome from
+ * the store). */
 #include "core/private.h"
 
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static void answer(struct ask *a)
 
 static void answer_missing(struct ask *a, const char *what)
 {
-	fault_set(&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s", what, a->name ? a->name : "");
+	fault_set(
+		&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s", what, a->name ? a->name : "");
 	answer(a);
 }
 
@@ -40,8 +42,7 @@ static json_t *sorted(json_t *array)
 {
 	size_t n = json_array_size(array), i;
 	json_t *item, **items = xcalloc(n ? n : 1, sizeof *items), *result = json_array();
-	json_array_foreach(array, i, item)
-		items[i] = item;
+	json_array_foreach(array, i, item) items[i] = item;
 	qsort(items, n, sizeof *items, by_name);
 	for (i = 0; i < n; i++)
 		json_array_append(result, items[i]);
@@ -66,9 +67,10 @@ struct functions_ask {
 static json_t *function_json(const struct function *f, const struct signature *s)
 {
 	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s}", "name", f->name, "lang",
-		json_object_get(s->described, "lang"), "execute", json_object_get(s->described, "execute"), "tags",
-		json_object_get(s->described, "tags"), "path", f->settings.path, "className", f->settings.class_name,
-		"defaultContext", f->settings.context);
+		json_object_get(s->described, "lang"), "execute",
+		json_object_get(s->described, "execute"), "tags",
+		json_object_get(s->described, "tags"), "path", f->settings.path, "className",
+		f->settings.class_name, "defaultContext", f->settings.context);
 }
 
 static void functions_step(struct functions_ask *all)
@@ -92,7 +94,8 @@ static void function_ready(struct described_wait *wait, struct core *c, const st
 	else if (a->kind == ASK_FUNCTION && s->described)
 		a->json = function_json(fw->function, s);
 	else if (a->kind == ASK_FUNCTION)
-		fault_set(&a->fault, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
+		fault_set(&a->fault, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s",
+			s->error);
 	functions_step(fw->all);
 	function_unref(fw->function);
 	free(fw);
@@ -111,7 +114,8 @@ static void function_wait(void *arg, const struct function *f)
 
 static void ask_functions(struct core *c, struct ask *a)
 {
-	const struct function *one = a->kind == ASK_FUNCTION ? catalog_function(c->catalog, a->name) : NULL;
+	const struct function *one =
+		a->kind == ASK_FUNCTION ? catalog_function(c->catalog, a->name) : NULL;
 	if (a->kind == ASK_FUNCTION && !one) {
 		answer_missing(a, "function");
 		return;
@@ -139,8 +143,10 @@ static void context_add_state(struct core *c, json_t *json)
 	if (!lane || !lane->is_broken)
 		return;
 	int64_t pause = lane->not_before_ms - clock_mono_ms();
-	json_object_set_new(json, "broken", json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
-		(json_int_t)lane->failures, "retryInMs", (json_int_t)(pause > 0 ? pause : 0)));
+	json_object_set_new(json, "broken",
+		json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
+			(json_int_t)lane->failures, "retryInMs",
+			(json_int_t)(pause > 0 ? pause : 0)));
 }
 
 static void ask_contexts(struct core *c, struct ask *a)
@@ -152,15 +158,15 @@ static void ask_contexts(struct core *c, struct ask *a)
 		return;
 	}
 	if (a->kind == ASK_CONTEXT) {
-		_cleanup_(context_unrefp) const struct context *context = catalog_context(c->catalog, a->name);
+		_cleanup_(context_unrefp) const struct context *context =
+			catalog_context(c->catalog, a->name);
 		a->json = context_json(context);
 		context_add_state(c, a->json);
 	} else {
 		a->json = json_array();
 		catalog_each_context(c->catalog, context_add, a->json);
 		a->json = sorted(a->json);
-		json_array_foreach(a->json, i, item)
-			context_add_state(c, item);
+		json_array_foreach(a->json, i, item) context_add_state(c, item);
 	}
 	answer(a);
 }
@@ -171,11 +177,13 @@ static json_t *worker_json(const struct worker *w)
 	char downtime[32], streaming[32];
 	duration_format(s->downtime_ms, downtime, sizeof downtime);
 	duration_format(s->streaming_ms, streaming, sizeof streaming);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:{s:O, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "name", w->id,
-		"address", w->address ? w->address : "", "context", w->context->name, "jobs", (int)w->n_jobs, "initInfo",
-		"sparkConf", s->spark_conf, "maxJobs", (int)w->capacity, "downtime", downtime, "streamingDuration",
-		streaming, "logService", "", "masterAddress", "", "masterHttpConf", "", "maxArtifactSize", 0,
-		"runOptions", s->run_options);
+	json_t *json =
+		json_pack("{s:s, s:s, s:s, s:i, s:{s:O, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}}",
+			"name", w->id, "address", w->address ? w->address : "", "context",
+			w->context->name, "jobs", (int)w->n_jobs, "initInfo", "sparkConf",
+			s->spark_conf, "maxJobs", (int)w->capacity, "downtime", downtime,
+			"streamingDuration", streaming, "logService", "", "masterAddress", "",
+			"masterHttpConf", "", "maxArtifactSize", 0, "runOptions", s->run_options);
 	if (w->spark_ui)
 		json_object_set_new(json, "sparkUi", json_string(w->spark_ui));
 	return json;
@@ -192,7 +200,8 @@ static void ask_workers(struct core *c, struct ask *a)
 	struct worker *w = a->name ? crew_find(c, a->name) : NULL;
 	if (a->kind == ASK_WORKERS) {
 		a->json = json_array();
-		map_each(n, &c->workers) {
+		map_each(n, &c->workers)
+		{
 			const struct worker *it = container_of(n, struct worker, by_id);
 			if (worker_is_listed(it))
 				json_array_append_new(a->json, worker_json(it));
@@ -255,9 +264,11 @@ void cancel_answer_all(struct live_job *l, enum job_state how)
 		struct ask *a = container_of(n, struct ask, waiting);
 		timer_clear(&l->core->timers, &a->timer);
 		if (how == JOB_FINISHED)
-			fault_set(&a->fault, FAULT_CONFLICT, "the job finished before it could be cancelled");
+			fault_set(&a->fault, FAULT_CONFLICT,
+				"the job finished before it could be cancelled");
 		else if (how == JOB_FAILED)
-			fault_set(&a->fault, FAULT_CONFLICT, "the job failed before it could be cancelled");
+			fault_set(&a->fault, FAULT_CONFLICT,
+				"the job failed before it could be cancelled");
 		ask_settle(l->core, a);
 	}
 }
@@ -268,7 +279,8 @@ static void ask_ready(struct core *c, struct ask *a)
 	if (c->is_stopping)
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
 	else if (health)
-		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-health));
+		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s",
+			strerror(-health));
 	answer(a);
 }
 

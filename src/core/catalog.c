@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configured functions, contexts and runtimes. A reload builds a new catalog and the core drops the old one; what jobs and lanes
- * hold of it are references, so nothing disappears under them. */
+/* The configured functions, contexts and runtimes. A reload builds a new catalog and the core drops
+ * the old one; what jobs and lanes hold of it are references, so nothing disappears under them. */
 #include "core/catalog.h"
 
 #include <errno.h>
@@ -40,17 +40,20 @@ void catalog_free(struct catalog *c)
 {
 	if (!c)
 		return;
-	map_each(n, &c->functions) {
+	map_each(n, &c->functions)
+	{
 		struct function_entry *e = container_of(n, struct function_entry, by_name);
 		function_unref(e->function);
 		free(e);
 	}
-	map_each(n, &c->contexts) {
+	map_each(n, &c->contexts)
+	{
 		struct context_entry *e = container_of(n, struct context_entry, by_name);
 		context_unref(e->context);
 		free(e);
 	}
-	map_each(n, &c->runtimes) {
+	map_each(n, &c->runtimes)
+	{
 		struct runtime_entry *e = container_of(n, struct runtime_entry, by_name);
 		conf_done(runtime_conf, &e->settings);
 		free(e->name);
@@ -119,13 +122,15 @@ const struct runtime_settings *catalog_runtime(const struct catalog *c, const ch
 	return n ? &container_of(n, struct runtime_entry, by_name)->settings : NULL;
 }
 
-void catalog_each_function(const struct catalog *c, void (*each)(void *arg, const struct function *f), void *arg)
+void catalog_each_function(
+	const struct catalog *c, void (*each)(void *arg, const struct function *f), void *arg)
 {
 	map_each(n, &c->functions)
 		each(arg, container_of(n, struct function_entry, by_name)->function);
 }
 
-void catalog_each_context(const struct catalog *c, void (*each)(void *arg, const struct context *ctx), void *arg)
+void catalog_each_context(
+	const struct catalog *c, void (*each)(void *arg, const struct context *ctx), void *arg)
 {
 	map_each(n, &c->contexts)
 		each(arg, container_of(n, struct context_entry, by_name)->context);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The core's beginning, rhythm and end.
  *
- * Everything here runs on the loop's thread. Letters, timers and sockets change jobs and mark lanes; before the loop goes to sleep each
- * marked lane is looked at by the scheduler once, and what that produced for the workers is written out. So under load one system call carries
- * many frames, and at rest nothing is delayed. */
+ * Everything here runs on the loop's thread. Letters, timers and sockets change jobs and mark
+ * lanes; before the loop goes to sleep each marked lane is looked at by the scheduler once, and
+ * what that produced for the workers is written out. So under load one system call carries many
+ * frames, and at rest nothing is delayed. */
 #include "core/private.h"
 
 #include "base/clock.h"
@@ -60,8 +61,7 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 	struct catalog *old = c->catalog;
 	c->catalog = catalog;
 	c->limits = *limits;
-	map_each(n, &c->lanes)
-		lane_update(c, container_of(n, struct lane, by_name));
+	map_each(n, &c->lanes) lane_update(c, container_of(n, struct lane, by_name));
 	catalog_free(old);
 	if (c->is_started)
 		core_start(c);
@@ -78,8 +78,7 @@ void core_start(struct core *c)
 {
 	c->is_started = true;
 	catalog_each_context(c->catalog, start_precreated, c);
-	map_each(n, &c->lanes)
-		lane_touch(container_of(n, struct lane, by_name));
+	map_each(n, &c->lanes) lane_touch(container_of(n, struct lane, by_name));
 }
 
 static void recover_job(void *arg, const struct job_row *r)
@@ -88,7 +87,9 @@ static void recover_job(void *arg, const struct job_row *r)
 	struct job *j = job_new();
 	j->id = r->id;
 	const struct function *known = catalog_function(c->catalog, r->function);
-	const struct function_settings settings = { .path = r->path, .class_name = r->class_name, .context = r->context,
+	const struct function_settings settings = { .path = r->path,
+		.class_name = r->class_name,
+		.context = r->context,
 		.retries = known ? known->settings.retries : 0 };
 	j->function = function_new(r->function, &settings);
 	j->context = xstrdup(r->context);
@@ -109,7 +110,8 @@ static void recover_job(void *arg, const struct job_row *r)
 	j->is_recorded = true;
 
 	int64_t contexts_max = c->limits.contexts_max;
-	c->limits.contexts_max = INT64_MAX; /* they were accepted: a limit does not take that back */
+	c->limits.contexts_max =
+		INT64_MAX; /* they were accepted: a limit does not take that back */
 	struct lane *lane = lane_get(c, r->context, false);
 	c->limits.contexts_max = contexts_max;
 	struct live_job *l = life_begin(c, j, lane);
@@ -119,7 +121,9 @@ static void recover_job(void *arg, const struct job_row *r)
 
 	struct worker *w = r->worker ? crew_find(c, r->worker) : NULL;
 	if (j->state == JOB_QUEUED && j->is_sync)
-		life_end(l, JOB_FAILED, NULL, xstrdup("Worker was stopped: the gateway restarted while the caller waited"));
+		life_end(l, JOB_FAILED, NULL,
+			xstrdup("Worker was stopped: the gateway restarted while the caller "
+				"waited"));
 	else if (j->state == JOB_QUEUED)
 		life_queue(l);
 	else if (w && w->lane == lane)
@@ -139,7 +143,8 @@ void core_check_stopped(struct core *c)
 {
 	if (!c->is_stopping || !c->stopped)
 		return;
-	map_each(n, &c->workers) {
+	map_each(n, &c->workers)
+	{
 		const struct worker *w = container_of(n, struct worker, by_id);
 		bool stays = w->n_jobs && !w->is_killed;
 		if (!stays && w->state != WORKER_EXPECTED && w->state != WORKER_AWAY)
@@ -148,13 +153,15 @@ void core_check_stopped(struct core *c)
 	timer_set(&c->timers, &c->stop_timer, 0);
 }
 
-void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stopped)(void *owner), void *owner)
+void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stopped)(void *owner),
+	void *owner)
 {
 	c->is_stopping = true;
 	c->stopped = stopped;
 	c->stopped_owner = owner;
 	timer_set(&c->timers, &c->stop_timer, grace_ms);
-	map_each(n, &c->workers) {
+	map_each(n, &c->workers)
+	{
 		struct worker *w = container_of(n, struct worker, by_id);
 		if (and_workers && !w->is_killed) {
 			w->is_killed = true;
@@ -172,9 +179,12 @@ void core_let_go(struct core *c)
 	struct fault f;
 	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
 	describe_fail_all(c, "the gateway is stopping");
-	map_each(n, &c->jobs) {
+	map_each(n, &c->jobs)
+	{
 		struct live_job *l = container_of(n, struct live_job, by_id);
-		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() };
+		const struct job_event ev = {
+			.kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms()
+		};
 		if (l->job->is_sync && l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED))
 			l->door->ops->publish(l->door->self, &l->to, &ev);
 		if (l->job->is_sync)
@@ -205,16 +215,17 @@ void core_free(struct core *c)
 {
 	if (!c)
 		return;
-	map_each(n, &c->jobs)
-		free_live(container_of(n, struct live_job, by_id));
-	map_each(n, &c->workers) {
+	map_each(n, &c->jobs) free_live(container_of(n, struct live_job, by_id));
+	map_each(n, &c->workers)
+	{
 		struct worker *w = container_of(n, struct worker, by_id);
 		list_init(&w->jobs);
 		worker_free(c, w);
 	}
 	acks_forget(c, NULL);
 	describe_free_all(c);
-	map_each(n, &c->lanes) {
+	map_each(n, &c->lanes)
+	{
 		struct lane *lane = container_of(n, struct lane, by_name);
 		lane->queue.len = 0;
 		lane_free(c, lane);

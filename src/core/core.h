@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core: one thread, no locks. It owns the jobs that are alive, the lanes they wait in and the picture of the workers. */
+/* The core: one thread, no locks. It owns the jobs that are alive, the lanes they wait in and the
+ * picture of the workers. */
 #pragma once
 
 #include <uv.h>
@@ -11,14 +12,16 @@
 
 /* Limits and graces: the section `limits` and `workers` of the configuration. */
 struct core_limits {
-	int64_t queue_max;        /* jobs waiting in one context */
-	int64_t jobs_max;         /* jobs alive altogether */
-	int64_t contexts_max;     /* contexts with something to do, counting those made by a request's name only */
-	int64_t backlog_max;      /* operations waiting for the disk */
-	int64_t cancel_grace_ms;  /* from `cancel` to the end of the process */
+	int64_t queue_max;    /* jobs waiting in one context */
+	int64_t jobs_max;     /* jobs alive altogether */
+	int64_t contexts_max; /* contexts with something to do, counting those made by a request's
+				 name only */
+	int64_t backlog_max;  /* operations waiting for the disk */
+	int64_t cancel_grace_ms; /* from `cancel` to the end of the process */
 	int64_t describe_timeout_ms;
-	int64_t log_max;             /* bytes of one job's log */
-	int64_t broken_retry_ms; /* first pause before a broken context is tried again; doubles to 30 times it */
+	int64_t log_max;         /* bytes of one job's log */
+	int64_t broken_retry_ms; /* first pause before a broken context is tried again; doubles to
+				    30 times it */
 };
 
 struct core_parts {
@@ -35,20 +38,24 @@ struct catalog;
 struct core *core_new(const struct core_parts *parts);
 void core_free(struct core *c); /* the loop has run out; NULL is fine */
 
-/* The configuration, at start and at each reload; takes the catalog. Contexts that changed get new workers, old ones finish what they run. */
+/* The configuration, at start and at each reload; takes the catalog. Contexts that changed get new
+ * workers, old ones finish what they run. */
 void core_configure(struct core *c, struct catalog *catalog, const struct core_limits *limits);
 
-/* Takes up the jobs that the store holds open. After core_configure and crew_expect, before any transport starts. */
+/* Takes up the jobs that the store holds open. After core_configure and crew_expect, before any
+ * transport starts. */
 int core_recover(struct core *c);
 
 /* Starts precreated workers; jobs may run from here on. */
 void core_start(struct core *c);
 
-/* No new jobs; jobs on workers stay there, idle workers are drained; with `and_workers` every worker is ended. `stopped` is called when no idle worker is left
- * or grace_ms are over. */
-void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stopped)(void *owner), void *owner);
+/* No new jobs; jobs on workers stay there, idle workers are drained; with `and_workers` every
+ * worker is ended. `stopped` is called when no idle worker is left or grace_ms are over. */
+void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stopped)(void *owner),
+	void *owner);
 
-/* Nobody is left waiting: callers of synchronous jobs and askers are told that the gateway stops. The jobs stay as they are. */
+/* Nobody is left waiting: callers of synchronous jobs and askers are told that the gateway stops.
+ * The jobs stay as they are. */
 void core_let_go(struct core *c);
 
 /* Delivers the last letters and releases the loop's handles. The loop must run out after it. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seam between the core, which decides what workers there should be and what they run, and the room of workers, which starts processes and
- * talks to them. All on the core's thread. */
+/* The seam between the core, which decides what workers there should be and what they run, and the
+ * room of workers, which starts processes and talks to them. All on the core's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,7 +32,7 @@ struct worker {
 	enum worker_state state;
 	bool is_draining; /* takes no more jobs and ends when it has none */
 	bool is_drain_sent;
-	bool is_killed;   /* ended by us: no failure of its context */
+	bool is_killed; /* ended by us: no failure of its context */
 	unsigned capacity, n_jobs;
 	struct list jobs;    /* live jobs given to it */
 	struct list in_lane; /* its lane's workers */
@@ -40,17 +40,19 @@ struct worker {
 	struct map_node by_id;
 	char *spark_ui, *address, *lang, *spark_version; /* may be NULL */
 	int64_t started_ms;                              /* wall */
-	void *process; /* the room of workers' own */
+	void *process;                                   /* the room of workers' own */
 };
 
 /* What the room of workers does for the core. */
 struct crew_ops {
-	/* Starts a process for the worker (its process member is this call's to fill). Failure comes back through crew_start_failed, never
-	 * from within this call. */
-	void (*launch)(void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer);
+	/* Starts a process for the worker (its process member is this call's to fill). Failure
+	 * comes back through crew_start_failed, never from within this call. */
+	void (*launch)(void *room, struct worker *w, const struct runtime_settings *runtime,
+		bool is_describer);
 	void (*start)(void *room, struct worker *w, const struct job *j);
 	void (*cancel)(void *room, struct worker *w, const struct uuid *job, const char *reason);
-	void (*describe)(void *room, struct worker *w, const char *id, const char *path, const char *class_name);
+	void (*describe)(void *room, struct worker *w, const char *id, const char *path,
+		const char *class_name);
 	void (*ack)(void *room, struct worker *w, json_t *job_ids); /* borrowed array of strings */
 	void (*drain)(void *room, struct worker *w);
 	/* Ends the process now. crew_lost comes back later, never from within this call. */
@@ -61,30 +63,36 @@ struct crew_ops {
 	void (*flush)(void *room);
 };
 
-/* A worker of an earlier gateway process, found by its record. Before recovery. NULL: no such context can be had. */
+/* A worker of an earlier gateway process, found by its record. Before recovery. NULL: no such
+ * context can be had. */
 struct worker *crew_expect(struct core *c, const char *id, const char *context);
 struct worker *crew_find(struct core *c, const char *id);
 
-/* `hello` came. `resumes` are the jobs it still holds; *ret_forget becomes a new array with those it must forget. Call crew_settled after the welcome
- * was sent: it gives the worker jobs. */
+/* `hello` came. `resumes` are the jobs it still holds; *ret_forget becomes a new array with those
+ * it must forget. Call crew_settled after the welcome was sent: it gives the worker jobs. */
 void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **ret_forget);
 void crew_settled(struct core *c, struct worker *w);
 
 /* The connection broke and the process may come back. */
 void crew_away(struct core *c, struct worker *w);
-/* It is gone for good: its jobs fail or are retried, and it is freed. `why` is one sentence for them. */
+/* It is gone for good: its jobs fail or are retried, and it is freed. `why` is one sentence for
+ * them. */
 void crew_lost(struct core *c, struct worker *w, const char *why);
 /* It never became ready. Frees it. `why` may have several lines. */
 void crew_start_failed(struct core *c, struct worker *w, const char *why);
 
-/* The frame was not its turn, or a member has a value it can't have: a protocol error. Frames about jobs that the worker does not (or no longer) hold
- * are no error: they may have crossed with the end of the job. */
+/* The frame was not its turn, or a member has a value it can't have: a protocol error. Frames about
+ * jobs that the worker does not (or no longer) hold are no error: they may have crossed with the
+ * end of the job. */
 enum { CREW_E_ORDER = 1, CREW_E_VALUE };
 
 int crew_downloading(struct core *c, struct worker *w, const char *job);
 int crew_started(struct core *c, struct worker *w, const char *job, int64_t at_ms);
 int crew_log(struct core *c, struct worker *w, const char *job, const json_t *entries);
-int crew_progress(struct core *c, struct worker *w, const char *job, double value, const char *note);
+int crew_progress(
+	struct core *c, struct worker *w, const char *job, double value, const char *note);
 /* Exactly one of result (any JSON, borrowed), error (text); both NULL: cancelled. */
-int crew_ended(struct core *c, struct worker *w, const char *job, const json_t *result, const char *error);
-int crew_described(struct core *c, struct worker *w, const char *id, json_t *signature, const char *error);
+int crew_ended(
+	struct core *c, struct worker *w, const char *job, const json_t *result, const char *error);
+int crew_described(
+	struct core *c, struct worker *w, const char *id, json_t *signature, const char *error);

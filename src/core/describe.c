@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures: what arguments a function takes, as a worker that loaded it says.
  *
- * Nobody has to write them down. The first request for a function (or for the list of functions) makes a describer answer: a worker of the runtime of the
- * function's context that runs no jobs and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it, which no
- * context can have. The answer is kept until the artifact's time or size changes (looked at once a second at most) or a reload changes the
- * function. A describer that fails makes the requests fail, not the gateway: the next request tries again. */
+ * Nobody has to write them down. The first request for a function (or for the list of functions)
+ * makes a describer answer: a worker of the runtime of the function's context that runs no jobs
+ * and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it,
+ * which no context can have. The answer is kept until the artifact's time or size changes (looked
+ * at once a second at most) or a reload changes the function. A describer that fails makes the
+ * requests fail, not the gateway: the next request tries again. */
 #include "core/private.h"
 
 #include <errno.h>
@@ -79,14 +81,16 @@ static void signature_refresh(struct signature *s, const struct function *f)
 	int64_t now = clock_mono_ms();
 	struct stat st = { 0 };
 	if (s->function != f) {
-		bool is_same = s->function && conf_equal(function_conf, &s->function->settings, &f->settings);
+		bool is_same = s->function &&
+			       conf_equal(function_conf, &s->function->settings, &f->settings);
 		function_unref(s->function);
 		s->function = function_ref(f);
 		if (!is_same)
 			signature_forget(s);
 		s->checked_ms = 0;
 	}
-	if (!f->settings.path[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
+	if (!f->settings.path[0] ||
+		(s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
 		return;
 	s->checked_ms = now;
 	int r = stat(f->settings.path, &st) || access(f->settings.path, R_OK) ? errno : 0;
@@ -98,7 +102,8 @@ static void signature_refresh(struct signature *s, const struct function *f)
 	s->size = st.st_size;
 	if (r) {
 		s->is_missing = true;
-		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name, f->settings.path, strerror(r));
+		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
+			f->settings.path, strerror(r));
 	}
 }
 
@@ -124,7 +129,8 @@ static void signature_begin(struct core *c, struct signature *s)
 	uuid_format(&u, s->id);
 	list_append(&lane->describes, &s->in_lane);
 	timer_set(&c->timers, &s->timeout, c->limits.describe_timeout_ms);
-	list_each(n, &lane->workers) {
+	list_each(n, &lane->workers)
+	{
 		struct worker *w = container_of(n, struct worker, in_lane);
 		if (w->state == WORKER_READY && !w->is_draining) {
 			signature_ask(s, w);
@@ -150,7 +156,8 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 void describe_worker_ready(struct core *c, struct worker *w)
 {
 	(void)c;
-	list_each(n, &w->lane->describes) {
+	list_each(n, &w->lane->describes)
+	{
 		struct signature *s = container_of(n, struct signature, in_lane);
 		if (!s->asked)
 			signature_ask(s, w);
@@ -163,12 +170,14 @@ void describe_failed(struct lane *lane, const char *why)
 		signature_fail(container_of(lane->describes.next, struct signature, in_lane), why);
 }
 
-int crew_described(struct core *c, struct worker *w, const char *id, json_t *signature, const char *error)
+int crew_described(
+	struct core *c, struct worker *w, const char *id, json_t *signature, const char *error)
 {
 	struct signature *s = NULL;
 	struct fault f;
 	(void)c;
-	list_each(n, &w->lane->describes) {
+	list_each(n, &w->lane->describes)
+	{
 		struct signature *owed = container_of(n, struct signature, in_lane);
 		if (strcmp(owed->id, id) == 0)
 			s = owed;
@@ -177,11 +186,13 @@ int crew_described(struct core *c, struct worker *w, const char *id, json_t *sig
 		return 0; /* it took longer than the timeout */
 	if (!signature) {
 		signature_forget(s);
-		s->error = xasprintf("function %s cannot be loaded: %s", s->name, error ? error : "no reason was given");
+		s->error = xasprintf("function %s cannot be loaded: %s", s->name,
+			error ? error : "no reason was given");
 		signature_answer(s); /* kept: the artifact has to change first */
 		return 0;
 	}
-	if (!json_string_of(signature, "lang") || !json_is_array(json_object_get(signature, "tags")))
+	if (!json_string_of(signature, "lang") ||
+		!json_is_array(json_object_get(signature, "tags")))
 		return CREW_E_VALUE;
 	if (params_check_types(json_object_get(signature, "execute"), &f)) {
 		signature_fail(s, f.text);
@@ -195,7 +206,8 @@ int crew_described(struct core *c, struct worker *w, const char *id, json_t *sig
 
 void describe_fail_all(struct core *c, const char *why)
 {
-	map_each(n, &c->signatures) {
+	map_each(n, &c->signatures)
+	{
 		struct signature *s = container_of(n, struct signature, by_name);
 		if (s->id[0])
 			signature_fail(s, why);
@@ -204,7 +216,8 @@ void describe_fail_all(struct core *c, const char *why)
 
 void describe_free_all(struct core *c)
 {
-	map_each(n, &c->signatures) {
+	map_each(n, &c->signatures)
+	{
 		struct signature *s = container_of(n, struct signature, by_name);
 		timer_clear(&c->timers, &s->timeout);
 		list_remove(&s->in_lane);

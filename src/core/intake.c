@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Intake: a request from any transport becomes a job, or is refused with a sentence.
  *
- * Requests come as letters. Each is resolved to its function, checked against the function's signature (waiting for a describer if it is
- * not known yet) and against the limits; only then a job exists. A refusal goes to the door the request came by. */
+ * Requests come as letters. Each is resolved to its function, checked against the function's
+ * signature (waiting for a describer if it is not known yet) and against the limits; only then a
+ * job exists. A refusal goes to the door the request came by. */
 #include "core/private.h"
 
 #include <errno.h>
@@ -43,7 +44,9 @@ static void refuse(struct core *c, struct job_request *rq, const struct fault *f
 {
 	c->counts[EVENT_REFUSED]++;
 	if (rq->to.wants & EVENT_BIT(EVENT_REFUSED)) {
-		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
+		const struct job_event ev = {
+			.kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms()
+		};
 		rq->door->ops->publish(rq->door->self, &rq->to, &ev);
 	}
 	job_request_free(rq);
@@ -55,14 +58,20 @@ static int check_limits(struct core *c, const struct lane *lane, struct fault *f
 	if (c->is_stopping)
 		return fault_set(f, FAULT_UNAVAILABLE, "the gateway is stopping");
 	if (health)
-		return fault_set(f, FAULT_UNAVAILABLE, "the store cannot write at the moment: %s", strerror(-health));
+		return fault_set(f, FAULT_UNAVAILABLE, "the store cannot write at the moment: %s",
+			strerror(-health));
 	if (lane_length(lane) >= (size_t)c->limits.queue_max)
-		return fault_set(f, FAULT_TOO_MANY, "the queue of context %s is full: limits.queue is %" PRId64, lane->name,
+		return fault_set(f, FAULT_TOO_MANY,
+			"the queue of context %s is full: limits.queue is %" PRId64, lane->name,
 			c->limits.queue_max);
 	if (c->jobs.count >= (size_t)c->limits.jobs_max)
-		return fault_set(f, FAULT_TOO_MANY, "too many jobs are waiting or running: limits.jobs is %" PRId64, c->limits.jobs_max);
+		return fault_set(f, FAULT_TOO_MANY,
+			"too many jobs are waiting or running: limits.jobs is %" PRId64,
+			c->limits.jobs_max);
 	if (store_backlog(c->store) >= (size_t)c->limits.backlog_max)
-		return fault_set(f, FAULT_TOO_MANY, "the disk does not keep up: limits.backlog is %" PRId64, c->limits.backlog_max);
+		return fault_set(f, FAULT_TOO_MANY,
+			"the disk does not keep up: limits.backlog is %" PRId64,
+			c->limits.backlog_max);
 	return 0;
 }
 
@@ -85,7 +94,8 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	return j;
 }
 
-static void accept_job(struct core *c, struct job_request *rq, const struct function *fn, const struct signature *s)
+static void accept_job(struct core *c, struct job_request *rq, const struct function *fn,
+	const struct signature *s)
 {
 	_cleanup_(job_request_freep) struct job_request *mine = rq;
 	struct fault f = { 0 };
@@ -93,13 +103,19 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	struct lane *lane = NULL;
 	int r = 0;
 	if (!s->described)
-		r = fault_set(&f, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
+		r = fault_set(
+			&f, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
 	else if (!name_is_good(context))
-		r = fault_set(&f, FAULT_BAD_REQUEST, "context: expected a name of letters, digits, '.', '_' and '-', got \"%.64s\"", context);
+		r = fault_set(&f, FAULT_BAD_REQUEST,
+			"context: expected a name of letters, digits, '.', '_' and '-', got "
+			"\"%.64s\"",
+			context);
 	else
 		r = params_check(json_object_get(s->described, "execute"), rq->arguments, &f);
 	if (r == 0 && !(lane = lane_get(c, context, false)))
-		r = fault_set(&f, FAULT_TOO_MANY, "there are too many contexts: limits.contexts is %" PRId64, c->limits.contexts_max);
+		r = fault_set(&f, FAULT_TOO_MANY,
+			"there are too many contexts: limits.contexts is %" PRId64,
+			c->limits.contexts_max);
 	if (r == 0)
 		r = check_limits(c, lane, &f);
 	if (r < 0) {

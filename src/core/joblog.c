@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A job's own log, in Mist's format: `LEVEL 2019-10-07T12:48:23.123 [jobId] message`.
  *
- * The file comes with the first line that is worth one: what the function logs, a failure, a cancel. The lines of the job's life so far are then
- * written before it. A job that just runs and ends leaves no file behind, which is what lets tens of thousands of them
- * end in a second. Lines go through the store's thread, in order with the job's rows. */
+ * The file comes with the first line that is worth one: what the function logs, a failure, a
+ * cancel. The lines of the job's life so far are then written before it. A job that just runs and
+ * ends leaves no file behind, which is what lets tens of thousands of them end in a second. Lines
+ * go through the store's thread, in order with the job's rows. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -14,12 +15,14 @@
 
 enum { LOG_LINE_MAX = 1 << 20 };
 
-static void add_line(struct live_job *l, struct buf *text, const char *level, int64_t at_ms, const char *message)
+static void add_line(
+	struct live_job *l, struct buf *text, const char *level, int64_t at_ms, const char *message)
 {
 	char at[CLOCK_TEXT], id[UUID_TEXT];
 	clock_format(at_ms, at);
 	uuid_format(&l->job->id, id);
-	if (buf_printf(text, "%s %s [%s] %.*s\n", level, at, id, LOG_LINE_MAX - 128, message) == BUF_E_FULL)
+	if (buf_printf(text, "%s %s [%s] %.*s\n", level, at, id, LOG_LINE_MAX - 128, message) ==
+		BUF_E_FULL)
 		buf_puts(text, "…\n");
 }
 
@@ -39,7 +42,8 @@ static void add_life_so_far(struct live_job *l, struct buf *text)
 	if (j->queued_ms)
 		add_line(l, text, "INFO", j->queued_ms, "QueuedEvent");
 	if (l->worker_id) {
-		_cleanup_(freep) char *line = xasprintf("WorkerAssigned(workerId=%s)", l->worker_id);
+		_cleanup_(freep) char *line =
+			xasprintf("WorkerAssigned(workerId=%s)", l->worker_id);
 		add_line(l, text, "INFO", j->started_ms ? j->started_ms : j->queued_ms, line);
 	}
 	if (j->started_ms)
@@ -56,7 +60,9 @@ void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char
 	if (l->log_bytes < max) {
 		add_line(l, &text, level, at_ms, message);
 		if (l->log_bytes + (int64_t)text.len >= max) {
-			_cleanup_(freep) char *line = xasprintf("The log ends here: it is over limits.job-log, %" PRId64 " bytes", max);
+			_cleanup_(freep) char *line = xasprintf(
+				"The log ends here: it is over limits.job-log, %" PRId64 " bytes",
+				max);
 			add_line(l, &text, "WARN", at_ms, line);
 		}
 		post(l, &text);

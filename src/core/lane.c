@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A lane: the queue of one context, its workers, and whether the context works at all.
  *
- * A lane comes with the first job for a context (or at start, for a precreated one) and goes when its context's downtime passed with nothing to
- * do. Order inside: priority, then age; ids are UUIDv7, so the smaller id is the older job.
+ * A lane comes with the first job for a context (or at start, for a precreated one) and goes when
+ * its context's downtime passed with nothing to do. Order inside: priority, then age; ids are
+ * UUIDv7, so the smaller id is the older job.
  *
- * A context whose workers fail max-conn-failures times in a row is broken: what waits fails with the last failure's text, new jobs fail at once,
- * and after a pause, doubled each time, one worker is tried; if it gets ready the context is whole again. */
+ * A context whose workers fail max-conn-failures times in a row is broken: what waits fails with
+ * the last failure's text, new jobs fail at once, and after a pause, doubled each time, one worker
+ * is tried; if it gets ready the context is whole again. */
 #include "core/private.h"
 
 #include <string.h>
@@ -35,8 +37,7 @@ static void lane_down(struct timers *t, struct timer *timer)
 	struct lane *lane = container_of(timer, struct lane, downtime);
 	struct core *c = lane->core;
 	(void)t;
-	list_each(n, &lane->workers)
-		worker_retire(c, container_of(n, struct worker, in_lane));
+	list_each(n, &lane->workers) worker_retire(c, container_of(n, struct worker, in_lane));
 	lane_touch(lane);
 }
 
@@ -53,7 +54,8 @@ static const struct context *describer_context(const char *name)
 	_cleanup_(conf_freep) struct conf *empty = NULL;
 	struct fault f;
 	const struct conf_section section = { "context", context_conf, sizeof s, false, "" };
-	must(conf_open(&empty, NULL, NULL, 0, &f) == 0 && conf_read(empty, &section, NULL, &s, &f) == 0);
+	must(conf_open(&empty, NULL, NULL, 0, &f) == 0 &&
+		conf_read(empty, &section, NULL, &s, &f) == 0);
 	free(s.runtime);
 	s.runtime = xstrdup(name + 1);
 	s.worker_mode = WORKER_SHARED;
@@ -68,7 +70,8 @@ struct lane *lane_get(struct core *c, const char *name, bool is_describer)
 	struct lane *lane = lane_find(c, name);
 	if (lane)
 		return lane;
-	if (c->lanes.count >= (size_t)c->limits.contexts_max && !catalog_has_context(c->catalog, name))
+	if (c->lanes.count >= (size_t)c->limits.contexts_max &&
+		!catalog_has_context(c->catalog, name))
 		return NULL;
 	lane = xcalloc(1, sizeof *lane);
 	lane->core = c;
@@ -126,7 +129,8 @@ void lane_remove(struct lane *lane, struct live_job *l)
 
 char *lane_broken_text(const struct lane *lane)
 {
-	return xasprintf("Context %s is broken: %u workers in a row failed; it is tried again by itself, and at once when it is updated. "
+	return xasprintf("Context %s is broken: %u workers in a row failed; it is tried again by "
+			 "itself, and at once when it is updated. "
 			 "The last failure: %s",
 		lane->name, lane->failures, lane->last_failure ? lane->last_failure : "unknown");
 }
@@ -151,7 +155,8 @@ void lane_break(struct core *c, struct lane *lane, const char *why)
 		pause = START_PAUSE_MAX_MS;
 	if (lane->is_broken || lane->failures >= lane->context->settings.max_conn_failures) {
 		if (!lane->is_broken)
-			log_warn("context %s is broken after %u failures: %s", lane->name, lane->failures, why);
+			log_warn("context %s is broken after %u failures: %s", lane->name,
+				lane->failures, why);
 		pause = lane->broken_pause_ms;
 		if (lane->broken_pause_ms < c->limits.broken_retry_ms * BROKEN_PAUSE_TIMES)
 			lane->broken_pause_ms *= 2;
@@ -175,18 +180,19 @@ void lane_heal(struct core *c, struct lane *lane)
 	lane_touch(lane);
 }
 
-/* The catalog is new: take its context; if that changed, workers of the old one finish what they run. */
+/* The catalog is new: take its context; if that changed, workers of the old one finish what they
+ * run. */
 void lane_update(struct core *c, struct lane *lane)
 {
 	if (lane->is_describer)
 		return;
-	_cleanup_(context_unrefp) const struct context *now = catalog_context(c->catalog, lane->name);
+	_cleanup_(context_unrefp) const struct context *now =
+		catalog_context(c->catalog, lane->name);
 	if (conf_equal(context_conf, &now->settings, &lane->context->settings))
 		return;
 	context_unref(lane->context);
 	lane->context = TAKE_PTR(now);
 	log_info("context %s has new settings", lane->name);
-	list_each(n, &lane->workers)
-		worker_retire(c, container_of(n, struct worker, in_lane));
+	list_each(n, &lane->workers) worker_retire(c, container_of(n, struct worker, in_lane));
 	lane_heal(c, lane);
 }

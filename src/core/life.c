@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The moves of one job: each changes the state by the table of domain/job.c, tells the store, and tells whoever asked.
+/* The moves of one job: each changes the state by the table of domain/job.c, tells the store, and
+ * tells whoever asked.
  *
- * An asynchronous job exists for its sender once its row is durable: it is posted, and goes into its lane when the store says so. A synchronous one
- * goes into its lane at once and its row is written with its outcome, in one operation; if it lasts longer than RECORD_AFTER_MS it is
+ * An asynchronous job exists for its sender once its row is durable: it is posted, and goes into
+ * its lane when the store says so. A synchronous one goes into its lane at once and its row is
+ * written with its outcome, in one operation; if it lasts longer than RECORD_AFTER_MS it is
  * recorded as it is, so that history shows it and a restart knows it.
  *
- * Every later write is posted without waiting; the store keeps the order and tries until it is durable. A live job is freed where it ends,
- * in life_end(), and nowhere else. */
+ * Every later write is posted without waiting; the store keeps the order and tries until it is
+ * durable. A live job is freed where it ends, in life_end(), and nowhere else. */
 #include "core/private.h"
 
 #include <string.h>
@@ -67,13 +69,19 @@ static void life_free(struct live_job *l)
 	free(l);
 }
 
-void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len, const char *error)
+void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
+	const char *error)
 {
 	l->core->counts[kind]++;
 	if (!l->door || !(l->to.wants & EVENT_BIT(kind)))
 		return;
-	const struct job_event ev = { .kind = kind, .job = l->job, .at_ms = clock_wall_ms(), .worker = l->worker_id,
-		.result = result, .result_len = result_len, .error = error };
+	const struct job_event ev = { .kind = kind,
+		.job = l->job,
+		.at_ms = clock_wall_ms(),
+		.worker = l->worker_id,
+		.result = result,
+		.result_len = result_len,
+		.error = error };
 	l->door->ops->publish(l->door->self, &l->to, &ev);
 }
 
@@ -82,10 +90,13 @@ static struct store_op *life_op(struct live_job *l)
 {
 	struct job *j = l->job;
 	struct store_op *op = store_op_new(j->is_recorded ? STORE_JOB_UPDATE : STORE_JOB_INSERT, j);
-	op->change = (struct job_change){ .state = j->state == JOB_INITIALIZED ? JOB_QUEUED : j->state,
-		.attempt = j->attempt, .started_ms = j->started_ms, .ended_ms = j->ended_ms,
-		.worker = l->worker_id ? xstrdup(l->worker_id) : NULL,
-		.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL };
+	op->change =
+		(struct job_change){ .state = j->state == JOB_INITIALIZED ? JOB_QUEUED : j->state,
+			.attempt = j->attempt,
+			.started_ms = j->started_ms,
+			.ended_ms = j->ended_ms,
+			.worker = l->worker_id ? xstrdup(l->worker_id) : NULL,
+			.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL };
 	j->is_recorded = true;
 	list_remove(&l->unrecorded);
 	return op;
@@ -105,15 +116,15 @@ static void life_moved(struct live_job *l)
 
 void life_record_all(struct core *c)
 {
-	list_each(n, &c->unrecorded)
-		life_record(container_of(n, struct live_job, unrecorded));
+	list_each(n, &c->unrecorded) life_record(container_of(n, struct live_job, unrecorded));
 }
 
 void life_record_tick(struct timers *t, struct timer *timer)
 {
 	struct core *c = container_of(timer, struct core, record_tick);
 	int64_t old = clock_mono_ms() - RECORD_AFTER_MS;
-	list_each(n, &c->unrecorded) {
+	list_each(n, &c->unrecorded)
+	{
 		struct live_job *l = container_of(n, struct live_job, unrecorded);
 		if (l->born_ms > old)
 			break;
@@ -142,9 +153,12 @@ static void life_durable(struct mail *mail, void *owner)
 		return;
 	}
 	struct fault f;
-	fault_set(&f, FAULT_UNAVAILABLE, "the job was not accepted: the store cannot write (%s)", strerror(-l->durable_status));
+	fault_set(&f, FAULT_UNAVAILABLE, "the job was not accepted: the store cannot write (%s)",
+		strerror(-l->durable_status));
 	if (l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED)) {
-		const struct job_event ev = { .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() };
+		const struct job_event ev = {
+			.kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms()
+		};
 		l->door->ops->publish(l->door->self, &l->to, &ev);
 	}
 	l->core->counts[EVENT_REFUSED]++;
@@ -198,7 +212,8 @@ static void life_take(struct live_job *l, struct worker *w)
 	l->lane->n_running++;
 	worker_room_changed(w);
 	timer_set(&l->core->timers, &l->timer,
-		l->job->state == JOB_CANCELLING ? l->core->limits.cancel_grace_ms : l->job->perform_timeout_ms);
+		l->job->state == JOB_CANCELLING ? l->core->limits.cancel_grace_ms
+						: l->job->perform_timeout_ms);
 }
 
 void life_assign(struct live_job *l, struct worker *w)

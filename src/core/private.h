@@ -20,7 +20,8 @@ struct live_job {
 	struct core *core;
 	struct map_node by_id;
 	struct heap_node queued; /* in its lane's queue */
-	struct timer timer;      /* start timeout, perform timeout or the grace of a cancel: whichever is next */
+	struct timer timer; /* start timeout, perform timeout or the grace of a cancel: whichever is
+			       next */
 	struct lane *lane;
 	struct worker *worker; /* once assigned */
 	struct list on_worker;
@@ -56,7 +57,8 @@ struct lane {
 	struct timer retry;    /* not_before is over */
 	struct timer downtime; /* nothing to do for the context's downtime */
 	uint64_t worker_count;
-	struct list dirty;     /* in core->dirty: the scheduler has to look at it before the loop sleeps */
+	struct list
+		dirty; /* in core->dirty: the scheduler has to look at it before the loop sleeps */
 	struct list describes; /* signatures that its describer owes */
 };
 
@@ -103,7 +105,8 @@ struct core {
 
 /* life.c: the moves of one job */
 struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane);
-void life_accept(struct live_job *l); /* makes it durable where that is promised first, then queues it */
+void life_accept(
+	struct live_job *l); /* makes it durable where that is promised first, then queues it */
 void life_queue(struct live_job *l);
 void life_assign(struct live_job *l, struct worker *w);
 void life_resume(struct live_job *l, struct worker *w); /* it is on that worker already */
@@ -120,7 +123,8 @@ struct live_job *life_find(struct core *c, const struct uuid *id);
 
 /* lane.c */
 struct lane *lane_find(struct core *c, const char *name);
-struct lane *lane_get(struct core *c, const char *name, bool is_describer); /* NULL: over the limit */
+struct lane *lane_get(
+	struct core *c, const char *name, bool is_describer); /* NULL: over the limit */
 void lane_push(struct lane *lane, struct live_job *l);
 void lane_remove(struct lane *lane, struct live_job *l);
 void lane_update(struct core *c, struct lane *lane);
@@ -135,7 +139,8 @@ void lane_touch(struct lane *lane); /* the scheduler looks at it before the loop
 void scheduler_run(struct lane *lane);
 
 /* workers.c */
-struct worker *worker_new(struct core *c, struct lane *lane, const char *id, enum worker_state state);
+struct worker *worker_new(
+	struct core *c, struct lane *lane, const char *id, enum worker_state state);
 void worker_free(struct core *c, struct worker *w);
 void worker_room_changed(struct worker *w); /* keeps it in or out of its lane's free ones */
 void worker_retire(struct core *c, struct worker *w);
@@ -149,7 +154,8 @@ void acks_forget(struct core *c, const struct worker *w); /* NULL: all */
 /* describe.c */
 struct described_wait {
 	struct list node;
-	void (*ready)(struct described_wait *wait, struct core *c, const struct signature *s); /* s->described or s->error */
+	void (*ready)(struct described_wait *wait, struct core *c,
+		const struct signature *s); /* s->described or s->error */
 };
 /* Calls `ready` now or later, once. */
 void describe(struct core *c, const struct function *f, struct described_wait *wait);
@@ -158,7 +164,8 @@ void describe_failed(struct lane *lane, const char *why); /* all that the lane o
 void describe_fail_all(struct core *c, const char *why);
 void describe_free_all(struct core *c);
 
-/* settle.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or was refused */
+/* settle.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or
+ * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
 
 /* ask.c, joblog.c, status.c */
@@ -167,5 +174,6 @@ char *status_metrics(struct core *c);
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
 void cancel_answer_all(struct live_job *l, enum job_state how);
-void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len, const char *error);
+void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
+	const char *error);
 void core_check_stopped(struct core *c);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who runs next, and how many workers there should be.
  *
- * Called for each lane that something happened to, once before the loop sleeps, so a burst of events costs one look. Jobs go to ready workers with room,
- * in the order of the lane's queue, as long as fewer than max-jobs run. For what then still waits, workers are asked for, in slots: a worker of a
- * context with jobs-per-worker n counts n.
+ * Called for each lane that something happened to, once before the loop sleeps, so a burst of
+ * events costs one look. Jobs go to ready workers with room, in the order of the lane's queue, as
+ * long as fewer than max-jobs run. For what then still waits, workers are asked for, in slots: a
+ * worker of a context with jobs-per-worker n counts n.
  *
- * After a restart a lane is held until the workers that the earlier process left behind are back or given up: one of them may hold
- * the very job that stands first in the queue, and it must not run twice. */
+ * After a restart a lane is held until the workers that the earlier process left behind are back or
+ * given up: one of them may hold the very job that stands first in the queue, and it must not run
+ * twice. */
 #include "core/private.h"
 
 #include "base/clock.h"
@@ -14,20 +16,22 @@
 static bool lane_is_idle(const struct lane *lane)
 {
 	return lane->queue.len == 0 && lane->n_running == 0 && lane->n_expected == 0 &&
-		list_empty(&lane->describes);
+	       list_empty(&lane->describes);
 }
 
 static bool lane_is_kept(const struct lane *lane)
 {
 	const struct context_settings *s = &lane->context->settings;
-	return s->precreated && s->worker_mode == WORKER_SHARED && catalog_has_context(lane->core->catalog, lane->name);
+	return s->precreated && s->worker_mode == WORKER_SHARED &&
+	       catalog_has_context(lane->core->catalog, lane->name);
 }
 
 static void assign(struct lane *lane)
 {
 	while (lane->queue.len && lane->n_running < lane->context->settings.max_jobs &&
 		!list_empty(&lane->free_workers)) {
-		struct live_job *l = container_of(heap_first(&lane->queue), struct live_job, queued);
+		struct live_job *l =
+			container_of(heap_first(&lane->queue), struct live_job, queued);
 		struct worker *w = container_of(lane->free_workers.next, struct worker, in_free);
 		/* The next job goes to the next worker: spreads work over them. */
 		list_remove(&w->in_free);
@@ -38,7 +42,8 @@ static void assign(struct lane *lane)
 static int64_t slots_alive(const struct lane *lane)
 {
 	int64_t n = lane->n_starting;
-	list_each(it, &lane->workers) {
+	list_each(it, &lane->workers)
+	{
 		const struct worker *w = container_of(it, struct worker, in_lane);
 		if (w->state != WORKER_STARTING && !w->is_draining)
 			n += w->capacity;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Waiting for the store: a letter goes in behind everything posted so far and comes back when it is durable. */
+/* Waiting for the store: a letter goes in behind everything posted so far and comes back when it is
+ * durable. */
 #include "core/private.h"
 
 struct settle {
@@ -29,7 +30,9 @@ static void settle_done(void *owner, struct store_op *op, int status)
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner)
 {
 	struct settle *s = xcalloc(1, sizeof *s);
-	*s = (struct settle){ .mail.deliver = settle_deliver, .settled = settled, .owner = owner, .core = c };
+	*s = (struct settle){
+		.mail.deliver = settle_deliver, .settled = settled, .owner = owner, .core = c
+	};
 	struct store_op *op = store_op_new(STORE_SETTLE, NULL);
 	op->done = settle_done;
 	op->owner = s;

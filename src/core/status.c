@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the gateway says of itself: Mist's Status object, and metrics in the OpenMetrics text format.
+/* What the gateway says of itself: Mist's Status object, and metrics in the OpenMetrics text
+ * format.
  *
- * Mist ran in a JVM and its Status tells of one; clients read those members, so they are there: memory is this process's, in MiB, and the collectors are
- * an empty object. */
+ * Mist ran in a JVM and its Status tells of one; clients read those members, so they are there:
+ * memory is this process's, in MiB, and the collectors are an empty object. */
 #include "core/private.h"
 
 #include <dirent.h>
@@ -53,7 +54,8 @@ static int thread_count(void)
 /* A ready worker knows best. */
 static const char *spark_version(struct core *c)
 {
-	map_each(n, &c->workers) {
+	map_each(n, &c->workers)
+	{
 		const struct worker *w = container_of(n, struct worker, by_id);
 		if (w->spark_version)
 			return w->spark_version;
@@ -70,12 +72,14 @@ json_t *status_json(struct core *c)
 	size_t n = strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%S", &local);
 	snprintf(started + n, sizeof started - n, ".%03d", (int)(c->started_ms % 1000));
 	int mib = resident_bytes() / MIB, threads = thread_count();
-	return json_pack("{s:s, s:s, s:s, s:{}, s:{s:{s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}}, "
-			 "s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s}, s:i, s:i}",
-		"mistVersion", MIST_VERSION, "sparkVersion", spark_version(c), "started", started, "gc", "memory", "heap",
-		"used", mib, "commited", mib, "max", mib, "init", 0, "nonHeap", "used", 0, "commited", 0, "max", 0,
-		"init", 0, "threads", "count", threads, "daemon", 0, "peak", threads, "startedTotal", threads,
-		"javaVersion", "runtimeVersion", "none", "vmVendor", "none", "jobs", (int)c->jobs.count, "workers",
+	return json_pack(
+		"{s:s, s:s, s:s, s:{}, s:{s:{s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}}, "
+		"s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s}, s:i, s:i}",
+		"mistVersion", MIST_VERSION, "sparkVersion", spark_version(c), "started", started,
+		"gc", "memory", "heap", "used", mib, "commited", mib, "max", mib, "init", 0,
+		"nonHeap", "used", 0, "commited", 0, "max", 0, "init", 0, "threads", "count",
+		threads, "daemon", 0, "peak", threads, "startedTotal", threads, "javaVersion",
+		"runtimeVersion", "none", "vmVendor", "none", "jobs", (int)c->jobs.count, "workers",
 		(int)c->workers.count);
 }
 
@@ -85,15 +89,18 @@ static void print_lanes(struct core *c, struct buf *out)
 	static const char *const help[] = { "Jobs that wait for a worker.", "Jobs on a worker.",
 		"Workers, starting ones included.", "1 while the context is broken." };
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
-		buf_printf(out, "# TYPE mist_context_%s gauge\n# HELP mist_context_%s %s\n", names[k], names[k], help[k]);
-		map_each(it, &c->lanes) {
+		buf_printf(out, "# TYPE mist_context_%s gauge\n# HELP mist_context_%s %s\n",
+			names[k], names[k], help[k]);
+		map_each(it, &c->lanes)
+		{
 			const struct lane *lane = container_of(it, struct lane, by_name);
 			size_t n_workers = 0;
-			list_each(w, &lane->workers)
-				n_workers++;
-			const size_t values[] = { lane_length(lane), lane->n_running, n_workers, lane->is_broken };
+			list_each(w, &lane->workers) n_workers++;
+			const size_t values[] = { lane_length(lane), lane->n_running, n_workers,
+				lane->is_broken };
 			if (!lane->is_describer)
-				buf_printf(out, "mist_context_%s{context=\"%s\"} %zu\n", names[k], lane->name, values[k]);
+				buf_printf(out, "mist_context_%s{context=\"%s\"} %zu\n", names[k],
+					lane->name, values[k]);
 		}
 	}
 }
@@ -102,22 +109,30 @@ char *status_metrics(struct core *c)
 {
 	struct buf out;
 	buf_init(&out, METRICS_MAX);
-	buf_puts(&out, "# TYPE mist_job_events counter\n# HELP mist_job_events What happened to jobs since the start.\n");
+	buf_puts(&out, "# TYPE mist_job_events counter\n# HELP mist_job_events What happened to "
+		       "jobs since the start.\n");
 	for (int i = 0; i < _EVENT_MAX; i++)
-		buf_printf(&out, "mist_job_events_total{event=\"%s\"} %" PRIu64 "\n", event_names[i], c->counts[i]);
+		buf_printf(&out, "mist_job_events_total{event=\"%s\"} %" PRIu64 "\n",
+			event_names[i], c->counts[i]);
 	print_lanes(c, &out);
 	buf_printf(&out,
-		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs %zu\n"
-		"# TYPE mist_workers_started counter\n# HELP mist_workers_started Worker processes started.\n"
+		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs "
+		"%zu\n"
+		"# TYPE mist_workers_started counter\n# HELP mist_workers_started Worker processes "
+		"started.\n"
 		"mist_workers_started_total %" PRIu64 "\n"
-		"# TYPE mist_workers_lost counter\n# HELP mist_workers_lost Workers that went without being asked to.\n"
+		"# TYPE mist_workers_lost counter\n# HELP mist_workers_lost Workers that went "
+		"without being asked to.\n"
 		"mist_workers_lost_total %" PRIu64 "\n"
-		"# TYPE mist_store_backlog gauge\n# HELP mist_store_backlog Operations that wait for the disk.\n"
+		"# TYPE mist_store_backlog gauge\n# HELP mist_store_backlog Operations that wait "
+		"for the disk.\n"
 		"mist_store_backlog %zu\n"
-		"# TYPE mist_store_healthy gauge\n# HELP mist_store_healthy 1 while the store can write.\nmist_store_healthy %d\n"
-		"# TYPE process_resident_memory_bytes gauge\n# UNIT process_resident_memory_bytes bytes\n"
+		"# TYPE mist_store_healthy gauge\n# HELP mist_store_healthy 1 while the store can "
+		"write.\nmist_store_healthy %d\n"
+		"# TYPE process_resident_memory_bytes gauge\n# UNIT process_resident_memory_bytes "
+		"bytes\n"
 		"process_resident_memory_bytes %" PRId64 "\n# EOF\n",
-		c->jobs.count, c->workers_started, c->workers_lost, store_backlog(c->store), store_health(c->store) == 0,
-		resident_bytes());
+		c->jobs.count, c->workers_started, c->workers_lost, store_backlog(c->store),
+		store_health(c->store) == 0, resident_bytes());
 	return buf_take(&out);
 }

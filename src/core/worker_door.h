@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a worker's connection gets from the HTTP port to the room of workers, which are blind to each other: two letters to the core's thread. */
+/* How a worker's connection gets from the HTTP port to the room of workers, which are blind to each
+ * other: two letters to the core's thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,13 +11,14 @@
 /* May this worker come in? */
 struct admission {
 	struct mail mail;
-	char *worker, *secret;                    /* the asker's */
-	void (*answered)(struct admission *a);    /* core's thread, once */
-	void *room;                               /* the room's */
+	char *worker, *secret;                 /* the asker's */
+	void (*answered)(struct admission *a); /* core's thread, once */
+	void *room;                            /* the room's */
 	bool is_admitted, is_stopping;
 };
 
-/* It is in: a connected socket that speaks WebSocket from here on. The room takes it and calls `release`, once, on the core's thread. */
+/* It is in: a connected socket that speaks WebSocket from here on. The room takes it and calls
+ * `release`, once, on the core's thread. */
 struct arrival {
 	struct mail mail;
 	char *worker; /* owned */

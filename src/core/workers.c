@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core's picture of the workers: which there are, what they hold, and what becomes of their jobs when they go.
+/* The core's picture of the workers: which there are, what they hold, and what becomes of their
+ * jobs when they go.
  *
  *   launch → STARTING ─ hello ─▶ READY ⇄ AWAY (connection broken, process maybe alive)
  *                 └ start failed            └ lost: its jobs fail or are retried
  *   found by record after a restart → EXPECTED ─ hello ─▶ READY, or lost
  *
- * A worker that should end is retired: it gets no more jobs, and is told to drain when it has none. An exclusive worker is retired by its
- * first job. The object is freed by crew_lost and crew_start_failed only. */
+ * A worker that should end is retired: it gets no more jobs, and is told to drain when it has none.
+ * An exclusive worker is retired by its first job. The object is freed by crew_lost and
+ * crew_start_failed only. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -15,7 +17,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-struct worker *worker_new(struct core *c, struct lane *lane, const char *id, enum worker_state state)
+struct worker *worker_new(
+	struct core *c, struct lane *lane, const char *id, enum worker_state state)
 {
 	struct worker *w = xcalloc(1, sizeof *w);
 	w->id = xstrdup(id);
@@ -62,7 +65,7 @@ void worker_room_changed(struct worker *w)
 {
 	struct core *c = w->lane->core;
 	bool has_room = w->state == WORKER_READY && !w->is_draining && !w->is_killed &&
-		!w->lane->is_describer && w->n_jobs < w->capacity;
+			!w->lane->is_describer && w->n_jobs < w->capacity;
 	if (has_room && list_empty(&w->in_free))
 		list_append(&w->lane->free_workers, &w->in_free);
 	else if (!has_room)
@@ -96,10 +99,13 @@ void worker_launch(struct core *c, struct lane *lane)
 	}
 	uuid_make(&u, clock_wall_ms());
 	uuid_format(&u, text);
-	_cleanup_(freep) char *id = lane->is_describer ?
-		xasprintf("describer-%s_%s", runtime_name, text) :
-		xasprintf("%s_%s%s_%" PRIu64, lane->name, text,
-			lane->context->settings.worker_mode == WORKER_SHARED ? "-pool" : "", ++lane->worker_count);
+	_cleanup_(freep) char *id =
+		lane->is_describer
+			? xasprintf("describer-%s_%s", runtime_name, text)
+			: xasprintf("%s_%s%s_%" PRIu64, lane->name, text,
+				  lane->context->settings.worker_mode == WORKER_SHARED ? "-pool"
+										       : "",
+				  ++lane->worker_count);
 	struct worker *w = worker_new(c, lane, id, WORKER_STARTING);
 	c->workers_started++;
 	c->crew->launch(c->room, w, runtime, lane->is_describer);
@@ -113,7 +119,8 @@ struct worker *crew_find(struct core *c, const char *id)
 
 struct worker *crew_expect(struct core *c, const char *id, const char *context)
 {
-	struct lane *lane = name_is_good(context) && !crew_find(c, id) ? lane_get(c, context, false) : NULL;
+	struct lane *lane =
+		name_is_good(context) && !crew_find(c, id) ? lane_get(c, context, false) : NULL;
 	return lane ? worker_new(c, lane, id, WORKER_EXPECTED) : NULL;
 }
 
@@ -144,7 +151,8 @@ static bool worker_resumes(struct core *c, struct worker *w, const char *id)
 	struct live_job *l = id && uuid_parse(id, &u) ? life_find(c, &u) : NULL;
 	if (!l || l->lane != w->lane)
 		return false;
-	if (!l->worker && l->job->state == JOB_QUEUED) /* its start was sent, the row of it not yet written, by the process before us */
+	if (!l->worker && l->job->state == JOB_QUEUED) /* its start was sent, the row of it not yet
+							  written, by the process before us */
 		life_resume(l, w);
 	if (l->worker != w)
 		return false;
@@ -179,12 +187,12 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 	worker_set(&w->spark_version, hello, "sparkVersion");
 
 	*ret_forget = json_array();
+	list_each(n, &w->jobs) container_of(n, struct live_job, on_worker)->is_resumed = false;
+	json_array_foreach(json_object_get(hello, "resumes"), i,
+		id) if (!worker_resumes(c, w, json_string_value(id)))
+		json_array_append(*ret_forget, (json_t *)id);
 	list_each(n, &w->jobs)
-		container_of(n, struct live_job, on_worker)->is_resumed = false;
-	json_array_foreach(json_object_get(hello, "resumes"), i, id)
-		if (!worker_resumes(c, w, json_string_value(id)))
-			json_array_append(*ret_forget, (json_t *)id);
-	list_each(n, &w->jobs) {
+	{
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (!l->is_resumed)
 			worker_never_had(l);
@@ -193,7 +201,8 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 
 void crew_settled(struct core *c, struct worker *w)
 {
-	list_each(n, &w->jobs) {
+	list_each(n, &w->jobs)
+	{
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (l->job->state == JOB_CANCELLING)
 			c->crew->cancel(c->room, w, &l->job->id, l->cancel_reason);
@@ -226,8 +235,7 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 			timer_set(&c->timers, &lane->retry, 250);
 		}
 	}
-	list_each(n, &w->jobs)
-		life_lost_worker(container_of(n, struct live_job, on_worker), why);
+	list_each(n, &w->jobs) life_lost_worker(container_of(n, struct live_job, on_worker), why);
 	if (lane->is_describer)
 		describe_failed(lane, why);
 	worker_free(c, w);
@@ -283,8 +291,10 @@ int crew_log(struct core *c, struct worker *w, const char *job, const json_t *en
 	struct live_job *l = held(c, w, job);
 	json_t *entry;
 	size_t i;
-	json_array_foreach((json_t *)entries, i, entry) {
-		const char *level = json_string_of(entry, "level"), *message = json_string_of(entry, "message");
+	json_array_foreach((json_t *)entries, i, entry)
+	{
+		const char *level = json_string_of(entry, "level"),
+			   *message = json_string_of(entry, "message");
 		const json_t *at = json_object_get(entry, "at");
 		size_t k = 0;
 		while (level && k < ARRAY_SIZE(levels) && strcmp(level, levels[k]) != 0)
@@ -304,13 +314,15 @@ int crew_progress(struct core *c, struct worker *w, const char *job, double valu
 		return CREW_E_VALUE;
 	if (!l)
 		return 0;
-	_cleanup_(freep) char *line = xasprintf("Progress: %.0f %%%s%s", value * 100, note ? " " : "", note ? note : "");
+	_cleanup_(freep) char *line =
+		xasprintf("Progress: %.0f %%%s%s", value * 100, note ? " " : "", note ? note : "");
 	joblog_add(l, "INFO", clock_wall_ms(), line);
 	publish(l, EVENT_PROGRESS, NULL, 0, NULL);
 	return 0;
 }
 
-int crew_ended(struct core *c, struct worker *w, const char *job, const json_t *result, const char *error)
+int crew_ended(
+	struct core *c, struct worker *w, const char *job, const json_t *result, const char *error)
 {
 	struct live_job *l = held(c, w, job);
 	struct uuid u;
@@ -329,7 +341,8 @@ int crew_ended(struct core *c, struct worker *w, const char *job, const json_t *
 	} else if (state == JOB_CANCELLING) {
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
 	} else {
-		life_end(l, JOB_FAILED, NULL, xstrdup("Executor was terminated: the worker stopped the job by itself"));
+		life_end(l, JOB_FAILED, NULL,
+			xstrdup("Executor was terminated: the worker stopped the job by itself"));
 	}
 	return 0;
 }

@@ -12,20 +12,26 @@ const struct conf_field context_conf[] = {
 	{ "spark-conf", CONF_MAP, offsetof(struct context_settings, spark_conf), NULL, .live = true,
 		.help = "Spark properties, as nested groups or as a list of \"key=value\"" },
 	{ "run-options", CONF_STR, offsetof(struct context_settings, run_options), "", .live = true,
-		.help = "more words for spark-submit, split at spaces; '…' and \"…\" keep words together" },
-	{ "worker-mode", CONF_ENUM, offsetof(struct context_settings, worker_mode), "exclusive", .choices = worker_modes, .live = true,
+		.help = "more words for spark-submit, split at spaces; '…' and \"…\" keep words "
+			"together" },
+	{ "worker-mode", CONF_ENUM, offsetof(struct context_settings, worker_mode), "exclusive",
+		.choices = worker_modes, .live = true,
 		.help = "exclusive: a new worker for every job; shared: workers are used again" },
-	{ "max-jobs", CONF_INT, offsetof(struct context_settings, max_jobs), "1", .min = 1, .max = 100000, .live = true,
-		.help = "how many jobs of the context run at once" },
-	{ "jobs-per-worker", CONF_INT, offsetof(struct context_settings, jobs_per_worker), "1", .min = 1, .max = 10000, .live = true,
+	{ "max-jobs", CONF_INT, offsetof(struct context_settings, max_jobs), "1", .min = 1,
+		.max = 100000, .live = true, .help = "how many jobs of the context run at once" },
+	{ "jobs-per-worker", CONF_INT, offsetof(struct context_settings, jobs_per_worker), "1",
+		.min = 1, .max = 10000, .live = true,
 		.help = "how many jobs one shared worker runs at once" },
-	{ "precreated", CONF_BOOL, offsetof(struct context_settings, precreated), "false", .live = true,
-		.help = "start the workers of a shared context before the first job, and keep them" },
-	{ "downtime", CONF_DURATION, offsetof(struct context_settings, downtime_ms), "1h", .live = true,
-		.help = "how long a context with nothing to do keeps its workers" },
-	{ "streaming-duration", CONF_DURATION, offsetof(struct context_settings, streaming_ms), "1s", .live = true,
-		.help = "batch interval of streaming functions" },
-	{ "max-conn-failures", CONF_INT, offsetof(struct context_settings, max_conn_failures), "5", .min = 1, .max = 1000, .live = true,
+	{ "precreated", CONF_BOOL, offsetof(struct context_settings, precreated), "false",
+		.live = true,
+		.help = "start the workers of a shared context before the first job, and keep "
+			"them" },
+	{ "downtime", CONF_DURATION, offsetof(struct context_settings, downtime_ms), "1h",
+		.live = true, .help = "how long a context with nothing to do keeps its workers" },
+	{ "streaming-duration", CONF_DURATION, offsetof(struct context_settings, streaming_ms),
+		"1s", .live = true, .help = "batch interval of streaming functions" },
+	{ "max-conn-failures", CONF_INT, offsetof(struct context_settings, max_conn_failures), "5",
+		.min = 1, .max = 1000, .live = true,
 		.help = "failed workers in a row after which the context is broken" },
 	{ 0 },
 };
@@ -71,9 +77,9 @@ json_t *context_json(const struct context *c)
 	duration_format(s->downtime_ms, downtime, sizeof downtime);
 	duration_format(s->streaming_ms, streaming, sizeof streaming);
 	return json_pack("{s:s, s:O, s:s, s:I, s:I, s:b, s:s, s:s, s:s, s:I, s:s}", "name", c->name,
-		"sparkConf", s->spark_conf, "downtime", downtime, "maxJobs", (json_int_t)s->max_jobs,
-		"jobsPerWorker", (json_int_t)s->jobs_per_worker, "precreated", (int)s->precreated,
-		"runOptions", s->run_options, "workerMode", worker_modes[s->worker_mode],
-		"streamingDuration", streaming, "maxConnFailures", (json_int_t)s->max_conn_failures,
-		"runtime", s->runtime);
+		"sparkConf", s->spark_conf, "downtime", downtime, "maxJobs",
+		(json_int_t)s->max_jobs, "jobsPerWorker", (json_int_t)s->jobs_per_worker,
+		"precreated", (int)s->precreated, "runOptions", s->run_options, "workerMode",
+		worker_modes[s->worker_mode], "streamingDuration", streaming, "maxConnFailures",
+		(json_int_t)s->max_conn_failures, "runtime", s->runtime);
 }

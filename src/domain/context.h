@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A context: how workers for a set of functions are made and limited. Immutable once made, shared by reference. */
+/* A context: how workers for a set of functions are made and limited. Immutable once made, shared
+ * by reference. */
 #pragma once
 
 #include <stdatomic.h>

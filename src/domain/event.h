@@ -37,5 +37,5 @@ struct job_event {
 	const char *worker; /* EVENT_WORKER_ASSIGNED */
 	const char *result; /* EVENT_FINISHED: JSON text */
 	size_t result_len;
-	const char *error;  /* EVENT_FAILED, EVENT_CANCELLED: plain text */
+	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
 };

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A function and the rows of its settings. A reload makes a new object under the same name; jobs keep the old one alive. */
+/* A function and the rows of its settings. A reload makes a new object under the same name; jobs
+ * keep the old one alive. */
 #include "domain/function.h"
 
 #include <string.h>
 
 const struct conf_field function_conf[] = {
 	{ "path", CONF_PATH, offsetof(struct function_settings, path), "", .live = true,
-		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file; empty for a program that brings its own functions" },
-	{ "class-name", CONF_STR, offsetof(struct function_settings, class_name), NULL, .live = true,
-		.help = "what to call in the artifact: a function's name, or package.module.function" },
+		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file; empty for a program "
+			"that brings its own functions" },
+	{ "class-name", CONF_STR, offsetof(struct function_settings, class_name), NULL,
+		.live = true,
+		.help = "what to call in the artifact: a function's name, or "
+			"package.module.function" },
 	{ "context", CONF_STR, offsetof(struct function_settings, context), "default", .live = true,
 		.help = "the context whose workers run it unless a request names another" },
-	{ "retries", CONF_INT, offsetof(struct function_settings, retries), "0", .min = 0, .max = 100, .live = true,
+	{ "retries", CONF_INT, offsetof(struct function_settings, retries), "0", .min = 0,
+		.max = 100, .live = true,
 		.help = "how many times a job is given to another worker after its worker died" },
 	{ 0 },
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A function: a name for a callable in an artifact. Immutable once made and shared by reference, so that a job keeps the
- * one it was accepted with while a reload brings another. */
+/* A function: a name for a callable in an artifact. Immutable once made and shared by reference, so
+ * that a job keeps the one it was accepted with while a reload brings another. */
 #pragma once
 
 #include <stdatomic.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a job, as a table.
  *
- * The names are Mist's wire words and so is the order of events; the table is the only place that says which move is legal.
- * Two rows are ours: STARTED and DOWNLOADING lead back to QUEUED when a worker died and the function's retries
- * allow another attempt, and QUEUED leads to FAILED when its context is broken.
+ * The names are Mist's wire words and so is the order of events; the table is the only place that
+ * says which move is legal. Two rows are ours: STARTED and DOWNLOADING lead back to QUEUED when a
+ * worker died and the function's retries allow another attempt, and QUEUED leads to FAILED when its
+ * context is broken.
  *
- * A job object is shared by the core, which moves it, and by the store's thread, which writes its fixed half: hence the
- * atomic reference count and nothing else that is shared. */
+ * A job object is shared by the core, which moves it, and by the store's thread, which writes its
+ * fixed half: hence the atomic reference count and nothing else that is shared. */
 #include "domain/job.h"
 
 #include <string.h>
@@ -28,8 +29,10 @@ _Static_assert(ARRAY_SIZE(state_names) == _JOB_STATE_MAX, "every state has a nam
 /* The final states have no row. */
 static const unsigned leads_to[_JOB_STATE_MAX] = {
 	[JOB_INITIALIZED] = BIT(JOB_QUEUED) | BIT(JOB_FAILED) | BIT(JOB_CANCELLED),
-	[JOB_QUEUED] = BIT(JOB_DOWNLOADING) | BIT(JOB_STARTED) | BIT(JOB_CANCELLING) | BIT(JOB_FAILED),
-	[JOB_DOWNLOADING] = BIT(JOB_STARTED) | BIT(JOB_CANCELLING) | BIT(JOB_FAILED) | BIT(JOB_QUEUED),
+	[JOB_QUEUED] =
+		BIT(JOB_DOWNLOADING) | BIT(JOB_STARTED) | BIT(JOB_CANCELLING) | BIT(JOB_FAILED),
+	[JOB_DOWNLOADING] =
+		BIT(JOB_STARTED) | BIT(JOB_CANCELLING) | BIT(JOB_FAILED) | BIT(JOB_QUEUED),
 	[JOB_STARTED] = BIT(JOB_FINISHED) | BIT(JOB_FAILED) | BIT(JOB_CANCELLING) | BIT(JOB_QUEUED),
 	[JOB_CANCELLING] = BIT(JOB_CANCELLED) | BIT(JOB_FINISHED) | BIT(JOB_FAILED),
 };

@@ -35,8 +35,8 @@ static inline bool job_state_is_final(enum job_state s)
 	return s >= JOB_FINISHED;
 }
 
-/* Shared by the core and the store's thread. What stands in the first half is written before the job is shown to
- * anyone and never again; the second half is the core's alone. */
+/* Shared by the core and the store's thread. What stands in the first half is written before the
+ * job is shown to anyone and never again; the second half is the core's alone. */
 struct job {
 	_Atomic unsigned refs;
 
@@ -45,13 +45,15 @@ struct job {
 	char *context;                   /* the name its worker must have */
 	char *parameters;                /* JSON text of an object */
 	char *external_id;               /* may be NULL, like the next two */
-	char *reply_to;                  /* the adapter's own text; NULL when nobody can be answered after a restart */
+	char *reply_to; /* the adapter's own text; NULL when nobody can be answered after a restart
+			 */
 	char *trace;
-	char *source;                    /* "Http", "Async Mqtt", "Async Kafka" */
+	char *source; /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;
-	bool is_sync; /* its caller waits on the connection: recorded with its outcome, not run again after a restart */
+	bool is_sync; /* its caller waits on the connection: recorded with its outcome, not run
+			 again after a restart */
 
 	enum job_state state;
 	unsigned attempt; /* counts from 1 once a worker has it */
@@ -72,9 +74,9 @@ struct job_row {
 	enum job_state state;
 	char *function, *path, *class_name, *context, *parameters, *source;
 	char *external_id, *reply_to, *trace, *worker; /* may be NULL */
-	char *result; /* JSON text, when finished */
-	char *error;  /* plain text, when failed or cancelled */
-	int64_t created_ms, started_ms, ended_ms; /* 0: not yet */
+	char *result;                                  /* JSON text, when finished */
+	char *error;                                   /* plain text, when failed or cancelled */
+	int64_t created_ms, started_ms, ended_ms;      /* 0: not yet */
 	int64_t start_timeout_ms, perform_timeout_ms;
 	int priority;
 	unsigned attempt;
@@ -84,7 +86,7 @@ struct job_row {
 void job_row_done(struct job_row *r);
 void job_row_freep(struct job_row **r);
 
-/* Mist's Job object (reference: absent members are left out; jobResult is the bare result, or the error as a string).
- * Returned text is the caller's. */
+/* Mist's Job object (reference: absent members are left out; jobResult is the bare result, or the
+ * error as a string). Returned text is the caller's. */
 struct buf;
 int job_row_print(const struct job_row *r, struct buf *out);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A job as history tells it, and its JSON: Mist's Job object.
  *
- * The JSON is put together as text, not through a tree: parameters and results are JSON texts already (checked when they came
- * in) and may be large, and a page of history holds many of them. */
+ * The JSON is put together as text, not through a tree: parameters and results are JSON texts
+ * already (checked when they came in) and may be large, and a page of history holds many of them.
+ */
 #include "domain/job.h"
 
 #include <inttypes.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Mist's type tree and the check of arguments against it.
  *
- * The words of the refusals are Mist's: `Invalid field <name>: Invalid type: expected <T>, got <value>`, several of them inside
- * `Errors[…]`. A type prints as Int, Double, String, Boolean, Any, List[T], Option[T], Map[K, V], Object {a=T,b=T}. No state; any thread.
- * Trees come from workers, so their depth is bounded here; arguments were bounded when they were parsed. */
+ * The words of the refusals are Mist's: `Invalid field <name>: Invalid type: expected <T>, got
+ * <value>`, several of them inside `Errors[…]`. A type prints as Int, Double, String, Boolean, Any,
+ * List[T], Option[T], Map[K, V], Object {a=T,b=T}. No state; any thread. Trees come from workers,
+ * so their depth is bounded here; arguments were bounded when they were parsed. */
 #include "domain/params.h"
 
 #include <math.h>
@@ -37,14 +38,14 @@ static bool type_is_good(const json_t *type, unsigned depth)
 	if (strcmp(name, "MList") == 0 || strcmp(name, "MOption") == 0)
 		return type_is_good(type_arg(type, 0), depth + 1);
 	if (strcmp(name, "MMap") == 0)
-		return type_is_good(type_arg(type, 0), depth + 1) && type_is_good(type_arg(type, 1), depth + 1);
+		return type_is_good(type_arg(type, 0), depth + 1) &&
+		       type_is_good(type_arg(type, 1), depth + 1);
 	if (strcmp(name, "MObj") != 0 || !json_is_object(json_object_get(type, "fields")))
 		return false;
 	const char *key;
 	json_t *field;
-	json_object_foreach(json_object_get(type, "fields"), key, field)
-		if (!type_is_good(field, depth + 1))
-			return false;
+	json_object_foreach(json_object_get(type, "fields"), key,
+		field) if (!type_is_good(field, depth + 1)) return false;
 	return true;
 }
 
@@ -53,10 +54,11 @@ int params_check_types(const json_t *execute, struct fault *f)
 	const char *key;
 	json_t *type;
 	if (!json_is_object(execute))
-		return fault_set(f, FAULT_BAD_REQUEST, "execute must be an object, not %s", json_kind(execute));
-	json_object_foreach((json_t *)execute, key, type)
-		if (!type_is_good(type, 0))
-			return fault_set(f, FAULT_BAD_REQUEST, "the type of argument %s is not one of Mist's", key);
+		return fault_set(f, FAULT_BAD_REQUEST, "execute must be an object, not %s",
+			json_kind(execute));
+	json_object_foreach(
+		(json_t *)execute, key, type) if (!type_is_good(type, 0)) return fault_set(f,
+		FAULT_BAD_REQUEST, "the type of argument %s is not one of Mist's", key);
 	return 0;
 }
 
@@ -76,7 +78,8 @@ static void print_type(const json_t *type, struct buf *out)
 		buf_puts(out, "]");
 	} else if (strcmp(name, "MObj") == 0) {
 		buf_puts(out, "Object {");
-		json_object_foreach(json_object_get(type, "fields"), key, field) {
+		json_object_foreach(json_object_get(type, "fields"), key, field)
+		{
 			buf_printf(out, "%s%s=", comma, key);
 			print_type(field, out);
 			comma = ",";
@@ -95,10 +98,12 @@ struct check {
 
 static void complain(struct check *c, const char *path, const json_t *type, const json_t *value)
 {
-	_cleanup_(freep) char *shown = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	_cleanup_(freep) char *shown =
+		value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 	const char *text = shown ? shown : "nothing";
 	bool is_long = strlen(text) > SHOWN_MAX;
-	buf_printf(&c->out, "%sInvalid field %s: Invalid type: expected ", c->problems++ ? "," : "", path);
+	buf_printf(&c->out, "%sInvalid field %s: Invalid type: expected ", c->problems++ ? "," : "",
+		path);
 	print_type(type, &c->out);
 	buf_printf(&c->out, ", got %.*s%s", SHOWN_MAX, text, is_long ? "…" : "");
 }
@@ -126,12 +131,15 @@ static bool matches_plain(const char *type, const json_t *value)
 
 static void check_value(struct check *c, const char *path, const json_t *type, const json_t *value);
 
-static void check_members(struct check *c, const char *path, const json_t *fields, const json_t *value)
+static void check_members(
+	struct check *c, const char *path, const json_t *fields, const json_t *value)
 {
 	const char *key;
 	json_t *field;
-	json_object_foreach((json_t *)fields, key, field) {
-		_cleanup_(freep) char *inner = path[0] ? xasprintf("%s.%s", path, key) : xstrdup(key);
+	json_object_foreach((json_t *)fields, key, field)
+	{
+		_cleanup_(freep) char *inner =
+			path[0] ? xasprintf("%s.%s", path, key) : xstrdup(key);
 		check_value(c, inner, field, json_object_get(value, key));
 	}
 }
@@ -149,19 +157,21 @@ static void check_value(struct check *c, const char *path, const json_t *type, c
 	} else if (strcmp(name, "MAny") == 0) {
 		return;
 	} else if (strcmp(name, "MList") == 0 && json_is_array(value)) {
-		json_array_foreach((json_t *)value, i, item) {
+		json_array_foreach((json_t *)value, i, item)
+		{
 			_cleanup_(freep) char *inner = xasprintf("%s[%zu]", path, i);
 			check_value(c, inner, type_arg(type, 0), item);
 		}
 	} else if (strcmp(name, "MMap") == 0 && json_is_object(value)) {
-		json_object_foreach((json_t *)value, key, item) {
+		json_object_foreach((json_t *)value, key, item)
+		{
 			_cleanup_(freep) char *inner = xasprintf("%s.%s", path, key);
 			check_value(c, inner, type_arg(type, 1), item);
 		}
 	} else if (strcmp(name, "MObj") == 0 && json_is_object(value)) {
 		check_members(c, path, json_object_get(type, "fields"), value);
-	} else if (!value || name[1] == 'L' || strcmp(name, "MMap") == 0 || strcmp(name, "MObj") == 0 ||
-		!matches_plain(name, value)) {
+	} else if (!value || name[1] == 'L' || strcmp(name, "MMap") == 0 ||
+		   strcmp(name, "MObj") == 0 || !matches_plain(name, value)) {
 		complain(c, path, type, value);
 	}
 }
@@ -170,12 +180,14 @@ int params_check(const json_t *execute, const json_t *arguments, struct fault *f
 {
 	struct check c = { 0 };
 	if (!json_is_object(arguments))
-		return fault_set(f, FAULT_BAD_REQUEST, "the arguments must be a JSON object, not %s", json_kind(arguments));
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the arguments must be a JSON object, not %s", json_kind(arguments));
 	buf_init(&c.out, sizeof f->text);
 	check_members(&c, "", execute, arguments);
 	int r = 0;
 	if (c.problems)
-		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s", c.out.data ? c.out.data : "");
+		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s",
+			c.out.data ? c.out.data : "");
 	buf_done(&c.out);
 	return r;
 }

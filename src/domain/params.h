@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The typed arguments of a function: Mist's type tree, as `described` carries it and the API shows it, and the check
- * of a request against it before a job exists. */
+/* The typed arguments of a function: Mist's type tree, as `described` carries it and the API shows
+ * it, and the check of a request against it before a job exists. */
 #pragma once
 
 #include "base/fault.h"
 #include "base/json.h"
 
-/* True if `execute` is an object whose values are type trees: {"type": "MInt"}, {"type": "MList", "args": [T]}, … The fault says
- * which argument is not. */
+/* True if `execute` is an object whose values are type trees: {"type": "MInt"}, {"type": "MList",
+ * "args": [T]}, … The fault says which argument is not. */
 int params_check_types(const json_t *execute, struct fault *f);
 
-/* Checks the arguments (an object) against `execute`. An absent argument and null are the same; extra ones are ignored; nothing is
- * coerced from strings; a number without a fractional part is an integer. The fault names every wrong field:
- * "Invalid field top: Invalid type: expected Int, got \"ten\"". */
+/* Checks the arguments (an object) against `execute`. An absent argument and null are the same;
+ * extra ones are ignored; nothing is coerced from strings; a number without a fractional part is an
+ * integer. The fault names every wrong field: "Invalid field top: Invalid type: expected Int, got
+ * \"ten\"". */
 int params_check(const json_t *execute, const json_t *arguments, struct fault *f);

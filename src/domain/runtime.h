@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A runtime: what a worker process is started with. A name → SPARK_HOME, interpreter, environment. */
+/* A runtime: what a worker process is started with. A name → SPARK_HOME, interpreter, environment.
+ */
 #pragma once
 
 #include "base/conf.h"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mistd: the gateway's program. Options, signals, and the one line on stdout that says where it listens.
+/* mistd: the gateway's program. Options, signals, and the one line on stdout that says where it
+ * listens.
  *
- * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C): every worker ends. SIGHUP: the configuration is read
- * again; when it is not right, the old one stays. */
+ * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C):
+ * every worker ends. SIGHUP: the configuration is read again; when it is not right, the old one
+ * stays. */
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -32,7 +34,8 @@ static const char help[] =
 	"The Mist job gateway.\n"
 	"\n"
 	"  --config FILE      settings, in libconfig's syntax\n"
-	"  --set PATH=VALUE   one setting, over the file's: http.port=0, contexts.spark.max-jobs=4\n"
+	"  --set PATH=VALUE   one setting, over the file's: http.port=0, "
+	"contexts.spark.max-jobs=4\n"
 	"  --check-config     read the settings, say what is wrong with them, and end\n"
 	"  --help-config      every setting with its type, default, range and meaning\n"
 	"  --version\n"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings: which sections there are, and what must hold between them. Each section's rows are in the room they belong to. */
+/* Settings: which sections there are, and what must hold between them. Each section's rows are in
+ * the room they belong to. */
 #include "mistd/settings.h"
 
 #include <string.h>
@@ -12,50 +13,74 @@
 
 static const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
-		.help = "where jobs, logs and the records of workers are kept; made if it is not there" },
+		.help = "where jobs, logs and the records of workers are kept; made if it is not "
+			"there" },
 	{ "log-level", CONF_ENUM, MIST(log_level), "info", .choices = log_level_names, .live = true,
 		.help = "what mistd writes to stderr" },
-	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000, .unit = "letters",
+	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000,
+		.unit = "letters",
 		.help = "requests that may wait for the core; more are answered with 429" },
 	{ 0 },
 };
 
 static const struct conf_field limits_conf[] = {
-	{ "queue", CONF_INT, LIMIT(queue_max), "100000", .min = 1, .max = 100000000, .unit = "jobs", .live = true,
+	{ "queue", CONF_INT, LIMIT(queue_max), "100000", .min = 1, .max = 100000000, .unit = "jobs",
+		.live = true,
 		.help = "jobs that may wait in one context; more are answered with 429" },
-	{ "jobs", CONF_INT, LIMIT(jobs_max), "1000000", .min = 1, .max = 100000000, .unit = "jobs", .live = true,
-		.help = "jobs that may wait and run altogether" },
+	{ "jobs", CONF_INT, LIMIT(jobs_max), "1000000", .min = 1, .max = 100000000, .unit = "jobs",
+		.live = true, .help = "jobs that may wait and run altogether" },
 	{ "contexts", CONF_INT, LIMIT(contexts_max), "1000", .min = 1, .max = 1000000, .live = true,
-		.help = "contexts that may be in use at once when requests name ones that are configured nowhere" },
-	{ "backlog", CONF_INT, LIMIT(backlog_max), "200000", .min = 16, .max = 100000000, .unit = "operations", .live = true,
+		.help = "contexts that may be in use at once when requests name ones that are "
+			"configured nowhere" },
+	{ "backlog", CONF_INT, LIMIT(backlog_max), "200000", .min = 16, .max = 100000000,
+		.unit = "operations", .live = true,
 		.help = "writes that may wait for the disk before jobs are answered with 429" },
-	{ "job-log", CONF_SIZE, LIMIT(log_max), "64m", .min = 1024, .max = INT64_C(1) << 40, .unit = "bytes", .live = true,
-		.help = "longest log of one job" },
-	{ "cancel-grace", CONF_DURATION, LIMIT(cancel_grace_ms), "30s", .min = 0, .max = INT64_MAX, .live = true,
-		.help = "a job that does not end in this time after a cancel is ended with its worker" },
-	{ "describe-timeout", CONF_DURATION, LIMIT(describe_timeout_ms), "60s", .min = 100, .max = INT64_MAX, .live = true,
+	{ "job-log", CONF_SIZE, LIMIT(log_max), "64m", .min = 1024, .max = INT64_C(1) << 40,
+		.unit = "bytes", .live = true, .help = "longest log of one job" },
+	{ "cancel-grace", CONF_DURATION, LIMIT(cancel_grace_ms), "30s", .min = 0, .max = INT64_MAX,
+		.live = true,
+		.help = "a job that does not end in this time after a cancel is ended with its "
+			"worker" },
+	{ "describe-timeout", CONF_DURATION, LIMIT(describe_timeout_ms), "60s", .min = 100,
+		.max = INT64_MAX, .live = true,
 		.help = "how long a worker may take to say what arguments a function has" },
-	{ "broken-retry", CONF_DURATION, LIMIT(broken_retry_ms), "10s", .min = 100, .max = 86400000, .live = true,
-		.help = "pause before a broken context is tried again; doubles up to about 30 times it" },
+	{ "broken-retry", CONF_DURATION, LIMIT(broken_retry_ms), "10s", .min = 100, .max = 86400000,
+		.live = true,
+		.help = "pause before a broken context is tried again; doubles up to about 30 "
+			"times it" },
 	{ 0 },
 };
 
-enum { MIST_SECTION, HTTP_SECTION, DEFAULTS_SECTION, CONTEXTS_SECTION, FUNCTIONS_SECTION, RUNTIMES_SECTION, WORKERS_SECTION,
-	LIMITS_SECTION, _SECTION_MAX };
+enum {
+	MIST_SECTION,
+	HTTP_SECTION,
+	DEFAULTS_SECTION,
+	CONTEXTS_SECTION,
+	FUNCTIONS_SECTION,
+	RUNTIMES_SECTION,
+	WORKERS_SECTION,
+	LIMITS_SECTION,
+	_SECTION_MAX
+};
 
 const struct conf_section settings_sections[] = {
-	[MIST_SECTION] = { "mist", mist_conf, sizeof(struct mist_settings), false, "The gateway itself." },
-	[HTTP_SECTION] = { "http", http_conf, sizeof(struct http_settings), false, "The HTTP transport." },
-	[DEFAULTS_SECTION] = { "context-defaults", context_conf, sizeof(struct context_settings), false,
-		"The context `default`, and what the others have where they say nothing." },
+	[MIST_SECTION] = { "mist", mist_conf, sizeof(struct mist_settings), false,
+		"The gateway itself." },
+	[HTTP_SECTION] = { "http", http_conf, sizeof(struct http_settings), false,
+		"The HTTP transport." },
+	[DEFAULTS_SECTION] = { "context-defaults", context_conf, sizeof(struct context_settings),
+		false, "The context `default`, and what the others have where they say nothing." },
 	[CONTEXTS_SECTION] = { "contexts", context_conf, sizeof(struct context_settings), true,
 		"How workers for a set of functions are made and limited, by name." },
 	[FUNCTIONS_SECTION] = { "functions", function_conf, sizeof(struct function_settings), true,
 		"Names for callables in artifacts." },
 	[RUNTIMES_SECTION] = { "runtimes", runtime_conf, sizeof(struct runtime_settings), true,
-		"What workers are started with, by name; `default` (spark) and `plain` (python) are there without being written." },
-	[WORKERS_SECTION] = { "workers", room_conf, sizeof(struct room_settings), false, "Worker processes and their connections." },
-	[LIMITS_SECTION] = { "limits", limits_conf, sizeof(struct core_limits), false, "Everything that can grow." },
+		"What workers are started with, by name; `default` (spark) and `plain` (python) "
+		"are there without being written." },
+	[WORKERS_SECTION] = { "workers", room_conf, sizeof(struct room_settings), false,
+		"Worker processes and their connections." },
+	[LIMITS_SECTION] = { "limits", limits_conf, sizeof(struct core_limits), false,
+		"Everything that can grow." },
 	{ 0 },
 };
 
@@ -63,12 +88,16 @@ static int add_context(void *arg, const char *name, const void *settings, struct
 {
 	const struct context_settings *s = settings;
 	if (strcmp(name, "default") == 0)
-		return fault_set(f, FAULT_BAD_REQUEST, "contexts.default: the context default is set in context-defaults");
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"contexts.default: the context default is set in context-defaults");
 	if (!catalog_runtime(arg, s->runtime))
-		return fault_set(f, FAULT_BAD_REQUEST, "contexts.%s.runtime: there is no runtime %s", name, s->runtime);
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"contexts.%s.runtime: there is no runtime %s", name, s->runtime);
 	if (s->max_jobs > 1 && s->worker_mode == WORKER_EXCLUSIVE && s->jobs_per_worker > 1)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"contexts.%s.jobs-per-worker: an exclusive worker runs one job; expected worker-mode shared", name);
+			"contexts.%s.jobs-per-worker: an exclusive worker runs one job; expected "
+			"worker-mode shared",
+			name);
 	return catalog_add_context(arg, name, s);
 }
 
@@ -77,7 +106,9 @@ static int add_function(void *arg, const char *name, const void *settings, struc
 	const struct function_settings *s = settings;
 	if (!name_is_good(s->context))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"functions.%s.context: expected a name of letters, digits, '.', '_' and '-', got \"%.64s\"", name, s->context);
+			"functions.%s.context: expected a name of letters, digits, '.', '_' and "
+			"'-', got \"%.64s\"",
+			name, s->context);
 	return catalog_add_function(arg, name, s);
 }
 
@@ -88,7 +119,8 @@ static int add_runtime(void *arg, const char *name, const void *settings, struct
 }
 
 /* Runtimes that are always there. */
-static int add_builtin_runtime(struct conf *conf, struct catalog *c, const char *name, int kind, struct fault *f)
+static int add_builtin_runtime(
+	struct conf *conf, struct catalog *c, const char *name, int kind, struct fault *f)
 {
 	struct conf_section plain = settings_sections[RUNTIMES_SECTION];
 	_cleanup_(conf_freep) struct conf *empty = NULL;
@@ -121,13 +153,16 @@ static int read_catalog(struct conf *conf, struct catalog **ret, struct fault *f
 	if (r == 0)
 		r = add_builtin_runtime(conf, c, "plain", RUNTIME_PYTHON, f);
 	if (r == 0 && !catalog_runtime(c, defaults.runtime))
-		r = fault_set(f, FAULT_BAD_REQUEST, "context-defaults.runtime: there is no runtime %s", defaults.runtime);
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"context-defaults.runtime: there is no runtime %s", defaults.runtime);
 	if (r == 0)
 		r = catalog_add_context(c, "default", &defaults);
 	if (r == 0)
-		r = conf_read_named(conf, &settings_sections[CONTEXTS_SECTION], &defaults, add_context, c, f);
+		r = conf_read_named(
+			conf, &settings_sections[CONTEXTS_SECTION], &defaults, add_context, c, f);
 	if (r == 0)
-		r = conf_read_named(conf, &settings_sections[FUNCTIONS_SECTION], NULL, add_function, c, f);
+		r = conf_read_named(
+			conf, &settings_sections[FUNCTIONS_SECTION], NULL, add_function, c, f);
 	conf_done(context_conf, &defaults);
 	if (r < 0)
 		return r;
@@ -135,7 +170,8 @@ static int read_catalog(struct conf *conf, struct catalog **ret, struct fault *f
 	return 0;
 }
 
-int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets, struct fault *f)
+int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
+	struct fault *f)
 {
 	_cleanup_(conf_freep) struct conf *conf = NULL;
 	memset(s, 0, sizeof *s);

@@ -23,6 +23,8 @@ struct settings {
 
 extern const struct conf_section settings_sections[]; /* ended by { 0 } */
 
-/* The fault is the sentence for whoever starts the gateway. `s` is uninitialised; nothing to free on failure. */
-int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets, struct fault *f);
+/* The fault is the sentence for whoever starts the gateway. `s` is uninitialised; nothing to free
+ * on failure. */
+int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
+	struct fault *f);
 void settings_done(struct settings *s);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Wiring: what is opened in which order, and closed in which.
  *
- * Up: data directory (locked: one gateway a directory) → store → room of workers → core → HTTP port → the workers that an earlier gateway left →
- * recovery → traffic. Nothing answers before recovery is done.
+ * Up: data directory (locked: one gateway a directory) → store → room of workers → core → HTTP port
+ * → the workers that an earlier gateway left → recovery → traffic. Nothing answers before recovery
+ * is done.
  *
- * Down: the core lets go of whoever waits, connections to workers close, the store writes what is left, the last letters are delivered, and only
- * then the HTTP threads end: no thread ever finds something freed that it may still ask for. */
+ * Down: the core lets go of whoever waits, connections to workers close, the store writes what is
+ * left, the last letters are delivered, and only then the HTTP threads end: no thread ever finds
+ * something freed that it may still ask for. */
 #include "mistd/wiring.h"
 
 #include <errno.h>
@@ -38,7 +40,8 @@ static int make_directory(const char *path, struct fault *f)
 		char kept = *p;
 		*p = '\0';
 		if (mkdir(copy, 0750) < 0 && errno != EEXIST && errno != EISDIR)
-			return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be made: %s", path, strerror(errno));
+			return fault_set(f, FAULT_UNAVAILABLE,
+				"the data directory %s cannot be made: %s", path, strerror(errno));
 		if (!kept)
 			return 0;
 		*p = kept;
@@ -50,9 +53,11 @@ static int take_lock(struct gateway *g, const char *directory, struct fault *f)
 	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
 	g->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (g->lock_fd < 0)
-		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be written: %s", directory, strerror(errno));
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the data directory %s cannot be written: %s", directory, strerror(errno));
 	if (flock(g->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s is in use by another mistd", directory);
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the data directory %s is in use by another mistd", directory);
 	return 0;
 }
 
@@ -73,13 +78,18 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 {
 	g->room = room_new(g->loop, s->mist.data_directory);
 	room_configure(g->room, &s->room);
-	g->core = core_new(&(struct core_parts){ .loop = g->loop, .store = g->store, .crew = &room_crew, .crew_room = g->room,
+	g->core = core_new(&(struct core_parts){ .loop = g->loop,
+		.store = g->store,
+		.crew = &room_crew,
+		.crew_room = g->room,
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
-	int r = transport_open(&g->http, &http_transport, &s->http, core_intake(g->core), g->store, f);
+	int r = transport_open(
+		&g->http, &http_transport, &s->http, core_intake(g->core), g->store, f);
 	if (r < 0)
 		return r;
-	_cleanup_(freep) char *url = xasprintf("ws%s/v2/workers/connect", http_url(g->http) + strlen("http"));
+	_cleanup_(freep) char *url =
+		xasprintf("ws%s/v2/workers/connect", http_url(g->http) + strlen("http"));
 	room_attach(g->room, g->core, url);
 	http_set_worker_door(g->http, room_door(g->room));
 	return 0;
@@ -90,7 +100,8 @@ static int serve(struct gateway *g, struct fault *f)
 	room_scan(g->room);
 	int r = core_recover(g->core);
 	if (r < 0)
-		return fault_set(f, FAULT_UNAVAILABLE, "the jobs of before cannot be read from the store: %s", strerror(-r));
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the jobs of before cannot be read from the store: %s", strerror(-r));
 	r = g->http->ops->start(g->http->self, f);
 	if (r < 0)
 		return r;
@@ -110,7 +121,8 @@ int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, str
 	if (r == 0)
 		r = store_open(&g->store, &store_sqlite, &ss, f);
 	if (r == 0 && (r = store_start(g->store)) < 0)
-		fault_set(f, FAULT_INTERNAL, "the store's thread cannot be started: %s", strerror(-r));
+		fault_set(f, FAULT_INTERNAL, "the store's thread cannot be started: %s",
+			strerror(-r));
 	if (r == 0)
 		r = open_core(g, s, f);
 	if (r == 0)

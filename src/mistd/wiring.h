@@ -6,14 +6,16 @@
 
 struct gateway;
 
-/* Opens everything and starts serving. Takes the settings' catalog. The fault is one sentence; nothing is left behind then. */
+/* Opens everything and starts serving. Takes the settings' catalog. The fault is one sentence;
+ * nothing is left behind then. */
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f);
 const char *gateway_url(const struct gateway *g);
 
 /* New settings: what is live takes effect. Takes the catalog. */
 void gateway_reload(struct gateway *g, struct settings *s);
 
-/* Begins the end; the loop stops when idle workers are gone or after a grace. `and_workers`: busy ones are ended too. */
+/* Begins the end; the loop stops when idle workers are gone or after a grace. `and_workers`: busy
+ * ones are ended too. */
 void gateway_stop(struct gateway *g, bool and_workers);
 
 /* After the loop stopped. Runs it once more until all handles are closed. */

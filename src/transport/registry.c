@@ -11,8 +11,8 @@ const struct transport_ops *const transports[] = {
 	NULL,
 };
 
-int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings, struct intake *in,
-	struct store *store, struct fault *f)
+int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings,
+	struct intake *in, struct store *store, struct fault *f)
 {
 	struct transport *t = xcalloc(1, sizeof *t);
 	t->ops = ops;

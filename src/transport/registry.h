@@ -8,6 +8,7 @@
 extern const struct transport_ops *const transports[];
 
 /* Allocates an instance and opens it. The fault is the adapter's. */
-int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings, struct intake *in,
-	struct store *store, struct fault *f);
-void transport_close(struct transport *t); /* after stop, or when it was never started; NULL is fine */
+int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings,
+	struct intake *in, struct store *store, struct fault *f);
+void transport_close(
+	struct transport *t); /* after stop, or when it was never started; NULL is fine */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One worker process, from its files to its end.
  *
- * Its directory `<data>/workers/<id>` is the record of it: `connect.json` (mode 0600) is what the worker reads, `worker.json` what a later gateway
- * reads to know it again. Both are written before (or, the pid, right after) the process starts, and go when it is gone.
+ * Its directory `<data>/workers/<id>` is the record of it: `connect.json` (mode 0600) is what the
+ * worker reads, `worker.json` what a later gateway reads to know it again. Both are written before
+ * (or, the pid, right after) the process starts, and go when it is gone.
  *
- * One deadline runs at a time: to become ready, to come back after its connection broke, or to end after it was told to. The member tells the core
- * exactly once that the worker is lost or did not start, and frees itself when the process is gone and the core has forgotten the worker. */
+ * One deadline runs at a time: to become ready, to come back after its connection broke, or to end
+ * after it was told to. The member tells the core exactly once that the worker is lost or did not
+ * start, and frees itself when the process is gone and the core has forgotten the worker. */
 #include "worker/private.h"
 
 #include <dirent.h>
@@ -124,7 +126,8 @@ char *member_last_words(const struct member *m)
 		if (start[-1] == '\n' && ++lines == LAST_LINES)
 			break;
 	for (char *c = start; *c; c++) /* programs print anything; what follows is told in JSON */
-		if ((unsigned char)*c >= 0x80 || ((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t'))
+		if ((unsigned char)*c >= 0x80 ||
+			((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t'))
 			*c = '?';
 	return xstrdup(start);
 }
@@ -132,9 +135,10 @@ char *member_last_words(const struct member *m)
 static void gone_before_ready(struct member *m, const char *why)
 {
 	_cleanup_(freep) char *words = member_last_words(m);
-	_cleanup_(freep) char *text = words ?
-		xasprintf("The worker did not start: %s. The last lines it printed:\n%s", why, words) :
-		xasprintf("The worker did not start: %s; it printed nothing", why);
+	_cleanup_(freep) char *text =
+		words ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
+				why, words)
+		      : xasprintf("The worker did not start: %s; it printed nothing", why);
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
@@ -187,7 +191,8 @@ void member_ready(struct member *m)
 static int write_json(const char *directory, const char *name, json_t *json)
 {
 	_cleanup_(json_decrefp) json_t *mine = json;
-	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name), *part = xasprintf("%s/%s.part", directory, name);
+	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name),
+			      *part = xasprintf("%s/%s.part", directory, name);
 	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
 	size_t len = strlen(text);
 	_cleanup_(closep) int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -209,8 +214,9 @@ static char *make_secret(void)
 static int write_record(struct member *m)
 {
 	return write_json(m->directory, "worker.json",
-		json_pack("{s:s, s:s, s:i, s:I, s:b}", "worker", m->id, "context", m->worker->context->name, "pid", m->pid, "born",
-			(json_int_t)m->born, "describer", (int)m->is_describer));
+		json_pack("{s:s, s:s, s:i, s:I, s:b}", "worker", m->id, "context",
+			m->worker->context->name, "pid", m->pid, "born", (json_int_t)m->born,
+			"describer", (int)m->is_describer));
 }
 
 int member_write_files(struct member *m, const struct context *context)
@@ -225,9 +231,11 @@ int member_write_files(struct member *m, const struct context *context)
 	if (r < 0)
 		return r;
 	return write_json(m->directory, "connect.json",
-		json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:O, s:f, s:i, s:b}", "url", m->room->url, "worker", m->id, "secret", m->secret,
-			"context", context->name, "grace", s->gateway_grace_ms / 1000.0, "name", context->name, "sparkConf",
-			context->settings.spark_conf, "streamingDuration", context->settings.streaming_ms / 1000.0, "capacity",
+		json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:O, s:f, s:i, s:b}", "url", m->room->url,
+			"worker", m->id, "secret", m->secret, "context", context->name, "grace",
+			s->gateway_grace_ms / 1000.0, "name", context->name, "sparkConf",
+			context->settings.spark_conf, "streamingDuration",
+			context->settings.streaming_ms / 1000.0, "capacity",
 			(int)m->worker->capacity, "describer", (int)m->is_describer));
 }
 

@@ -19,21 +19,23 @@ struct room {
 	bool is_closing;
 };
 
-/* One worker process: w->process. It lives from launch (or scan) until the process is gone and the core has forgotten the worker. */
+/* One worker process: w->process. It lives from launch (or scan) until the process is gone and the
+ * core has forgotten the worker. */
 struct member {
 	struct room *room;
 	struct worker *worker; /* NULL once the core has forgotten it */
 	struct list node;
-	struct session *session; /* NULL while it is not connected */
+	struct session *session;                /* NULL while it is not connected */
 	char *id, *secret, *directory, *output; /* output: path of what it prints */
 	char *spawn_error;
 	uv_process_t process;
-	bool is_child;      /* of this gateway process; else `pid` was found by record */
-	bool is_running;    /* as far as we know */
+	bool is_child;   /* of this gateway process; else `pid` was found by record */
+	bool is_running; /* as far as we know */
 	bool has_been_ready, has_said_bye, is_describer;
 	int pid;
 	long long born; /* start time of the pid, in ticks: a pid alone is used again */
-	struct timer deadline; /* start timeout, reconnect grace or kill grace: what `overdue` says */
+	struct timer
+		deadline; /* start timeout, reconnect grace or kill grace: what `overdue` says */
 	void (*overdue)(struct member *m);
 	struct timer watch; /* of a process that is no child of ours */
 };
@@ -59,9 +61,9 @@ void process_signal(const struct member *m, int signal);
 
 /* session.c */
 void session_begin(struct room *r, struct member *m, struct arrival *a);
-void session_end(struct session *s);                          /* closes; the member learns nothing */
-void session_drain_input(struct session *s);                  /* takes in what the socket still holds */
-void session_send(struct session *s, json_t *frame);          /* takes the reference */
+void session_end(struct session *s);                 /* closes; the member learns nothing */
+void session_drain_input(struct session *s);         /* takes in what the socket still holds */
+void session_send(struct session *s, json_t *frame); /* takes the reference */
 void session_send_text(struct session *s, const char *text, size_t len);
 void session_flush(struct session *s);
 void session_flush_dirty(struct list *dirty); /* a node of room->dirty */

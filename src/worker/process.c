@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting a worker's process: spark-submit, a Python interpreter, or the runtime's own command.
  *
- * The process gets a session of its own, so that neither a Ctrl-C at the gateway's terminal nor the gateway's end reaches it, and so that it can be ended with
- * all its children. What it prints goes to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in the
- * environment: only the path of the file that has it. */
+ * The process gets a session of its own, so that neither a Ctrl-C at the gateway's terminal nor the
+ * gateway's end reaches it, and so that it can be ended with all its children. What it prints goes
+ * to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in
+ * the environment: only the path of the file that has it. */
 #include "worker/private.h"
 
 #include <ctype.h>
@@ -97,14 +98,18 @@ static char *find_folder(const char *const places[], size_t n, const char *file)
 	return NULL;
 }
 
-static int add_python(struct member *m, const struct runtime_settings *rt, struct words *env, char **ret_runner, struct fault *f)
+static int add_python(struct member *m, const struct runtime_settings *rt, struct words *env,
+	char **ret_runner, struct fault *f)
 {
-	const char *const runners[] = { m->room->settings.runner, MIST_SOURCE_RUNNER, MIST_INSTALLED_RUNNER };
+	const char *const runners[] = { m->room->settings.runner, MIST_SOURCE_RUNNER,
+		MIST_INSTALLED_RUNNER };
 	const char *const protos[] = { MIST_SOURCE_PROTO, MIST_INSTALLED_PROTO };
 	_cleanup_(freep) char *proto = find_folder(protos, ARRAY_SIZE(protos), "frames.json");
 	*ret_runner = find_folder(runners, ARRAY_SIZE(runners), "mist/worker.py");
 	if (!*ret_runner || !proto)
-		return fault_set(f, FAULT_INTERNAL, "the Python runner is not installed: %s has no mist/worker.py (workers.runner)",
+		return fault_set(f, FAULT_INTERNAL,
+			"the Python runner is not installed: %s has no mist/worker.py "
+			"(workers.runner)",
 			runners[2]);
 	const char *python = or_env(rt->python, "PYSPARK_PYTHON", "python3");
 	env_set(env, "PYSPARK_PYTHON", python);
@@ -115,13 +120,15 @@ static int add_python(struct member *m, const struct runtime_settings *rt, struc
 	return 0;
 }
 
-static void add_spark_words(struct member *m, struct words *args, const char *spark_home, const char *runner)
+static void add_spark_words(
+	struct member *m, struct words *args, const char *spark_home, const char *runner)
 {
 	const struct context_settings *s = &m->worker->context->settings;
 	const char *key;
 	json_t *value;
 	words_add(args, xasprintf("%s/bin/spark-submit", spark_home));
-	json_object_foreach(s->spark_conf, key, value) {
+	json_object_foreach(s->spark_conf, key, value)
+	{
 		words_add(args, xstrdup("--conf"));
 		words_add(args, xasprintf("%s=%s", key, json_string_value(value)));
 	}
@@ -131,7 +138,8 @@ static void add_spark_words(struct member *m, struct words *args, const char *sp
 	words_add(args, xasprintf("%s/mist/worker.py", runner));
 }
 
-static int build_command(struct member *m, const struct runtime_settings *rt, struct words *args, struct words *env, struct fault *f)
+static int build_command(struct member *m, const struct runtime_settings *rt, struct words *args,
+	struct words *env, struct fault *f)
 {
 	_cleanup_(freep) char *runner = NULL;
 	const char *key;
@@ -147,7 +155,9 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 
 	if (rt->kind == RUNTIME_PROGRAM) {
 		words_split(args, rt->command);
-		return args->n ? 0 : fault_set(f, FAULT_BAD_REQUEST, "its runtime is a program and has no command");
+		return args->n ? 0
+			       : fault_set(f, FAULT_BAD_REQUEST,
+					 "its runtime is a program and has no command");
 	}
 	int r = add_python(m, rt, env, &runner, f);
 	if (r < 0)
@@ -163,7 +173,8 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 	}
 	if (!spark_home[0])
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"its runtime has no spark-home and the gateway's environment no SPARK_HOME: where is Spark?");
+			"its runtime has no spark-home and the gateway's environment no "
+			"SPARK_HOME: where is Spark?");
 	env_set(env, "MIST_SPARK", "1");
 	add_spark_words(m, args, spark_home, runner);
 	return 0;
@@ -179,7 +190,10 @@ long long process_born(int pid)
 	char *p = strrchr(stat, ')'); /* the name before it may hold anything */
 	char state;
 	long long born;
-	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &state, &born) != 2)
+	if (!p || sscanf(p + 1,
+			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			  "%*d %lld",
+			  &state, &born) != 2)
 		return -1;
 	return state == 'Z' ? -1 : born;
 }
@@ -193,8 +207,9 @@ void process_signal(const struct member *m, int signal)
 static void process_exited(uv_process_t *process, int64_t status, int signal)
 {
 	struct member *m = process->data;
-	_cleanup_(freep) char *how = signal ? xasprintf("it was ended by signal %d (%s)", signal, strsignal(signal)) :
-					      xasprintf("it ended with exit code %d", (int)status);
+	_cleanup_(freep) char *how =
+		signal ? xasprintf("it was ended by signal %d (%s)", signal, strsignal(signal))
+		       : xasprintf("it ended with exit code %d", (int)status);
 	process_signal(m, SIGKILL); /* children that stayed behind */
 	member_gone(m, how);
 }
@@ -207,18 +222,27 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 	if (r == 0) {
 		out = open(m->output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 		if (out < 0)
-			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->output, strerror(errno));
+			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->output,
+				strerror(errno));
 	}
 	if (r == 0) {
-		uv_stdio_container_t stdio[] = { { .flags = UV_IGNORE }, { .flags = UV_INHERIT_FD, .data.fd = out },
+		uv_stdio_container_t stdio[] = { { .flags = UV_IGNORE },
+			{ .flags = UV_INHERIT_FD, .data.fd = out },
 			{ .flags = UV_INHERIT_FD, .data.fd = out } };
-		const uv_process_options_t options = { .exit_cb = process_exited, .file = args.v[0], .args = args.v, .env = env.v,
-			.cwd = m->directory, .flags = UV_PROCESS_DETACHED, .stdio_count = 3, .stdio = stdio };
+		const uv_process_options_t options = { .exit_cb = process_exited,
+			.file = args.v[0],
+			.args = args.v,
+			.env = env.v,
+			.cwd = m->directory,
+			.flags = UV_PROCESS_DETACHED,
+			.stdio_count = 3,
+			.stdio = stdio };
 		m->process.data = m;
 		m->is_child = true; /* also when it fails: the handle is in the loop then */
 		r = uv_spawn(m->room->loop, &m->process, &options);
 		if (r)
-			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0], uv_strerror(r));
+			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0],
+				uv_strerror(r));
 	}
 	if (r == 0) {
 		m->pid = m->process.pid;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The room of workers: what the core asks for (room_crew), who may come in (the door), and who was there before us (scan). */
+/* The room of workers: what the core asks for (room_crew), who may come in (the door), and who was
+ * there before us (scan). */
 #include "worker/private.h"
 
 #include <dirent.h>
@@ -12,20 +13,27 @@
 #define SETTING(m) offsetof(struct room_settings, m)
 
 const struct conf_field room_conf[] = {
-	{ "heartbeat", CONF_DURATION, SETTING(heartbeat_ms), "5s", .min = 100, .max = 3600000, .live = true,
+	{ "heartbeat", CONF_DURATION, SETTING(heartbeat_ms), "5s", .min = 100, .max = 3600000,
+		.live = true,
 		.help = "a worker that is silent for three of these is taken for lost" },
-	{ "gateway-grace", CONF_DURATION, SETTING(gateway_grace_ms), "2 minutes", .min = 100, .max = INT64_MAX, .live = true,
+	{ "gateway-grace", CONF_DURATION, SETTING(gateway_grace_ms), "2 minutes", .min = 100,
+		.max = INT64_MAX, .live = true,
 		.help = "a worker that cannot reach the gateway for this time ends by itself" },
-	{ "reconnect-grace", CONF_DURATION, SETTING(reconnect_grace_ms), "30s", .min = 100, .max = INT64_MAX, .live = true,
-		.help = "a worker whose connection broke, or that an earlier gateway left behind, has this time to come back" },
-	{ "start-timeout", CONF_DURATION, SETTING(start_timeout_ms), "2 minutes", .min = 100, .max = INT64_MAX, .live = true,
+	{ "reconnect-grace", CONF_DURATION, SETTING(reconnect_grace_ms), "30s", .min = 100,
+		.max = INT64_MAX, .live = true,
+		.help = "a worker whose connection broke, or that an earlier gateway left behind, "
+			"has this time to come back" },
+	{ "start-timeout", CONF_DURATION, SETTING(start_timeout_ms), "2 minutes", .min = 100,
+		.max = INT64_MAX, .live = true,
 		.help = "from the start of a worker's process to its hello" },
-	{ "kill-grace", CONF_DURATION, SETTING(kill_grace_ms), "5s", .min = 0, .max = INT64_MAX, .live = true,
-		.help = "from SIGTERM to SIGKILL for a worker that has to go" },
-	{ "frame", CONF_SIZE, SETTING(frame_max), "64m", .min = 1024, .max = 1 << 30, .unit = "bytes", .live = true,
+	{ "kill-grace", CONF_DURATION, SETTING(kill_grace_ms), "5s", .min = 0, .max = INT64_MAX,
+		.live = true, .help = "from SIGTERM to SIGKILL for a worker that has to go" },
+	{ "frame", CONF_SIZE, SETTING(frame_max), "64m", .min = 1024, .max = 1 << 30,
+		.unit = "bytes", .live = true,
 		.help = "longest message of the worker protocol, and so the largest result" },
 	{ "runner", CONF_PATH, SETTING(runner), "", .live = true,
-		.help = "folder of the Python package mist; empty: where it was built or installed" },
+		.help = "folder of the Python package mist; empty: where it was built or "
+			"installed" },
 	{ 0 },
 };
 
@@ -69,18 +77,22 @@ static void launch_failed(struct member *m)
 	member_free(m);
 }
 
-static void crew_room_launch(void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
+static void crew_room_launch(
+	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
 {
 	struct member *m = member_new(room, w);
 	struct fault f;
 	m->is_describer = is_describer;
 	int r = member_write_files(m, w->context);
 	if (r < 0)
-		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->directory, strerror(-r));
+		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->directory,
+			strerror(-r));
 	if (r == 0)
 		r = process_spawn(m, runtime, &f);
 	if (r == 0 && member_write_files(m, w->context) < 0)
-		log_warn("worker %s: its record cannot be written; a restart of the gateway will not know it", m->id);
+		log_warn("worker %s: its record cannot be written; a restart of the gateway will "
+			 "not know it",
+			m->id);
 	m->overdue = NULL;
 	if (r < 0) {
 		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
@@ -102,12 +114,14 @@ static void crew_room_start(void *room, struct worker *w, const struct job *j)
 	struct session *s = session_of(w);
 	char id[UUID_TEXT];
 	(void)room;
-	if (!s) /* it just lost its connection: its hello will not name the job, and the core gives it out again */
+	if (!s) /* it just lost its connection: its hello will not name the job, and the core gives
+		   it out again */
 		return;
 	uuid_format(&j->id, id);
-	json_t *head = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s*, s:s*}", "type", "start", "job", id, "function",
-		j->function->name, "path", j->function->settings.path, "className", j->function->settings.class_name, "attempt",
-		(int)j->attempt, "externalId", j->external_id, "trace", j->trace);
+	json_t *head = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s*, s:s*}", "type", "start",
+		"job", id, "function", j->function->name, "path", j->function->settings.path,
+		"className", j->function->settings.class_name, "attempt", (int)j->attempt,
+		"externalId", j->external_id, "trace", j->trace);
 	_cleanup_(freep) char *text = json_text(head);
 	json_decref(head);
 	/* The parameters are JSON text already. */
@@ -116,22 +130,26 @@ static void crew_room_start(void *room, struct worker *w, const struct job *j)
 	session_send_text(s, frame, strlen(frame));
 }
 
-static void crew_room_cancel(void *room, struct worker *w, const struct uuid *job, const char *reason)
+static void crew_room_cancel(
+	void *room, struct worker *w, const struct uuid *job, const char *reason)
 {
 	struct session *s = session_of(w);
 	char id[UUID_TEXT];
 	(void)room;
 	uuid_format(job, id);
 	if (s)
-		session_send(s, json_pack("{s:s, s:s, s:s}", "type", "cancel", "job", id, "reason", reason));
+		session_send(s, json_pack("{s:s, s:s, s:s}", "type", "cancel", "job", id, "reason",
+					reason));
 }
 
-static void crew_room_describe(void *room, struct worker *w, const char *id, const char *path, const char *class_name)
+static void crew_room_describe(
+	void *room, struct worker *w, const char *id, const char *path, const char *class_name)
 {
 	struct session *s = session_of(w);
 	(void)room;
 	if (s)
-		session_send(s, json_pack("{s:s, s:s, s:s, s:s}", "type", "describe", "id", id, "path", path, "className", class_name));
+		session_send(s, json_pack("{s:s, s:s, s:s, s:s}", "type", "describe", "id", id,
+					"path", path, "className", class_name));
 }
 
 static void crew_room_ack(void *room, struct worker *w, json_t *job_ids)
@@ -262,7 +280,8 @@ static void scan_one(struct room *r, const char *id)
 	long long born = json_integer_value(json_object_get(record, "born"));
 	bool is_alive = pid > 1 && process_born(pid) == born;
 	bool is_describer = json_is_true(json_object_get(record, "describer"));
-	struct worker *w = is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
+	struct worker *w =
+		is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
 	if (!w) {
 		if (is_alive)
 			kill(-pid, SIGKILL);
@@ -292,6 +311,5 @@ void room_scan(struct room *r)
 void room_close(struct room *r)
 {
 	r->is_closing = true;
-	list_each(n, &r->members)
-		member_free(container_of(n, struct member, node));
+	list_each(n, &r->members) member_free(container_of(n, struct member, node));
 }

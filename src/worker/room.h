@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The room of workers: starts their processes, talks to them, watches them. Core's thread, except for the door. */
+/* The room of workers: starts their processes, talks to them, watches them. Core's thread, except
+ * for the door. */
 #pragma once
 
 #include "core/core.h"
 #include "core/worker_door.h"
 
 struct room_settings {
-	int64_t heartbeat_ms, gateway_grace_ms, reconnect_grace_ms, start_timeout_ms, kill_grace_ms, frame_max;
+	int64_t heartbeat_ms, gateway_grace_ms, reconnect_grace_ms, start_timeout_ms, kill_grace_ms,
+		frame_max;
 	char *runner; /* the folder of the Python package; empty: where it was built or installed */
 };
 
@@ -24,7 +26,8 @@ extern const struct crew_ops room_crew;
 void room_configure(struct room *r, const struct room_settings *s);
 void room_attach(struct room *r, struct core *c, const char *url);
 
-/* Finds the workers that an earlier gateway left behind and tells them where we are. Before core_recover. */
+/* Finds the workers that an earlier gateway left behind and tells them where we are. Before
+ * core_recover. */
 void room_scan(struct room *r);
 
 const struct worker_door *room_door(struct room *r);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A worker's connection: the gateway's side of proto/README.md.
  *
- * A session begins with an upgraded socket, waits for `hello`, and is READY after its `welcome`. Frames from the worker are checked against the table and
- * handed to the core; a frame that breaks the protocol ends the connection with `error` and a close, and is logged once. Frames to the
+ * A session begins with an upgraded socket, waits for `hello`, and is READY after its `welcome`.
+ * Frames from the worker are checked against the table and handed to the core; a frame that breaks
+ * the protocol ends the connection with `error` and a close, and is logged once. Frames to the
  * worker are queued and written when the core has finished its batch (room_crew.flush).
  *
- * The socket is the HTTP transport's: it is polled here and closed through the arrival's release, after the poll handle is gone. */
+ * The socket is the HTTP transport's: it is polled here and closed through the arrival's release,
+ * after the poll handle is gone. */
 #include "worker/private.h"
 
 #include <errno.h>
@@ -67,7 +69,8 @@ static void session_lost(struct session *s)
 	member_expect_back(m);
 }
 
-/* A frame that is not to be. The connection ends when the loop comes round: we may be inside ws_read. */
+/* A frame that is not to be. The connection ends when the loop comes round: we may be inside
+ * ws_read. */
 static void session_refuse(struct session *s, int code, const char *why)
 {
 	if (s->is_failed)
@@ -107,8 +110,9 @@ static void on_hello(struct session *s, const json_t *frame)
 		return;
 	}
 	if (protocol != FRAME_PROTOCOL) {
-		_cleanup_(freep) char *why = xasprintf("this gateway speaks version %d of the protocol, not %lld", FRAME_PROTOCOL,
-			(long long)protocol);
+		_cleanup_(freep) char *why =
+			xasprintf("this gateway speaks version %d of the protocol, not %lld",
+				FRAME_PROTOCOL, (long long)protocol);
 		session_refuse(s, WS_CLOSE_VERSION, why);
 		return;
 	}
@@ -118,8 +122,9 @@ static void on_hello(struct session *s, const json_t *frame)
 	m->worker->address = xstrdup(s->arrival->peer);
 	timer_set(core_timers(r->core), &s->pulse, r->settings.heartbeat_ms);
 	crew_hello(r->core, m->worker, frame, &forget);
-	session_send(s, json_pack("{s:s, s:i, s:f, s:I, s:o}", "type", "welcome", "protocol", FRAME_PROTOCOL, "heartbeat",
-		r->settings.heartbeat_ms / 1000.0, "maxFrame", (json_int_t)r->settings.frame_max, "forget", forget));
+	session_send(s, json_pack("{s:s, s:i, s:f, s:I, s:o}", "type", "welcome", "protocol",
+				FRAME_PROTOCOL, "heartbeat", r->settings.heartbeat_ms / 1000.0,
+				"maxFrame", (json_int_t)r->settings.frame_max, "forget", forget));
 	crew_settled(r->core, m->worker);
 }
 
@@ -136,7 +141,8 @@ static int on_job_frame(struct session *s, enum frame_type type, json_t *frame)
 	case FRAME_LOG:
 		return crew_log(c, w, job, json_object_get(frame, "entries"));
 	case FRAME_PROGRESS:
-		return crew_progress(c, w, job, json_number_value(json_object_get(frame, "value")), json_string_of(frame, "note"));
+		return crew_progress(c, w, job, json_number_value(json_object_get(frame, "value")),
+			json_string_of(frame, "note"));
 	case FRAME_FINISHED:
 		return crew_ended(c, w, job, json_object_get(frame, "result"), NULL);
 	case FRAME_FAILED:
@@ -163,8 +169,8 @@ static void on_ready_frame(struct session *s, enum frame_type type, json_t *fram
 		log_warn("worker %s says: %s", s->member->id, json_string_of(frame, "reason"));
 		break;
 	case FRAME_DESCRIBED:
-		r = crew_described(c, w, json_string_of(frame, "id"), json_object_get(frame, "signature"),
-			json_string_of(frame, "error"));
+		r = crew_described(c, w, json_string_of(frame, "id"),
+			json_object_get(frame, "signature"), json_string_of(frame, "error"));
 		break;
 	default:
 		r = on_job_frame(s, type, frame);
@@ -172,7 +178,8 @@ static void on_ready_frame(struct session *s, enum frame_type type, json_t *fram
 	if (r == 0)
 		return;
 	const char *job = json_string_of(frame, "job");
-	_cleanup_(freep) char *why = xasprintf("frame %s of job %.40s: %s", frame_type_name(type), job ? job : "-",
+	_cleanup_(freep) char *why = xasprintf("frame %s of job %.40s: %s", frame_type_name(type),
+		job ? job : "-",
 		r == CREW_E_ORDER ? "it is not its turn" : "a member has a value it cannot have");
 	session_refuse(s, WS_CLOSE_PROTOCOL, why);
 }
@@ -193,7 +200,8 @@ static void on_message(void *owner, const char *text, size_t len)
 	if (type == FRAME_HELLO) {
 		on_hello(s, frame);
 	} else if (!s->is_ready && type == FRAME_ERROR) {
-		log_warn("worker %s cannot start: %s", s->member->id, json_string_of(frame, "reason"));
+		log_warn("worker %s cannot start: %s", s->member->id,
+			json_string_of(frame, "reason"));
 	} else if (!s->is_ready) {
 		session_refuse(s, WS_CLOSE_PROTOCOL, "the first frame must be hello");
 	} else {
@@ -211,7 +219,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		r = ws_read(s->ws);
 		if (r < 0 && r != -ECONNRESET && r != -ESHUTDOWN && !s->is_failed)
 			log_warn("worker %s broke the protocol: %s", s->member->id,
-				r == -EMSGSIZE ? "a message over workers.frame" : "no WebSocket text messages");
+				r == -EMSGSIZE ? "a message over workers.frame"
+					       : "no WebSocket text messages");
 	}
 	if (s->is_failed && r == 0)
 		r = -EPROTO;
@@ -259,7 +268,8 @@ static void on_pulse(struct timers *t, struct timer *timer)
 		session_refuse(s, WS_CLOSE_PROTOCOL, "hello did not come in time");
 		session_lost(s);
 	} else if (clock_mono_ms() - s->heard_ms > HEARTBEATS_LOST * beat) {
-		log_warn("worker %s has not been heard of for %d heartbeats", m->id, HEARTBEATS_LOST);
+		log_warn("worker %s has not been heard of for %d heartbeats", m->id,
+			HEARTBEATS_LOST);
 		session_lost(s);
 		process_signal(m, SIGKILL);
 	} else {

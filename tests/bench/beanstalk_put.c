@@ -80,7 +80,7 @@ static int dial(int port)
 int main(int argc, char **argv)
 {
 	static struct producer all[PRODUCERS_MAX];
-	int n = argc == 5 ? atoi(argv[2]) : 0;
+	int n = argc == 5 ? (int)strtol(argv[2], NULL, 10) : 0;
 	if (n < 1 || n > PRODUCERS_MAX || strlen(argv[4]) > REQUEST_MAX / 2) {
 		fprintf(stderr, "usage: beanstalk_put PORT PRODUCERS SECONDS BODY\n");
 		return 2;
@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 	request_len = (size_t)snprintf(
 		request, sizeof request, "put 0 0 120 %zu\r\n%s\r\n", strlen(argv[4]), argv[4]);
 	for (int i = 0; i < n; i++)
-		if ((all[i].fd = dial(atoi(argv[1]))) < 0) {
+		if ((all[i].fd = dial((int)strtol(argv[1], NULL, 10))) < 0) {
 			perror("beanstalk_put");
 			return EXIT_FAILURE;
 		}
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "beanstalk_put: no thread\n");
 			return EXIT_FAILURE;
 		}
-	nanosleep(&(struct timespec){ atoi(argv[3]), 0 }, NULL);
+	nanosleep(&(struct timespec){ (int)strtol(argv[3], NULL, 10), 0 }, NULL);
 	atomic_store(&over, true);
 	size_t done = 0, failed = 0;
 	for (int i = 0; i < n; i++) {

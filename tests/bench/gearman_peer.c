@@ -136,10 +136,11 @@ static int ask(in_port_t port, int n, int seconds)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "worker") == 0)
-		return work((in_port_t)atoi(argv[2]));
-	if (argc == 5 && strcmp(argv[1], "client") == 0 && atoi(argv[3]) > 0 &&
-		atoi(argv[3]) <= CONNECTIONS_MAX)
-		return ask((in_port_t)atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+		return work((in_port_t)strtol(argv[2], NULL, 10));
+	if (argc == 5 && strcmp(argv[1], "client") == 0 && (int)strtol(argv[3], NULL, 10) > 0 &&
+		(int)strtol(argv[3], NULL, 10) <= CONNECTIONS_MAX)
+		return ask((in_port_t)strtol(argv[2], NULL, 10), (int)strtol(argv[3], NULL, 10),
+			(int)strtol(argv[4], NULL, 10));
 	fprintf(stderr, "usage: gearman_peer worker PORT | client PORT CONNECTIONS SECONDS\n");
 	return 2;
 }

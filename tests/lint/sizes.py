@@ -26,7 +26,8 @@ def violations():
     folders = defaultdict(set)
     for path in files(*LINES, folders=("src", "include", "proto", "tests", "jobs")):
         source = text(path)
-        folders[name(path.parent)].add(path.stem)
+        if name(path.parent) != "tests/unit":  # one file for each file that it tests
+            folders[name(path.parent)].add(path.stem)
         n = source.count("\n")
         if n > LINES[path.suffix]:
             yield f"{name(path)}: {n} lines, more than {LINES[path.suffix]}"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core between its twins: the loopback transport, the store in memory, and a crew of workers that are played here. */
+/* The core between its twins: the loopback transport, the store in memory, and a crew of workers
+ * that are played here. */
 #include "unit.h"
 
 #include <string.h>
@@ -15,7 +16,8 @@
 
 enum { WORKERS_MAX = 16, DEADLINE_MS = 5000 };
 
-/* A crew whose workers get ready on the next turn of the loop and do with jobs what the test says. */
+/* A crew whose workers get ready on the next turn of the loop and do with jobs what the test says.
+ */
 struct crew {
 	struct core *core;
 	struct worker *starting[WORKERS_MAX], *ready[WORKERS_MAX];
@@ -33,7 +35,8 @@ static void crew_turn(struct timers *t, struct timer *timer)
 	(void)t;
 	while (crew->n_starting) {
 		struct worker *w = crew->starting[--crew->n_starting];
-		json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1, "capacity", 100, "resumes");
+		json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1,
+					       "capacity", 100, "resumes");
 		if (crew->start_failure) {
 			crew_start_failed(crew->core, w, crew->start_failure);
 		} else {
@@ -46,7 +49,8 @@ static void crew_turn(struct timers *t, struct timer *timer)
 	}
 }
 
-static void fake_launch(void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
+static void fake_launch(
+	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
 {
 	struct crew *crew = room;
 	(void)runtime, (void)is_describer;
@@ -74,11 +78,13 @@ static void fake_cancel(void *room, struct worker *w, const struct uuid *job, co
 	uuid_format(job, crew->cancelled_job);
 }
 
-static void fake_describe(void *room, struct worker *w, const char *id, const char *path, const char *class_name)
+static void fake_describe(
+	void *room, struct worker *w, const char *id, const char *path, const char *class_name)
 {
 	struct crew *crew = room;
 	(void)path, (void)class_name;
-	json_t *signature = json_pack("{s:s, s:{s:{s:s}}, s:[]}", "lang", "c", "execute", "n", "type", "MInt", "tags");
+	json_t *signature = json_pack(
+		"{s:s, s:{s:{s:s}}, s:[]}", "lang", "c", "execute", "n", "type", "MInt", "tags");
 	crew_described(crew->core, w, id, signature, NULL);
 	json_decref(signature);
 }
@@ -111,8 +117,15 @@ static void fake_flush(void *room)
 	(void)room;
 }
 
-static const struct crew_ops fake_crew = { .launch = fake_launch, .start = fake_start, .cancel = fake_cancel, .describe = fake_describe,
-	.ack = fake_ack, .drain = fake_drain, .kill = fake_kill, .forget = fake_forget, .flush = fake_flush };
+static const struct crew_ops fake_crew = { .launch = fake_launch,
+	.start = fake_start,
+	.cancel = fake_cancel,
+	.describe = fake_describe,
+	.ack = fake_ack,
+	.drain = fake_drain,
+	.kill = fake_kill,
+	.forget = fake_forget,
+	.flush = fake_flush };
 
 struct house {
 	uv_loop_t loop;
@@ -125,12 +138,24 @@ struct house {
 
 static struct catalog *catalog_of(int max_jobs, int64_t retries)
 {
-	struct context_settings context = { .spark_conf = json_object(), .run_options = (char *)"", .runtime = (char *)"r",
-		.downtime_ms = DURATION_INF, .streaming_ms = 1000, .max_jobs = max_jobs, .jobs_per_worker = 1,
-		.max_conn_failures = 2, .worker_mode = WORKER_SHARED };
-	struct runtime_settings runtime = { .spark_home = (char *)"", .python = (char *)"", .java = (char *)"", .command = (char *)"x",
-		.environment = json_object(), .kind = RUNTIME_PROGRAM };
-	struct function_settings function = { .path = (char *)"", .class_name = (char *)"f", .context = (char *)"default",
+	struct context_settings context = { .spark_conf = json_object(),
+		.run_options = (char *)"",
+		.runtime = (char *)"r",
+		.downtime_ms = DURATION_INF,
+		.streaming_ms = 1000,
+		.max_jobs = max_jobs,
+		.jobs_per_worker = 1,
+		.max_conn_failures = 2,
+		.worker_mode = WORKER_SHARED };
+	struct runtime_settings runtime = { .spark_home = (char *)"",
+		.python = (char *)"",
+		.java = (char *)"",
+		.command = (char *)"x",
+		.environment = json_object(),
+		.kind = RUNTIME_PROGRAM };
+	struct function_settings function = { .path = (char *)"",
+		.class_name = (char *)"f",
+		.context = (char *)"default",
 		.retries = retries };
 	struct catalog *c = catalog_new(&context);
 	assert_int_equal(catalog_add_context(c, "default", &context), 0);
@@ -141,25 +166,36 @@ static struct catalog *catalog_of(int max_jobs, int64_t retries)
 	return c;
 }
 
-static const struct core_limits limits = { .queue_max = 5, .jobs_max = 100, .contexts_max = 3, .backlog_max = 1000,
-	.cancel_grace_ms = 20, .describe_timeout_ms = 1000, .log_max = 1 << 20, .broken_retry_ms = 10 };
+static const struct core_limits limits = { .queue_max = 5,
+	.jobs_max = 100,
+	.contexts_max = 3,
+	.backlog_max = 1000,
+	.cancel_grace_ms = 20,
+	.describe_timeout_ms = 1000,
+	.log_max = 1 << 20,
+	.broken_retry_ms = 10 };
 
 static int house_up(void **state)
 {
 	struct house *h = xcalloc(1, sizeof *h);
 	struct fault f;
-	strcpy(h->directory, "/tmp/mist-core-XXXXXX");
+	snprintf(h->directory, sizeof h->directory, "/tmp/mist-core-XXXXXX");
 	assert_non_null(mkdtemp(h->directory));
 	const struct store_settings ss = { .directory = h->directory };
 	uv_loop_init(&h->loop);
 	assert_int_equal(store_open(&h->store, &store_mem, &ss, &f), 0);
 	assert_int_equal(store_start(h->store), 0);
-	h->core = core_new(&(struct core_parts){ .loop = &h->loop, .store = h->store, .crew = &fake_crew, .crew_room = &h->crew,
+	h->core = core_new(&(struct core_parts){ .loop = &h->loop,
+		.store = h->store,
+		.crew = &fake_crew,
+		.crew_room = &h->crew,
 		.mailbox_max = 100 });
 	h->crew.core = h->core;
 	h->crew.turn.fire = crew_turn;
 	core_configure(h->core, catalog_of(1, 0), &limits);
-	assert_int_equal(transport_open(&h->door, &loopback_transport, NULL, core_intake(h->core), h->store, &f), 0);
+	assert_int_equal(transport_open(&h->door, &loopback_transport, NULL, core_intake(h->core),
+				 h->store, &f),
+		0);
 	core_start(h->core);
 	*state = h;
 	return 0;
@@ -242,7 +278,8 @@ static void a_refusal_comes_back_by_its_door(void **state)
 	struct house *h = *state;
 	submit(h, "{\"n\": \"one\"}");
 	json_t *event = await(h, "refused");
-	assert_string_equal(json_string_of(event, "error"), "Invalid field n: Invalid type: expected Int, got \"one\"");
+	assert_string_equal(json_string_of(event, "error"),
+		"Invalid field n: Invalid type: expected Int, got \"one\"");
 	json_decref(event);
 }
 
@@ -337,7 +374,8 @@ static void a_cancel_asks_the_worker_then_ends_it(void **state)
 	submit(h, "{\"n\": 1}");
 	await_and_drop(h, "started");
 	is_cancel_answered = false;
-	cancel_ask = (struct ask){ .kind = ASK_CANCEL, .wait_ms = 10000, .answered = cancel_answered };
+	cancel_ask =
+		(struct ask){ .kind = ASK_CANCEL, .wait_ms = 10000, .answered = cancel_answered };
 	assert_true(uuid_parse(h->crew.last_job, &cancel_ask.job));
 	assert_int_equal(intake_ask(core_intake(h->core), &cancel_ask), 0);
 	await_and_drop(h, "cancelling");
@@ -378,7 +416,8 @@ static void frames_out_of_turn_are_answered_so(void **state)
 	json_t *entries = json_pack("[{s:i, s:s, s:s}]", "at", 1, "level", "LOUD", "message", "x");
 	assert_int_equal(crew_log(h->core, w, job, entries), CREW_E_VALUE);
 	json_decref(entries);
-	assert_int_equal(crew_ended(h->core, w, "0190c0de-0000-7000-8000-000000000000", NULL, "x"), 0);
+	assert_int_equal(
+		crew_ended(h->core, w, "0190c0de-0000-7000-8000-000000000000", NULL, "x"), 0);
 	assert_int_equal(crew_ended(h->core, w, job, NULL, "enough"), 0);
 	await_and_drop(h, "failed");
 }

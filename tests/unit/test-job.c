@@ -62,12 +62,21 @@ static json_t *printed(const struct job_row *row)
 
 static void a_row_prints_as_mists_job(void **state)
 {
-	struct job_row row = { .state = JOB_QUEUED, .function = xstrdup("f"), .path = xstrdup("f.py"), .class_name = xstrdup("F"),
-		.context = xstrdup("default"), .parameters = xstrdup("{\"a\":[1,2]}"), .source = xstrdup("Http"), .created_ms = 1 };
+	struct job_row row = { .state = JOB_QUEUED,
+		.function = xstrdup("f"),
+		.path = xstrdup("f.py"),
+		.class_name = xstrdup("F"),
+		.context = xstrdup("default"),
+		.parameters = xstrdup("{\"a\":[1,2]}"),
+		.source = xstrdup("Http"),
+		.created_ms = 1 };
 	(void)state;
 	json_t *json = printed(&row);
 	assert_string_equal(json_string_of(json, "status"), "queued");
-	assert_int_equal(json_array_size(json_object_get(json_object_get(json_object_get(json, "params"), "arguments"), "a")), 2);
+	assert_int_equal(
+		json_array_size(json_object_get(
+			json_object_get(json_object_get(json, "params"), "arguments"), "a")),
+		2);
 	assert_null(json_object_get(json, "startTime"));
 	assert_null(json_object_get(json, "externalId"));
 	assert_null(json_object_get(json, "jobResult"));

@@ -6,16 +6,21 @@
 
 #include "domain/params.h"
 
-static const char execute[] = "{\"i\": {\"type\": \"MInt\"}, \"s\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MString\"}]},"
-			      " \"l\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MList\", \"args\": [{\"type\": \"MDouble\"}]}]},"
-			      " \"m\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MMap\", \"args\": [{\"type\": \"MString\"}, {\"type\": \"MInt\"}]}]},"
-			      " \"o\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MObj\", \"fields\": {\"b\": {\"type\": \"MBoolean\"}}}]},"
+static const char execute[] = "{\"i\": {\"type\": \"MInt\"}, \"s\": {\"type\": \"MOption\", "
+			      "\"args\": [{\"type\": \"MString\"}]},"
+			      " \"l\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MList\", "
+			      "\"args\": [{\"type\": \"MDouble\"}]}]},"
+			      " \"m\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MMap\", "
+			      "\"args\": [{\"type\": \"MString\"}, {\"type\": \"MInt\"}]}]},"
+			      " \"o\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MObj\", "
+			      "\"fields\": {\"b\": {\"type\": \"MBoolean\"}}}]},"
 			      " \"any\": {\"type\": \"MAny\"}}";
 
 static void arguments_are(const char *arguments, const char *expected)
 {
 	struct fault f = { 0 };
-	json_t *types = json_loads(execute, 0, NULL), *args = json_loads(arguments, JSON_DECODE_ANY, NULL);
+	json_t *types = json_loads(execute, 0, NULL),
+	       *args = json_loads(arguments, JSON_DECODE_ANY, NULL);
 	assert_non_null(types);
 	assert_non_null(args);
 	assert_int_equal(params_check_types(types, &f), 0);
@@ -36,7 +41,9 @@ static void good_arguments_pass(void **state)
 	(void)state;
 	arguments_are("{\"i\": 1}", NULL);
 	arguments_are("{\"i\": 2.0, \"s\": null, \"extra\": [1]}", NULL);
-	arguments_are("{\"i\": -3, \"s\": \"x\", \"l\": [1, 2.5], \"m\": {\"k\": 1}, \"o\": {\"b\": true}, \"any\": {\"x\": []}}", NULL);
+	arguments_are("{\"i\": -3, \"s\": \"x\", \"l\": [1, 2.5], \"m\": {\"k\": 1}, \"o\": "
+		      "{\"b\": true}, \"any\": {\"x\": []}}",
+		NULL);
 }
 
 static void bad_arguments_name_the_field_and_what_was_expected(void **state)
@@ -46,21 +53,30 @@ static void bad_arguments_name_the_field_and_what_was_expected(void **state)
 	arguments_are("{\"i\": null}", "Invalid field i: Invalid type: expected Int, got nothing");
 	arguments_are("{\"i\": \"1\"}", "Invalid field i: Invalid type: expected Int, got \"1\"");
 	arguments_are("{\"i\": 1.5}", "Invalid field i: Invalid type: expected Int, got 1.5");
-	arguments_are("{\"i\": 1, \"s\": 4}", "Invalid field s: Invalid type: expected String, got 4");
-	arguments_are("{\"i\": 1, \"l\": {}}", "Invalid field l: Invalid type: expected List[Double], got {}");
-	arguments_are("{\"i\": 1, \"l\": [1, \"x\"]}", "Invalid field l[1]: Invalid type: expected Double, got \"x\"");
-	arguments_are("{\"i\": 1, \"m\": {\"k\": true}}", "Invalid field m.k: Invalid type: expected Int, got true");
-	arguments_are("{\"i\": 1, \"o\": {}}", "Invalid field o.b: Invalid type: expected Boolean, got nothing");
-	arguments_are("{\"i\": 1, \"o\": []}", "Invalid field o: Invalid type: expected Object {b=Boolean}, got []");
-	arguments_are("{\"s\": 1}", "Errors[Invalid field i: Invalid type: expected Int, got nothing,"
-			    "Invalid field s: Invalid type: expected String, got 1]");
+	arguments_are(
+		"{\"i\": 1, \"s\": 4}", "Invalid field s: Invalid type: expected String, got 4");
+	arguments_are("{\"i\": 1, \"l\": {}}",
+		"Invalid field l: Invalid type: expected List[Double], got {}");
+	arguments_are("{\"i\": 1, \"l\": [1, \"x\"]}",
+		"Invalid field l[1]: Invalid type: expected Double, got \"x\"");
+	arguments_are("{\"i\": 1, \"m\": {\"k\": true}}",
+		"Invalid field m.k: Invalid type: expected Int, got true");
+	arguments_are("{\"i\": 1, \"o\": {}}",
+		"Invalid field o.b: Invalid type: expected Boolean, got nothing");
+	arguments_are("{\"i\": 1, \"o\": []}",
+		"Invalid field o: Invalid type: expected Object {b=Boolean}, got []");
+	arguments_are("{\"s\": 1}",
+		"Errors[Invalid field i: Invalid type: expected Int, got nothing,"
+		"Invalid field s: Invalid type: expected String, got 1]");
 	arguments_are("[]", "the arguments must be a JSON object, not an array");
 }
 
 static void trees_that_are_none_are_refused(void **state)
 {
-	static const char *const bad[] = { "{\"a\": {\"type\": \"Int\"}}", "{\"a\": {\"type\": \"MList\"}}", "{\"a\": 1}", "[]",
-		"{\"a\": {\"type\": \"MObj\"}}", "{\"a\": {\"type\": \"MMap\", \"args\": [{\"type\": \"MString\"}]}}" };
+	static const char *const bad[] = { "{\"a\": {\"type\": \"Int\"}}",
+		"{\"a\": {\"type\": \"MList\"}}", "{\"a\": 1}", "[]",
+		"{\"a\": {\"type\": \"MObj\"}}",
+		"{\"a\": {\"type\": \"MMap\", \"args\": [{\"type\": \"MString\"}]}}" };
 	struct fault f;
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

@@ -33,7 +33,8 @@ static void paths_find_their_row(void **state)
 
 static void nothing_else_does(void **state)
 {
-	static const char *const none[] = { "/", "", "/v2/api/jobs/", "/v2/api/jobs//logs", "/v2/api/jobs/a/b/logs", "/v2/api/job", "/v2/api/jobsx" };
+	static const char *const none[] = { "/", "", "/v2/api/jobs/", "/v2/api/jobs//logs",
+		"/v2/api/jobs/a/b/logs", "/v2/api/job", "/v2/api/jobsx" };
 	const char *allow;
 	char *id = NULL;
 	(void)state;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker comes in: GET /v2/workers/connect becomes a WebSocket (RFC 6455, section 4.2) and leaves for the room of workers.
+/* A worker comes in: GET /v2/workers/connect becomes a WebSocket (RFC 6455, section 4.2) and leaves
+ * for the room of workers.
  *
- * Nobody is upgraded before the room admitted the worker by its secret. After the upgrade the socket belongs to the room; libmicrohttpd only
- * keeps the handle through which it is closed. */
+ * Nobody is upgraded before the room admitted the worker by its secret. After the upgrade the
+ * socket belongs to the room; libmicrohttpd only keeps the handle through which it is closed. */
 #include "transport/http/request.h"
 
 #include <arpa/inet.h>
@@ -44,7 +45,8 @@ static void arrival_release(struct arrival *a)
 
 static char *peer_text(struct MHD_Connection *conn)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const struct sockaddr *sa = info ? info->client_addr : NULL;
 	char host[INET6_ADDRSTRLEN] = "";
 	if (sa && sa->sa_family == AF_INET) {
@@ -61,8 +63,8 @@ static char *peer_text(struct MHD_Connection *conn)
 }
 
 /* On libmicrohttpd's thread, once the 101 is written. */
-static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, const char *extra, size_t extra_len, int fd,
-	struct MHD_UpgradeResponseHandle *handle)
+static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, const char *extra,
+	size_t extra_len, int fd, struct MHD_UpgradeResponseHandle *handle)
 {
 	const struct worker_door *door = arg;
 	struct request *rq = con_cls;
@@ -88,8 +90,8 @@ static void admission_asked(struct request *rq)
 	char accept[WS_ACCEPT_TEXT];
 	if (!rq->admission.is_admitted) {
 		fault_set(&f, rq->admission.is_stopping ? FAULT_UNAVAILABLE : FAULT_UNAUTHORIZED,
-			rq->admission.is_stopping ? "the gateway is stopping" :
-						    "no worker of this name was given this secret");
+			rq->admission.is_stopping ? "the gateway is stopping"
+						  : "no worker of this name was given this secret");
 		answer_fault(rq, &f);
 		return;
 	}
@@ -109,13 +111,18 @@ static void admission_answered(struct admission *a)
 void worker_connect(struct request *rq)
 {
 	const char *worker = query_text(rq, "worker"), *secret = header(rq, "Authorization");
-	const char *key = header(rq, "Sec-WebSocket-Key"), *version = header(rq, "Sec-WebSocket-Version");
+	const char *key = header(rq, "Sec-WebSocket-Key"),
+		   *version = header(rq, "Sec-WebSocket-Version");
 	struct fault f = { 0 };
-	if (!has_word(header(rq, "Upgrade"), "websocket") || !has_word(header(rq, "Connection"), "upgrade") || !key ||
-		strlen(key) != 24 || !version || strcmp(version, "13") != 0)
-		fault_set(&f, FAULT_BAD_REQUEST, "expected a WebSocket upgrade (RFC 6455, version 13)");
+	if (!has_word(header(rq, "Upgrade"), "websocket") ||
+		!has_word(header(rq, "Connection"), "upgrade") || !key || strlen(key) != 24 ||
+		!version || strcmp(version, "13") != 0)
+		fault_set(&f, FAULT_BAD_REQUEST,
+			"expected a WebSocket upgrade (RFC 6455, version 13)");
 	else if (!worker || !secret || strncasecmp(secret, "Bearer ", 7) != 0)
-		fault_set(&f, FAULT_UNAUTHORIZED, "expected the worker's id as ?worker= and its secret as Authorization: Bearer");
+		fault_set(&f, FAULT_UNAUTHORIZED,
+			"expected the worker's id as ?worker= and its secret as Authorization: "
+			"Bearer");
 	if (f.code) {
 		answer_fault(rq, &f);
 		return;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP adapter: a pool of libmicrohttpd threads on epoll, and the way of each request through them.
+/* The HTTP adapter: a pool of libmicrohttpd threads on epoll, and the way of each request through
+ * them.
  *
- * libmicrohttpd calls on_access for the head of a request, for each piece of its body and at its end. Bodies are gathered up to a limit; what
- * is over is read and thrown away, so that the client gets to read the 413. At the end the route's handler runs. A request that waits for
- * the core costs no thread: its connection is suspended, and on_access is called once more after the resume. */
+ * libmicrohttpd calls on_access for the head of a request, for each piece of its body and at its
+ * end. Bodies are gathered up to a limit; what is over is read and thrown away, so that the client
+ * gets to read the 413. At the end the route's handler runs. A request that waits for the core
+ * costs no thread: its connection is suspended, and on_access is called once more after the resume.
+ */
 #include "transport/http/request.h"
 
 #include <arpa/inet.h>
@@ -18,16 +21,27 @@
 enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 32 * 1024, BACKLOG = 1024 };
 
 const struct conf_field http_conf[] = {
-	{ "host", CONF_STR, offsetof(struct http_settings, host), "127.0.0.1", .help = "address to listen on; there is no authentication yet, so only this machine by default" },
-	{ "port", CONF_INT, offsetof(struct http_settings, port), "2003", .min = 0, .max = 65535, .help = "port to listen on; 0: any free one" },
-	{ "threads", CONF_INT, offsetof(struct http_settings, threads), "2", .min = 1, .max = 256, .help = "threads that read and answer requests" },
-	{ "connections", CONF_INT, offsetof(struct http_settings, connections_max), "10000", .min = 1, .max = 1000000, .help = "connections open at once; more are not accepted" },
-	{ "idle-timeout", CONF_DURATION, offsetof(struct http_settings, idle_timeout_ms), "10 minutes", .min = 1000, .max = INT64_MAX, .help = "a connection with nothing to do is closed after this time" },
-	{ "body", CONF_SIZE, offsetof(struct http_settings, body_max), "8m", .min = 1024, .max = (int64_t)1 << 30, .unit = "bytes", .live = true, .help = "largest request body" },
+	{ "host", CONF_STR, offsetof(struct http_settings, host), "127.0.0.1",
+		.help = "address to listen on; there is no authentication yet, so only this "
+			"machine by default" },
+	{ "port", CONF_INT, offsetof(struct http_settings, port), "2003", .min = 0, .max = 65535,
+		.help = "port to listen on; 0: any free one" },
+	{ "threads", CONF_INT, offsetof(struct http_settings, threads), "2", .min = 1, .max = 256,
+		.help = "threads that read and answer requests" },
+	{ "connections", CONF_INT, offsetof(struct http_settings, connections_max), "10000",
+		.min = 1, .max = 1000000,
+		.help = "connections open at once; more are not accepted" },
+	{ "idle-timeout", CONF_DURATION, offsetof(struct http_settings, idle_timeout_ms),
+		"10 minutes", .min = 1000, .max = INT64_MAX,
+		.help = "a connection with nothing to do is closed after this time" },
+	{ "body", CONF_SIZE, offsetof(struct http_settings, body_max), "8m", .min = 1024,
+		.max = (int64_t)1 << 30, .unit = "bytes", .live = true,
+		.help = "largest request body" },
 	{ 0 },
 };
 
-static struct request *request_new(struct http *http, struct MHD_Connection *conn, const char *method, const char *path)
+static struct request *request_new(
+	struct http *http, struct MHD_Connection *conn, const char *method, const char *path)
 {
 	struct request *rq = xcalloc(1, sizeof *rq);
 	struct fault f;
@@ -39,7 +53,8 @@ static struct request *request_new(struct http *http, struct MHD_Connection *con
 	if (rq->route)
 		return rq;
 	if (rq->allow)
-		fault_set(&f, FAULT_METHOD, "%.16s is not a method of this resource: expected %s", method, rq->allow);
+		fault_set(&f, FAULT_METHOD, "%.16s is not a method of this resource: expected %s",
+			method, rq->allow);
 	else
 		fault_set(&f, FAULT_NOT_FOUND, "The requested resource could not be found.");
 	answer_fault(rq, &f);
@@ -68,7 +83,8 @@ static struct MHD_Response *response_of(struct request *rq)
 	if (rq->answer_fd >= 0 && fstat(rq->answer_fd, &st) == 0)
 		response = MHD_create_response_from_fd(st.st_size, TAKE_FD(rq->answer_fd));
 	else
-		response = MHD_create_response_from_buffer(rq->answer_len, TAKE_PTR(rq->answer), MHD_RESPMEM_MUST_FREE);
+		response = MHD_create_response_from_buffer(
+			rq->answer_len, TAKE_PTR(rq->answer), MHD_RESPMEM_MUST_FREE);
 	must(response);
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
 	if (rq->allow)
@@ -102,7 +118,8 @@ static void too_large(struct request *rq)
 /* Head of a request. A client that waits for a 100 gets the refusal at once and sends nothing. */
 static enum MHD_Result request_head(struct request *rq)
 {
-	const char *length = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Content-Length");
+	const char *length =
+		MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Content-Length");
 	const char *expect = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Expect");
 	unsigned long long n = length ? strtoull(length, NULL, 10) : 0;
 	if (n > rq->body.max)
@@ -122,8 +139,8 @@ static enum MHD_Result request_body(struct request *rq, const char *data, size_t
 	return rq->n_discarded > DISCARD_MAX ? MHD_NO : MHD_YES;
 }
 
-static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
-	const char *version, const char *data, size_t *len, void **con_cls)
+static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
+	const char *method, const char *version, const char *data, size_t *len, void **con_cls)
 {
 	struct request *rq = *con_cls;
 	(void)version;
@@ -147,7 +164,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
 	return !rq->is_waiting && rq->status ? request_send(rq) : MHD_YES;
 }
 
-static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
+static void on_completed(
+	void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
 {
 	struct request *rq = *con_cls;
 	(void)cls, (void)conn, (void)why;
@@ -159,7 +177,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
 static int listen_on(const char *host, int port, struct fault *f)
 {
 	struct addrinfo *list = NULL;
-	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	const struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		.ai_socktype = SOCK_STREAM };
 	char service[16];
 	snprintf(service, sizeof service, "%d", port);
 	int r = getaddrinfo(host, service, &hints, &list);
@@ -186,7 +205,8 @@ static int bound_port(int fd)
 	return (int)strtol(port, NULL, 10);
 }
 
-static int http_open(void *self, const void *settings, const struct transport_env *env, struct fault *f)
+static int http_open(
+	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
 	struct http *http = self;
 	http->listen_fd = -1;
@@ -198,7 +218,8 @@ static int http_open(void *self, const void *settings, const struct transport_en
 		return fd;
 	http->listen_fd = fd;
 	bool is_v6 = strchr(http->settings.host, ':');
-	http->url = xasprintf("http://%s%s%s:%d", is_v6 ? "[" : "", http->settings.host, is_v6 ? "]" : "", bound_port(fd));
+	http->url = xasprintf("http://%s%s%s:%d", is_v6 ? "[" : "", http->settings.host,
+		is_v6 ? "]" : "", bound_port(fd));
 	return 0;
 }
 
@@ -216,16 +237,21 @@ static int http_start(void *self, struct fault *f)
 {
 	struct http *http = self;
 	const struct http_settings *s = &http->settings;
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
-	struct MHD_OptionItem pool = { s->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, s->threads, NULL };
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG |
+			 MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+	struct MHD_OptionItem pool = {
+		s->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, s->threads, NULL
+	};
 	struct MHD_OptionItem options[] = { pool, { MHD_OPTION_END, 0, NULL } };
-	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, http->listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->idle_timeout_ms / 1000),
-		MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, http,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)(s->idle_timeout_ms / 1000), MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (!http->daemon)
-		return fault_set(f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(errno));
+		return fault_set(
+			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(errno));
 	http->listen_fd = -1; /* the daemon closes it */
 	return 0;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Jobs over HTTP: submit, show, list, cancel, read the log. Shapes are Mist's (reference, section 2).
+/* Jobs over HTTP: submit, show, list, cancel, read the log. Shapes are Mist's (reference, section
+ * 2).
  *
- * History is read on the HTTP thread from the store; before that the core is asked to settle, so that a client sees what it was told
- * a moment ago, also of a job that was answered before its row was written. */
+ * History is read on the HTTP thread from the store; before that the core is asked to settle, so
+ * that a client sees what it was told a moment ago, also of a job that was answered before its row
+ * was written. */
 #include "transport/http/request.h"
 
 #include <errno.h>
@@ -11,7 +13,13 @@
 
 #include "base/clock.h"
 
-enum { PARAMETER_DEPTH_MAX = 64, PAGE_MAX = 1000, CANCEL_WAIT_MS = 10000, PRIORITY_MAX = 100, TEXT_MAX = 1024 };
+enum {
+	PARAMETER_DEPTH_MAX = 64,
+	PAGE_MAX = 1000,
+	CANCEL_WAIT_MS = 10000,
+	PRIORITY_MAX = 100,
+	TEXT_MAX = 1024
+};
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static char *copy_query(struct request *rq, const char *name)
@@ -24,7 +32,8 @@ static int read_external_id(struct request *rq, char **ret, struct fault *f)
 {
 	const char *text = query_text(rq, "externalId");
 	if (text && strlen(text) > TEXT_MAX)
-		return fault_set(f, FAULT_BAD_REQUEST, "query parameter externalId: expected at most %d bytes", TEXT_MAX);
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"query parameter externalId: expected at most %d bytes", TEXT_MAX);
 	*ret = copy_query(rq, "externalId");
 	return 0;
 }
@@ -32,12 +41,15 @@ static int read_external_id(struct request *rq, char **ret, struct fault *f)
 static int read_request(struct request *rq, struct job_request *job, struct fault *f)
 {
 	int64_t priority = 0;
-	job->arguments = json_parse(rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX, f);
+	job->arguments = json_parse(
+		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX, f);
 	if (!job->arguments)
-		return fault_prefix(f, "the request's body, the arguments of the function, is no JSON object");
+		return fault_prefix(
+			f, "the request's body, the arguments of the function, is no JSON object");
 	if (!json_is_object(job->arguments))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"the request's body: expected a JSON object with the arguments of the function, got %s",
+			"the request's body: expected a JSON object with the arguments of the "
+			"function, got %s",
 			json_kind(job->arguments));
 	int r = query_bool(rq, "force", &job->is_sync, f);
 	if (r == 0)
@@ -68,12 +80,14 @@ void job_submit(struct request *rq)
 	job->door = rq->http->env.self;
 	job->source = "Http";
 	job->to.live = rq;
-	job->to.wants = EVENT_BIT(EVENT_REFUSED) | (job->is_sync ? EVENTS_FINAL : EVENT_BIT(EVENT_ACCEPTED));
+	job->to.wants = EVENT_BIT(EVENT_REFUSED) |
+			(job->is_sync ? EVENTS_FINAL : EVENT_BIT(EVENT_ACCEPTED));
 	request_wait(rq);
 	int r = intake_submit(rq->http->env.in, &job);
 	if (r < 0) {
 		fault_set(&f, r == -EAGAIN ? FAULT_TOO_MANY : FAULT_UNAVAILABLE,
-			r == -EAGAIN ? "too many requests wait (limits.mailbox)" : "the gateway is stopping");
+			r == -EAGAIN ? "too many requests wait (limits.mailbox)"
+				     : "the gateway is stopping");
 		answer_fault(rq, &f);
 		request_resume(rq);
 	}
@@ -89,9 +103,11 @@ static void answer_outcome(struct request *rq, const struct job_event *ev)
 		buf_add(&out, ev->result, ev->result_len);
 		buf_puts(&out, ",\"errors\":[]}");
 	} else {
-		_cleanup_(json_decrefp) json_t *json = json_pack("{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors", ev->error);
+		_cleanup_(json_decrefp) json_t *json = json_pack(
+			"{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors", ev->error);
 		if (!json)
-			json = json_pack("{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors", "(an error text that is not UTF-8)");
+			json = json_pack("{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors",
+				"(an error text that is not UTF-8)");
 		_cleanup_(freep) char *text = json_text(json);
 		buf_puts(&out, text);
 	}
@@ -165,7 +181,8 @@ void job_show(struct request *rq)
 	request_ask(rq, show_settled);
 }
 
-/* 200: it is cancelled, or had ended before. 202: it is still being cancelled after CANCEL_WAIT_MS. 400: it ended otherwise meanwhile. */
+/* 200: it is cancelled, or had ended before. 202: it is still being cancelled after CANCEL_WAIT_MS.
+ * 400: it ended otherwise meanwhile. */
 static void cancel_done(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
@@ -222,7 +239,8 @@ struct list_query {
 	bool is_full;
 };
 
-static enum MHD_Result add_status(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+static enum MHD_Result add_status(
+	void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	struct list_query *lq = arg;
 	(void)kind;
@@ -230,7 +248,8 @@ static enum MHD_Result add_status(void *arg, enum MHD_ValueKind kind, const char
 		return MHD_YES;
 	enum job_state s = job_state_parse(value ? value : "");
 	if (s == _JOB_STATE_INVALID)
-		buf_printf(&lq->unknown, "%sUnknown status %.64s", lq->unknown.len ? "," : "", value ? value : "");
+		buf_printf(&lq->unknown, "%sUnknown status %.64s", lq->unknown.len ? "," : "",
+			value ? value : "");
 	else
 		lq->query.states |= BIT(s);
 	return MHD_YES;
@@ -281,7 +300,9 @@ static void list_settled(struct request *rq)
 	int r = store_job_list(rq->http->env.store, &lq.query, list_row, &lq, &total);
 	if (r < 0 || lq.is_full) {
 		fault_set(&f, r < 0 ? FAULT_UNAVAILABLE : FAULT_TOO_LARGE,
-			r < 0 ? "the store cannot be read: %s" : "the page is too large: ask for fewer jobs by limit", strerror(-r));
+			r < 0 ? "the store cannot be read: %s"
+			      : "the page is too large: ask for fewer jobs by limit",
+			strerror(-r));
 		answer_fault(rq, &f);
 		buf_done(&lq.out);
 		return;

@@ -24,7 +24,8 @@ static const struct {
 	[FAULT_INTERNAL] = { 500, "Internal Server Error" },
 };
 
-void answer_text(struct request *rq, unsigned status, const char *content_type, char *text, size_t len)
+void answer_text(
+	struct request *rq, unsigned status, const char *content_type, char *text, size_t len)
 {
 	must(!rq->answer);
 	rq->status = status;
@@ -44,8 +45,9 @@ void answer_fault(struct request *rq, const struct fault *f)
 {
 	enum fault_code code = f->code ? f->code : FAULT_INTERNAL;
 	unsigned status = fault_http[code].status;
-	_cleanup_(json_decrefp) json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
-		fault_http[code].title, "status", (int)status, "detail", f->text);
+	_cleanup_(json_decrefp) json_t *problem =
+		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
+			fault_http[code].title, "status", (int)status, "detail", f->text);
 	char *text = json_text(problem);
 	if (code == FAULT_TOO_MANY || code == FAULT_UNAVAILABLE)
 		rq->retry_after_s = 1;
@@ -118,10 +120,12 @@ int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f)
 			return 0;
 		}
 	}
-	return fault_set(f, FAULT_BAD_REQUEST, "query parameter %s: expected true or false, got \"%.64s\"", name, text);
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"query parameter %s: expected true or false, got \"%.64s\"", name, text);
 }
 
-int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret, struct fault *f)
+int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret,
+	struct fault *f)
 {
 	const char *text = query_text(rq, name);
 	char *end;
@@ -131,8 +135,9 @@ int query_int(struct request *rq, const char *name, int64_t min, int64_t max, in
 	long long n = strtoll(text, &end, 10);
 	if (errno || end == text || *end || n < min || n > max)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"query parameter %s: expected an integer from %" PRId64 " to %" PRId64 ", got \"%.64s\"", name, min,
-			max, text);
+			"query parameter %s: expected an integer from %" PRId64 " to %" PRId64
+			", got \"%.64s\"",
+			name, min, max, text);
 	*ret = n;
 	return 0;
 }
@@ -143,5 +148,7 @@ int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct
 	if (!text || duration_parse(text, ret_ms) == 0)
 		return 0;
 	return fault_set(f, FAULT_BAD_REQUEST,
-		"query parameter %s: expected a duration such as 10s, 5 minutes or Inf, got \"%.64s\"", name, text);
+		"query parameter %s: expected a duration such as 10s, 5 minutes or Inf, got "
+		"\"%.64s\"",
+		name, text);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One HTTP request, from its first line to its answer.
  *
- * A handler runs on a thread of libmicrohttpd when the whole body is there. It either answers (answer_*) or makes the request wait for the core (request_ask,
- * request_wait): then the connection is suspended, the core's thread fills in the answer or the ask, resumes it, and `then`, if it is set, runs on
- * the HTTP thread again. */
+ * A handler runs on a thread of libmicrohttpd when the whole body is there. It either answers
+ * (answer_*) or makes the request wait for the core (request_ask, request_wait): then the
+ * connection is suspended, the core's thread fills in the answer or the ask, resumes it, and
+ * `then`, if it is set, runs on the HTTP thread again. */
 #pragma once
 
 #include <microhttpd.h>
@@ -62,11 +63,14 @@ struct request {
 	struct MHD_Response *upgrade;
 };
 
-/* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id is owned by the caller. */
-const struct route *route_find(const char *method, const char *path, char **ret_id, const char **ret_allow);
+/* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id
+ * is owned by the caller. */
+const struct route *route_find(
+	const char *method, const char *path, char **ret_id, const char **ret_allow);
 
 /* The body is taken. Callable on either thread, once a request. */
-void answer_text(struct request *rq, unsigned status, const char *content_type, char *text, size_t len);
+void answer_text(
+	struct request *rq, unsigned status, const char *content_type, char *text, size_t len);
 void answer_json(struct request *rq, unsigned status, json_t *json); /* takes the reference */
 void answer_fault(struct request *rq, const struct fault *f);
 void answer_fd(struct request *rq, const char *content_type, int fd);
@@ -75,13 +79,15 @@ void answer_fd(struct request *rq, const char *content_type, int fd);
 void request_wait(struct request *rq);
 void request_resume(struct request *rq); /* core's thread */
 
-/* Puts a question and continues with `then`; the ask is filled in except for its kind (and job, wait_ms, name). */
+/* Puts a question and continues with `then`; the ask is filled in except for its kind (and job,
+ * wait_ms, name). */
 void request_ask(struct request *rq, handler_fn *then);
 
 /* Query parameters. 0, or negative with the fault set and naming the parameter. */
 const char *query_text(struct request *rq, const char *name); /* NULL: not there */
 int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f);
-int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret, struct fault *f);
+int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret,
+	struct fault *f);
 int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f);
 
 /* The handlers, by noun. */

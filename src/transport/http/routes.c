@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP surface on one screen, sorted by path. HEAD is answered wherever GET is. A path is compared as it was decoded, segment by segment; a
- * trailing slash makes it another path, as in Mist. */
+/* The HTTP surface on one screen, sorted by path. HEAD is answered wherever GET is. A path is
+ * compared as it was decoded, segment by segment; a trailing slash makes it another path, as in
+ * Mist. */
 #include "transport/http/request.h"
 
 #include <string.h>
@@ -40,7 +41,8 @@ static const char *const allow_texts[1 << _METHOD_MAX] = {
 };
 
 /* The length of what "{id}" stood for goes to *ret_len, its start to *ret_id. */
-static bool path_matches(const char *pattern, const char *path, const char **ret_id, size_t *ret_len)
+static bool path_matches(
+	const char *pattern, const char *path, const char **ret_id, size_t *ret_len)
 {
 	while (*pattern) {
 		if (*pattern == '{') {
@@ -58,7 +60,8 @@ static bool path_matches(const char *pattern, const char *path, const char **ret
 	return !*path;
 }
 
-const struct route *route_find(const char *method, const char *path, char **ret_id, const char **ret_allow)
+const struct route *route_find(
+	const char *method, const char *path, char **ret_id, const char **ret_allow)
 {
 	unsigned methods = 0;
 	if (strcmp(method, "HEAD") == 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What there is, over HTTP: functions, contexts, workers, status, health, metrics. Each is one question to the core. */
+/* What there is, over HTTP: functions, contexts, workers, status, health, metrics. Each is one
+ * question to the core. */
 #include "transport/http/request.h"
 
 #include <string.h>
@@ -80,7 +81,8 @@ void worker_stop(struct request *rq)
 static void metrics_ready(struct request *rq)
 {
 	char *text = TAKE_PTR(rq->ask.text);
-	answer_text(rq, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text, strlen(text));
+	answer_text(rq, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text,
+		strlen(text));
 }
 
 void metrics_show(struct request *rq)

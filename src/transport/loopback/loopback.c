@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loopback: what every adapter has to do, and nothing more.
  *
- * A request is made by loopback_submit() on any thread and goes to the intake. Events come to publish() on the core's thread, are turned into this
- * adapter's own form (a JSON object) and put in the outbox, from where loopback_take() fetches them. The reply-to text is the external id: it is
- * kept with the job, so the end of a job that outlived a restart still finds its way. */
+ * A request is made by loopback_submit() on any thread and goes to the intake. Events come to
+ * publish() on the core's thread, are turned into this adapter's own form (a JSON object) and put
+ * in the outbox, from where loopback_take() fetches them. The reply-to text is the external id: it
+ * is kept with the job, so the end of a job that outlived a restart still finds its way. */
 #include "transport/loopback/loopback.h"
 
 #include <errno.h>
@@ -24,12 +25,14 @@ struct loopback_settings {
 	int64_t unused;
 };
 
-static const char *const event_names[_EVENT_MAX] = { "refused", "initialized", "queued", "worker-assigned",
-	"job-file-downloading", "started", "progress", "cancelling", "finished", "cancelled", "failed" };
+static const char *const event_names[_EVENT_MAX] = { "refused", "initialized", "queued",
+	"worker-assigned", "job-file-downloading", "started", "progress", "cancelling", "finished",
+	"cancelled", "failed" };
 
 static const struct conf_field loopback_conf[] = { { 0 } };
 
-static int loopback_open(void *self, const void *settings, const struct transport_env *env, struct fault *f)
+static int loopback_open(
+	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
 	struct loopback *lo = self;
 	(void)settings, (void)f;
@@ -52,10 +55,12 @@ static void loopback_publish(void *self, const struct reply_to *to, const struct
 	char id[UUID_TEXT] = "";
 	if (ev->job)
 		uuid_format(&ev->job->id, id);
-	json_t *json = json_pack("{s:s, s:s, s:s?, s:s?}", "event", event_names[ev->kind], "id", id, "externalId", to->text,
-		"error", ev->kind == EVENT_REFUSED ? ev->fault->text : ev->error);
+	json_t *json = json_pack("{s:s, s:s, s:s?, s:s?}", "event", event_names[ev->kind], "id", id,
+		"externalId", to->text, "error",
+		ev->kind == EVENT_REFUSED ? ev->fault->text : ev->error);
 	if (ev->result)
-		json_object_set_new(json, "result", json_loadb(ev->result, ev->result_len, JSON_DECODE_ANY, NULL));
+		json_object_set_new(json, "result",
+			json_loadb(ev->result, ev->result_len, JSON_DECODE_ANY, NULL));
 	pthread_mutex_lock(&lo->lock);
 	json_array_append_new(lo->outbox, json);
 	pthread_cond_signal(&lo->filled);
@@ -75,7 +80,8 @@ static void loopback_close(void *self)
 	pthread_cond_destroy(&lo->filled);
 }
 
-int loopback_submit(struct transport *t, const char *function, json_t *arguments, const char *external_id)
+int loopback_submit(
+	struct transport *t, const char *function, json_t *arguments, const char *external_id)
 {
 	struct loopback *lo = t->self;
 	_cleanup_(job_request_freep) struct job_request *rq = job_request_new();

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The smallest adapter: requests are function calls, events wait in an outbox. The documentation of the seam and the double of unit tests. */
+/* The smallest adapter: requests are function calls, events wait in an outbox. The documentation of
+ * the seam and the double of unit tests. */
 #pragma once
 
 #include "mist/transport.h"
 
 extern const struct transport_ops loopback_transport;
 
-/* Any thread. Submits an asynchronous request; every event of the job goes to the outbox. As intake_submit. */
-int loopback_submit(struct transport *t, const char *function, json_t *arguments, const char *external_id);
+/* Any thread. Submits an asynchronous request; every event of the job goes to the outbox. As
+ * intake_submit. */
+int loopback_submit(
+	struct transport *t, const char *function, json_t *arguments, const char *external_id);
 
-/* Any thread. The next event as a new JSON object {"event", "id"?, "externalId"?, "result"?, "error"?}; waits for it at most wait_ms. NULL: there was none. */
+/* Any thread. The next event as a new JSON object {"event", "id"?, "externalId"?, "result"?,
+ * "error"?}; waits for it at most wait_ms. NULL: there was none. */
 json_t *loopback_take(struct transport *t, int wait_ms);
