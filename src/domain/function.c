@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/json.h"
+
 const struct conf_field function_conf[] = {
 	{ "path", CONF_PATH, offsetof(struct function_settings, path), "", .live = true,
 		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file; empty for a program "
@@ -21,12 +23,22 @@ const struct conf_field function_conf[] = {
 	{ 0 },
 };
 
+static char *start_members(const struct function *f)
+{
+	_cleanup_(json_decrefp) json_t *json = json_pack("{s:s, s:s, s:s}", "function", f->name,
+		"path", f->settings.path, "className", f->settings.class_name);
+	_cleanup_(freep) char *text = json_text(json);
+	text[strlen(text) - 1] = '\0';
+	return xstrdup(text + 1);
+}
+
 struct function *function_new(const char *name, const struct function_settings *s)
 {
 	struct function *f = xcalloc(1, sizeof *f);
 	atomic_init(&f->refs, 1);
 	f->name = xstrdup(name);
 	conf_copy(function_conf, &f->settings, s);
+	f->start_members = start_members(f);
 	return f;
 }
 
@@ -43,6 +55,7 @@ void function_unref(const struct function *f)
 	if (!f || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	conf_done(function_conf, &shared->settings);
+	free(shared->start_members);
 	free(shared->name);
 	free(shared);
 }

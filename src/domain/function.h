@@ -20,6 +20,8 @@ struct function {
 	_Atomic unsigned refs;
 	char *name;
 	struct function_settings settings;
+	char *start_members; /* what a `start` frame says of it:
+				"function":"…","path":"…","className":"…" */
 };
 
 /* Copies the settings. One reference, the caller's. */

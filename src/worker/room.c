@@ -109,24 +109,32 @@ static struct session *session_of(const struct worker *w)
 	return m ? m->session : NULL;
 }
 
+/* `,"name":"text"` for a JSON object; "" for NULL. */
+static char *optional_member(const char *name, const char *text)
+{
+	if (!text)
+		return xstrdup("");
+	_cleanup_(json_decrefp) json_t *value = json_string(text);
+	_cleanup_(freep) char *quoted = json_text(value);
+	return xasprintf(",\"%s\":%s", name, quoted);
+}
+
+/* Put together as text: the parameters are JSON text already, and this is done for every job. */
 static void crew_room_start(void *room, struct worker *w, const struct job *j)
 {
 	struct session *s = session_of(w);
 	char id[UUID_TEXT];
 	(void)room;
-	if (!s) /* it just lost its connection: its hello will not name the job, and the core gives
-		   it out again */
+	/* Without a connection it just lost it: its hello will not name the job, and the core gives
+	 * it out again. */
+	if (!s)
 		return;
 	uuid_format(&j->id, id);
-	json_t *head = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s*, s:s*}", "type", "start",
-		"job", id, "function", j->function->name, "path", j->function->settings.path,
-		"className", j->function->settings.class_name, "attempt", (int)j->attempt,
-		"externalId", j->external_id, "trace", j->trace);
-	_cleanup_(freep) char *text = json_text(head);
-	json_decref(head);
-	/* The parameters are JSON text already. */
-	text[strlen(text) - 1] = '\0';
-	_cleanup_(freep) char *frame = xasprintf("%s,\"parameters\":%s}", text, j->parameters);
+	_cleanup_(freep) char *external_id = optional_member("externalId", j->external_id);
+	_cleanup_(freep) char *trace = optional_member("trace", j->trace);
+	_cleanup_(freep) char *frame = xasprintf(
+		"{\"type\":\"start\",\"job\":\"%s\",%s,\"attempt\":%u%s%s,\"parameters\":%s}", id,
+		j->function->start_members, j->attempt, external_id, trace, j->parameters);
 	session_send_text(s, frame, strlen(frame));
 }
 

@@ -18,7 +18,7 @@
 
 #include "base/log.h"
 
-enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 32 * 1024, BACKLOG = 1024 };
+enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 16 * 1024, BACKLOG = 1024 };
 
 const struct conf_field http_conf[] = {
 	{ "host", CONF_STR, offsetof(struct http_settings, host), "127.0.0.1",

@@ -321,7 +321,7 @@ def test_drain_waits_for_the_job_and_its_acknowledgement(worker, gateway, code, 
     assert worker.process.poll() is None and "bye" not in [f["type"] for f in peer.seen]
     peer.send("ack", jobs=["j"])
     peer.expect("bye")
-    assert peer.is_over.wait(10) and peer.connection.close_code == 1000
+    assert peer.is_over.wait(10) and peer.connection.protocol.close_code == 1000
     assert worker.process.wait(10) == 0
 
 
@@ -346,7 +346,7 @@ def test_a_wrong_frame_ends_the_connection_only(worker, gateway, code, send, sen
     peer = worker()
     send(peer, code)
     assert sentence in peer.expect("error")["reason"]
-    assert peer.is_over.wait(10) and peer.connection.close_code in (1002, 1009)
+    assert peer.is_over.wait(10) and peer.connection.protocol.close_code in (1002, 1009)
     gateway.peer().welcome()
 
 
