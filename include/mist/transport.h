@@ -58,15 +58,15 @@ int intake_submit(struct intake *in, struct job_request **rq);
 
 /* A question to the core, answered on its thread. */
 enum ask_kind {
-	ASK_FUNCTIONS, /* json: Mist's [Function]; those that do not load are left out */
-	ASK_FUNCTION,  /* json: Function `name` */
+	ASK_FUNCTIONS, /* JSON text: Mist's [Function]; those that do not load are left out */
+	ASK_FUNCTION,  /* JSON text: Function `name` */
 	ASK_CONTEXTS,
 	ASK_CONTEXT,
 	ASK_WORKERS,
 	ASK_WORKER,
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */
-	ASK_STATUS,      /* json: what the core knows of itself */
-	ASK_METRICS,     /* text: OpenMetrics */
+	ASK_STATUS,      /* JSON text: what the core knows of itself */
+	ASK_METRICS,     /* OpenMetrics text */
 	ASK_READY,       /* fault: why not */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_CANCEL, /* job `job`: answered when it has ended or `wait_ms` are over; the fault is
@@ -83,9 +83,9 @@ struct ask {
 	void (*answered)(struct ask *a); /* core's thread, once; the ask is the asker's again */
 	void *owner;
 	struct fault fault; /* code FAULT_NONE: it went well */
-	json_t *json;       /* owned, with the answer */
-	char *text;         /* owned */
+	char *text;         /* the answer, owned */
 	/* The core's: */
+	json_t *json;
 	struct list waiting;
 	struct timer timer;
 	struct intake *in;

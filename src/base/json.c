@@ -127,3 +127,63 @@ const char *json_string_of(const json_t *object, const char *name)
 {
 	return json_string_value(json_object_get(object, name));
 }
+
+static const char *skip_blank(const char *p, const char *end)
+{
+	while (p < end && memchr(" \t\r\n", *p, 4))
+		p++;
+	return p;
+}
+
+/* Behind the string that begins at p. */
+static const char *skip_string(const char *p, const char *end)
+{
+	for (p++; p < end && *p != '"'; p++)
+		if (*p == '\\')
+			p++;
+	return p < end ? p + 1 : end;
+}
+
+/* Behind the value that begins at p: as far as the comma or bracket that is not inside of it. */
+static const char *skip_value(const char *p, const char *end)
+{
+	unsigned depth = 0;
+	while (p < end) {
+		if (*p == '"') {
+			p = skip_string(p, end);
+			continue;
+		}
+		if (*p == '{' || *p == '[')
+			depth++;
+		else if (depth == 0 && (*p == ',' || *p == '}' || *p == ']'))
+			break;
+		else if (*p == '}' || *p == ']')
+			depth--;
+		p++;
+	}
+	return p;
+}
+
+const char *json_member_text(const char *text, size_t len, const char *name, size_t *ret_len)
+{
+	const char *end = text + len, *p = skip_blank(text, end);
+	size_t name_len = strlen(name);
+	while (p < end && *p != '}') {
+		const char *key = p = skip_blank(p + 1, end); /* behind the bracket or the comma */
+		if (p >= end || *p != '"')
+			return NULL;
+		p = skip_string(p, end);
+		bool is_it =
+			(size_t)(p - key) == name_len + 2 && memcmp(key + 1, name, name_len) == 0;
+		p = skip_blank(p, end);
+		const char *value = skip_blank(p + 1, end); /* behind the colon */
+		p = skip_value(value, end);
+		if (!is_it)
+			continue;
+		while (p > value && memchr(" \t\r\n", p[-1], 4))
+			p--;
+		*ret_len = p - value;
+		return value;
+	}
+	return NULL;
+}

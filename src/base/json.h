@@ -24,3 +24,8 @@ char *json_text(const json_t *value);
 
 /* Member `name` as text, or NULL if it is not there or no string. Borrowed. */
 const char *json_string_of(const json_t *object, const char *name);
+
+/* The text of a member's value as it stands in `text`, which is one valid JSON object: what was
+ * parsed need not be written again, and numbers stay as they were written. Borrowed from text, not
+ * NUL-terminated. NULL: there is no such member, or its name is written with escapes. */
+const char *json_member_text(const char *text, size_t len, const char *name, size_t *ret_len);

@@ -19,8 +19,15 @@ void ask_done(struct ask *a)
 	a->json = NULL;
 }
 
+/* The tree shares parts with settings, whose references belong to this thread: only its text
+ * leaves. */
 static void answer(struct ask *a)
 {
+	if (a->json) {
+		a->text = json_text(a->json);
+		json_decref(a->json);
+		a->json = NULL;
+	}
 	a->answered(a);
 }
 

@@ -321,9 +321,9 @@ int crew_progress(struct core *c, struct worker *w, const char *job, double valu
 	return 0;
 }
 
-int crew_ended(
-	struct core *c, struct worker *w, const char *job, const json_t *result, const char *error)
+int crew_ended(struct core *c, struct worker *w, const char *job, char *result, const char *error)
 {
+	_cleanup_(freep) char *mine = result;
 	struct live_job *l = held(c, w, job);
 	struct uuid u;
 	if (!l) {
@@ -331,14 +331,13 @@ int crew_ended(
 			acks_add(c, w, &u);
 		return 0;
 	}
-	enum job_state state = l->job->state;
 	if (result) {
 		if (!l->job->started_ms)
 			return CREW_E_ORDER;
-		life_end(l, JOB_FINISHED, json_text(result), NULL);
+		life_end(l, JOB_FINISHED, TAKE_PTR(mine), NULL);
 	} else if (error) {
 		life_end(l, JOB_FAILED, NULL, xstrdup(error));
-	} else if (state == JOB_CANCELLING) {
+	} else if (l->job->state == JOB_CANCELLING) {
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
 	} else {
 		life_end(l, JOB_FAILED, NULL,

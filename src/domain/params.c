@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 
-enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120 };
+enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120, PROBLEMS_MAX = 8 };
 
 static const char *type_name(const json_t *type)
 {
@@ -90,20 +90,39 @@ static void print_type(const json_t *type, struct buf *out)
 	}
 }
 
-/* One complaint; `problems` counts them so that the caller can wrap several. */
+/* Where a value stands: a chain on the stack, put into words only when there is something to
+ * complain of. */
+struct place {
+	const struct place *up; /* NULL: an argument */
+	const char *key;        /* NULL: an item of a list */
+	size_t index;
+};
+
 struct check {
 	struct buf out;
 	unsigned problems;
 };
 
-static void complain(struct check *c, const char *path, const json_t *type, const json_t *value)
+static void print_place(const struct place *at, struct buf *out)
+{
+	if (at->up)
+		print_place(at->up, out);
+	if (at->key)
+		buf_printf(out, "%s%.*s", at->up ? "." : "", SHOWN_MAX, at->key);
+	else
+		buf_printf(out, "[%zu]", at->index);
+}
+
+static void complain(
+	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
 	_cleanup_(freep) char *shown =
 		value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 	const char *text = shown ? shown : "nothing";
 	bool is_long = strlen(text) > SHOWN_MAX;
-	buf_printf(&c->out, "%sInvalid field %s: Invalid type: expected ", c->problems++ ? "," : "",
-		path);
+	buf_printf(&c->out, "%sInvalid field ", c->problems++ ? "," : "");
+	print_place(at, &c->out);
+	buf_puts(&c->out, ": Invalid type: expected ");
 	print_type(type, &c->out);
 	buf_printf(&c->out, ", got %.*s%s", SHOWN_MAX, text, is_long ? "…" : "");
 }
@@ -126,53 +145,59 @@ static bool matches_plain(const char *type, const json_t *value)
 		return json_is_string(value);
 	if (strcmp(type, "MBoolean") == 0)
 		return json_is_boolean(value);
-	return true;
+	return false; /* MList, MMap, MObj of what is none */
 }
 
-static void check_value(struct check *c, const char *path, const json_t *type, const json_t *value);
+static void check_value(
+	struct check *c, const struct place *at, const json_t *type, const json_t *value);
 
 static void check_members(
-	struct check *c, const char *path, const json_t *fields, const json_t *value)
+	struct check *c, const struct place *up, const json_t *fields, const json_t *value)
 {
 	const char *key;
 	json_t *field;
-	json_object_foreach((json_t *)fields, key, field)
-	{
-		_cleanup_(freep) char *inner =
-			path[0] ? xasprintf("%s.%s", path, key) : xstrdup(key);
-		check_value(c, inner, field, json_object_get(value, key));
-	}
+	json_object_foreach((json_t *)fields, key, field) check_value(
+		c, &(struct place){ .up = up, .key = key }, field, json_object_get(value, key));
 }
 
-static void check_value(struct check *c, const char *path, const json_t *type, const json_t *value)
+static void check_list(
+	struct check *c, const struct place *at, const json_t *type, const json_t *list)
 {
-	const char *name = type_name(type), *key;
+	struct place here = { .up = at };
+	for (; here.index < json_array_size(list); here.index++)
+		check_value(c, &here, type, json_array_get(list, here.index));
+}
+
+static void check_map(
+	struct check *c, const struct place *at, const json_t *type, const json_t *map)
+{
+	const char *key;
 	json_t *item;
-	size_t i;
+	json_object_foreach((json_t *)map, key, item)
+		check_value(c, &(struct place){ .up = at, .key = key }, type, item);
+}
+
+static void check_value(
+	struct check *c, const struct place *at, const json_t *type, const json_t *value)
+{
+	const char *name = type_name(type);
+	if (c->problems == PROBLEMS_MAX)
+		return;
 	if (json_is_null(value))
 		value = NULL;
 	if (strcmp(name, "MOption") == 0) {
 		if (value)
-			check_value(c, path, type_arg(type, 0), value);
+			check_value(c, at, type_arg(type, 0), value);
 	} else if (strcmp(name, "MAny") == 0) {
 		return;
 	} else if (strcmp(name, "MList") == 0 && json_is_array(value)) {
-		json_array_foreach((json_t *)value, i, item)
-		{
-			_cleanup_(freep) char *inner = xasprintf("%s[%zu]", path, i);
-			check_value(c, inner, type_arg(type, 0), item);
-		}
+		check_list(c, at, type_arg(type, 0), value);
 	} else if (strcmp(name, "MMap") == 0 && json_is_object(value)) {
-		json_object_foreach((json_t *)value, key, item)
-		{
-			_cleanup_(freep) char *inner = xasprintf("%s.%s", path, key);
-			check_value(c, inner, type_arg(type, 1), item);
-		}
+		check_map(c, at, type_arg(type, 1), value);
 	} else if (strcmp(name, "MObj") == 0 && json_is_object(value)) {
-		check_members(c, path, json_object_get(type, "fields"), value);
-	} else if (!value || name[1] == 'L' || strcmp(name, "MMap") == 0 ||
-		   strcmp(name, "MObj") == 0 || !matches_plain(name, value)) {
-		complain(c, path, type, value);
+		check_members(c, at, json_object_get(type, "fields"), value);
+	} else if (!value || !matches_plain(name, value)) {
+		complain(c, at, type, value);
 	}
 }
 
@@ -183,7 +208,7 @@ int params_check(const json_t *execute, const json_t *arguments, struct fault *f
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the arguments must be a JSON object, not %s", json_kind(arguments));
 	buf_init(&c.out, sizeof f->text);
-	check_members(&c, "", execute, arguments);
+	check_members(&c, NULL, execute, arguments);
 	int r = 0;
 	if (c.problems)
 		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s",

@@ -128,7 +128,23 @@ static void on_hello(struct session *s, const json_t *frame)
 	crew_settled(r->core, m->worker);
 }
 
-static int on_job_frame(struct session *s, enum frame_type type, json_t *frame)
+/* A message as it came. */
+struct message {
+	const char *text;
+	size_t len;
+};
+
+/* As the worker wrote it: a long result is not written a second time, and its numbers stay as they
+ * are. */
+static char *result_text(const json_t *frame, const struct message *m)
+{
+	size_t len;
+	const char *text = json_member_text(m->text, m->len, "result", &len);
+	return text ? strndup(text, len) : json_text(json_object_get(frame, "result"));
+}
+
+static int on_job_frame(
+	struct session *s, enum frame_type type, json_t *frame, const struct message *m)
 {
 	struct core *c = s->room->core;
 	struct worker *w = s->member->worker;
@@ -144,7 +160,7 @@ static int on_job_frame(struct session *s, enum frame_type type, json_t *frame)
 		return crew_progress(c, w, job, json_number_value(json_object_get(frame, "value")),
 			json_string_of(frame, "note"));
 	case FRAME_FINISHED:
-		return crew_ended(c, w, job, json_object_get(frame, "result"), NULL);
+		return crew_ended(c, w, job, result_text(frame, m), NULL);
 	case FRAME_FAILED:
 		return crew_ended(c, w, job, NULL, json_string_of(frame, "error"));
 	case FRAME_CANCELLED:
@@ -154,7 +170,8 @@ static int on_job_frame(struct session *s, enum frame_type type, json_t *frame)
 	}
 }
 
-static void on_ready_frame(struct session *s, enum frame_type type, json_t *frame)
+static void on_ready_frame(
+	struct session *s, enum frame_type type, json_t *frame, const struct message *m)
 {
 	struct core *c = s->room->core;
 	struct worker *w = s->member->worker;
@@ -173,7 +190,7 @@ static void on_ready_frame(struct session *s, enum frame_type type, json_t *fram
 			json_object_get(frame, "signature"), json_string_of(frame, "error"));
 		break;
 	default:
-		r = on_job_frame(s, type, frame);
+		r = on_job_frame(s, type, frame, m);
 	}
 	if (r == 0)
 		return;
@@ -205,7 +222,7 @@ static void on_message(void *owner, const char *text, size_t len)
 	} else if (!s->is_ready) {
 		session_refuse(s, WS_CLOSE_PROTOCOL, "the first frame must be hello");
 	} else {
-		on_ready_frame(s, type, frame);
+		on_ready_frame(s, type, frame, &(struct message){ text, len });
 	}
 }
 

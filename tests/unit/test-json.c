@@ -109,8 +109,37 @@ TEST(a_member_that_is_no_string_is_none)
 	check(json_string_of(NULL, "a") == NULL);
 }
 
+static void member_is(const char *text, const char *name, const char *expected)
+{
+	struct fault f;
+	size_t len = 0;
+	_cleanup_(json_decrefp) json_t *value = json_parse(text, strlen(text), 64, &f);
+	check(value != NULL);
+	const char *found = json_member_text(text, strlen(text), name, &len);
+	check((found == NULL) == (expected == NULL));
+	if (!expected)
+		return;
+	check_int(len, strlen(expected));
+	check_bytes(found, expected, len);
+}
+
+TEST(the_text_of_a_member_is_as_it_was_written)
+{
+	member_is("{\"a\":1}", "a", "1");
+	member_is(" { \"x\" : [1, {\"a\": 2}] , \"a\" :\t3.1400 } ", "a", "3.1400");
+	member_is("{\"x\":\"\\\"a\\\":9,}\",\"a\":{\"b\":[\"]}\"]},\"c\":0}", "a",
+		"{\"b\":[\"]}\"]}");
+	member_is("{\"a\":\"\\\\\"}", "a", "\"\\\\\"");
+	member_is("{\"ab\":1,\"b\":2}", "a", NULL);
+	member_is("{\"\\u0061\":1}", "a", NULL);
+	member_is("{}", "a", NULL);
+	member_is("{\"b\":{\"a\":1}}", "a", NULL);
+	member_is("{\"a\":null\n}", "a", "null");
+}
+
 RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
 	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
 	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
 	PROVES(a_million_brackets_do_no_harm), PROVES(kinds_have_words),
-	PROVES(a_member_that_is_no_string_is_none))
+	PROVES(a_member_that_is_no_string_is_none),
+	PROVES(the_text_of_a_member_is_as_it_was_written))

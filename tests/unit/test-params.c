@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "domain/params.h"
 
@@ -98,6 +99,31 @@ static void a_deep_tree_is_refused(void **state)
 	json_decref(types);
 }
 
+/* A long key over many items: the work must grow with the body, not with its square. */
+static void a_large_body_is_checked_at_once(void **state)
+{
+	enum { HALF = 1 << 19 };
+	struct fault f;
+	(void)state;
+	_cleanup_(freep) char *key = xcalloc(1, HALF + 1);
+	memset(key, 'k', HALF);
+	_cleanup_(json_decrefp) json_t *types =
+		json_loads("{\"m\": {\"type\": \"MMap\", \"args\": [{\"type\": \"MString\"}, "
+			   "{\"type\": \"MList\", \"args\": [{\"type\": \"MInt\"}]}]}}",
+			0, NULL);
+	json_t *list = json_array();
+	for (int i = 0; i < HALF / 2; i++)
+		json_array_append_new(list, json_integer(i));
+	_cleanup_(json_decrefp) json_t *good = json_pack("{s:{s:o}}", "m", key, list);
+	clock_t began = clock();
+	assert_int_equal(params_check(types, good, &f), 0);
+	for (int i = 0; i < HALF / 2; i++)
+		json_array_set_new(list, i, json_string("x"));
+	assert_true(params_check(types, good, &f) < 0);
+	assert_true(
+		(clock() - began) / CLOCKS_PER_SEC < 2); /* it was minutes of processor time once */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,6 +131,7 @@ int main(void)
 		cmocka_unit_test(bad_arguments_name_the_field_and_what_was_expected),
 		cmocka_unit_test(trees_that_are_none_are_refused),
 		cmocka_unit_test(a_deep_tree_is_refused),
+		cmocka_unit_test(a_large_body_is_checked_at_once),
 	};
 	return cmocka_run_group_tests_name("params", tests, NULL, NULL);
 }

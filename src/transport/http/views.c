@@ -5,12 +5,18 @@
 
 #include <string.h>
 
-static void ask_answered_json(struct request *rq)
+static void answer_asked(struct request *rq, const char *content_type)
 {
+	char *text = TAKE_PTR(rq->ask.text);
 	if (rq->ask.fault.code)
 		answer_fault(rq, &rq->ask.fault);
 	else
-		answer_json(rq, 200, TAKE_PTR(rq->ask.json));
+		answer_text(rq, 200, content_type, text, strlen(text));
+}
+
+static void ask_answered_json(struct request *rq)
+{
+	answer_asked(rq, "application/json");
 }
 
 static void view(struct request *rq, enum ask_kind kind)
@@ -80,9 +86,7 @@ void worker_stop(struct request *rq)
 
 static void metrics_ready(struct request *rq)
 {
-	char *text = TAKE_PTR(rq->ask.text);
-	answer_text(rq, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", text,
-		strlen(text));
+	answer_asked(rq, "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }
 
 void metrics_show(struct request *rq)

@@ -37,6 +37,12 @@ def explain(error):
     return shorten(text)
 
 
+def sentence(error):
+    """The same in one line, for callers who wrote no Python: what was tried and what went wrong, no traceback."""
+    lines = [line for line in explain(error).splitlines() if line.strip()]
+    return lines[0] if len(lines) < 2 else f"{lines[0]}: {lines[-1]}"
+
+
 def _drop_our_frames(told, seen):
     if told is None or id(told) in seen:
         return

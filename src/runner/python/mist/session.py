@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import connect
 
 from mist import frames
-from mist.errors import explain
+from mist.errors import explain, sentence
 from mist.frames import ProtocolError
 from mist.logs import worker_log
 
@@ -269,5 +269,6 @@ class Session:
         try:
             answer["signature"] = self._loader.load(frame["path"], frame["className"]).signature()
         except BaseException as e:
-            answer["error"] = explain(e)
+            worker_log.warning("%s of %s: %s", frame["className"], frame["path"], explain(e))
+            answer["error"] = sentence(e)
         self._outbox.send(connection, answer)

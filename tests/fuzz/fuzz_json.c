@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The body of a request for a job: JSON, then arguments for a function that takes one of every
+ * type. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "domain/params.h"
+
+enum { BODY_DEPTH = 64 };
+
+static const char execute[] =
+	"{\"i\": {\"type\": \"MInt\"}, \"d\": {\"type\": \"MDouble\"}, \"s\": {\"type\": "
+	"\"MString\"},"
+	" \"b\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MBoolean\"}]},"
+	" \"l\": {\"type\": \"MList\", \"args\": [{\"type\": \"MList\", \"args\": [{\"type\": "
+	"\"MInt\"}]}]},"
+	" \"m\": {\"type\": \"MMap\", \"args\": [{\"type\": \"MString\"}, {\"type\": "
+	"\"MDouble\"}]},"
+	" \"o\": {\"type\": \"MObj\", \"fields\": {\"x\": {\"type\": \"MString\"}, \"y\": "
+	"{\"type\": \"MAny\"}}},"
+	" \"any\": {\"type\": \"MAny\"}}";
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static json_t *types;
+	struct fault f = { 0 };
+	if (!types)
+		must((types = json_parse(execute, sizeof execute - 1, BODY_DEPTH, &f)));
+	_cleanup_(json_decrefp) json_t *body = json_parse((const char *)data, size, BODY_DEPTH, &f);
+	if (!body) {
+		must(f.text[0]);
+		return 0;
+	}
+	_cleanup_(freep) char *written = json_text(body);
+	_cleanup_(json_decrefp) json_t *again =
+		json_parse(written, strlen(written), BODY_DEPTH, &f);
+	must(json_equal(body, again));
+	if (params_check(types, body, &f))
+		must(f.text[0]);
+	return 0;
+}
