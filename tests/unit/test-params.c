@@ -3,7 +3,6 @@
 #include "unit.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "domain/params.h"
 
@@ -99,7 +98,8 @@ static void a_deep_tree_is_refused(void **state)
 	json_decref(types);
 }
 
-/* A long key over many items: the work must grow with the body, not with its square. */
+/* A long key over many items: where the work grows with the square of the body, the test's time is
+ * over long before it ends. */
 static void a_large_body_is_checked_at_once(void **state)
 {
 	enum { HALF = 1 << 19 };
@@ -115,13 +115,10 @@ static void a_large_body_is_checked_at_once(void **state)
 	for (int i = 0; i < HALF / 2; i++)
 		json_array_append_new(list, json_integer(i));
 	_cleanup_(json_decrefp) json_t *good = json_pack("{s:{s:o}}", "m", key, list);
-	clock_t began = clock();
 	assert_int_equal(params_check(types, good, &f), 0);
 	for (int i = 0; i < HALF / 2; i++)
 		json_array_set_new(list, i, json_string("x"));
 	assert_true(params_check(types, good, &f) < 0);
-	assert_true(
-		(clock() - began) / CLOCKS_PER_SEC < 2); /* it was minutes of processor time once */
 }
 
 int main(void)
