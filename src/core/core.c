@@ -7,6 +7,8 @@
  * frames, and at rest nothing is delayed. */
 #include "core/private.h"
 
+#include <sys/stat.h>
+
 #include "base/clock.h"
 
 static void before_sleep(uv_prepare_t *handle)
@@ -81,6 +83,14 @@ void core_start(struct core *c)
 	map_each(n, &c->lanes) lane_touch(container_of(n, struct lane, by_name));
 }
 
+static int64_t log_bytes(struct core *c, const struct uuid *id)
+{
+	char path[4096];
+	struct stat st;
+	store_log_path(c->store, id, path, sizeof path);
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
 static void recover_job(void *arg, const struct job_row *r)
 {
 	struct core *c = arg;
@@ -116,6 +126,7 @@ static void recover_job(void *arg, const struct job_row *r)
 	c->limits.contexts_max = contexts_max;
 	struct live_job *l = life_begin(c, j, lane);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
+	l->log_bytes = log_bytes(c, &j->id);
 	if (j->state == JOB_CANCELLING)
 		l->cancel_reason = xstrdup(r->error ? r->error : "Job was cancelled");
 

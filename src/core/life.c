@@ -38,6 +38,7 @@ struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
 	l->core = c;
 	l->job = j;
 	l->lane = lane;
+	lane->n_jobs++;
 	l->born_ms = clock_mono_ms();
 	l->timer.fire = job_timer_fired;
 	l->durable.deliver = life_durable;
@@ -61,6 +62,8 @@ static void life_free(struct live_job *l)
 	timer_clear(&c->timers, &l->timer);
 	list_remove(&l->unrecorded);
 	map_remove(&c->jobs, &l->by_id);
+	l->lane->n_jobs--;
+	lane_touch(l->lane);
 	free(l->to.text);
 	free(l->cancel_reason);
 	free(l->worker_id);
@@ -363,7 +366,6 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 	if (w)
 		acks_add(c, w, &j->id);
 	cancel_answer_all(l, how);
-	lane_touch(l->lane);
 	life_free(l);
 	core_check_stopped(c);
 }

@@ -46,6 +46,7 @@ struct lane {
 	struct map_node by_name;
 	struct heap queue;
 	struct list workers, free_workers;
+	unsigned n_jobs;     /* live jobs of it: also those whose row is being written */
 	unsigned n_running;  /* jobs on workers of it */
 	unsigned n_starting; /* slots of workers that are starting */
 	unsigned n_expected; /* workers of an earlier gateway that may come back */

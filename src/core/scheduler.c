@@ -15,8 +15,7 @@
 
 static bool lane_is_idle(const struct lane *lane)
 {
-	return lane->queue.len == 0 && lane->n_running == 0 && lane->n_expected == 0 &&
-	       list_empty(&lane->describes);
+	return lane->n_jobs == 0 && lane->n_expected == 0 && list_empty(&lane->describes);
 }
 
 static bool lane_is_kept(const struct lane *lane)

@@ -5,12 +5,11 @@
  * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C):
  * every worker ends. SIGHUP: the configuration is read again; when it is not right, the old one
  * stays. */
-#include <errno.h>
 #include <getopt.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "mistd/settings.h"
@@ -145,6 +144,16 @@ static int serve(struct program *p, struct settings *s)
 	return 0;
 }
 
+/* Connections are descriptors, and the usual soft limit of 1024 is for programs that select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = { 0 };
@@ -153,6 +162,7 @@ int main(int argc, char **argv)
 	int status = 0;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk to us, not an end */
+	raise_descriptor_limit();
 	p.sets = xcalloc(argc, sizeof *p.sets);
 	enum mode mode = read_options(&p, argc, argv, &status);
 	if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
