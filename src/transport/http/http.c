@@ -11,6 +11,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -233,6 +234,13 @@ static void on_log(void *cls, const char *format, va_list args)
 	buf_done(&line);
 }
 
+/* 0 is none to libmicrohttpd. */
+static unsigned idle_seconds(const struct http_settings *s)
+{
+	int64_t seconds = s->idle_timeout_ms / 1000;
+	return seconds > UINT_MAX / 1000 ? 0 : seconds;
+}
+
 static int http_start(void *self, struct fault *f)
 {
 	struct http *http = self;
@@ -247,8 +255,8 @@ static int http_start(void *self, struct fault *f)
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)(s->idle_timeout_ms / 1000), MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds(s),
+		MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (!http->daemon)
 		return fault_set(
 			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(errno));

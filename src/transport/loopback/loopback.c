@@ -21,10 +21,6 @@ struct loopback {
 	json_t *outbox;
 };
 
-struct loopback_settings {
-	int64_t unused;
-};
-
 static const char *const event_names[_EVENT_MAX] = { "refused", "initialized", "queued",
 	"worker-assigned", "job-file-downloading", "started", "progress", "cancelling", "finished",
 	"cancelled", "failed" };
@@ -124,7 +120,6 @@ const struct transport_ops loopback_transport = {
 	.scheme = "loopback",
 	.size = sizeof(struct loopback),
 	.conf = loopback_conf,
-	.settings_size = sizeof(struct loopback_settings),
 	.open = loopback_open,
 	.start = loopback_start,
 	.publish = loopback_publish,
