@@ -19,9 +19,15 @@ enum store_op_kind {
 	STORE_JOB_INSERT, /* the fixed half of `job` and the change */
 	STORE_JOB_UPDATE, /* the change */
 	STORE_LOG,        /* `text` (text_len bytes) is appended to the job's log file */
-	STORE_SETTLE, /* writes nothing: its `done` tells that all posted before it is durable */
+	STORE_SETTLE,    /* writes nothing: its `done` tells that all posted before it is durable */
+	STORE_NOUN_PUT,  /* `name` of kind `noun` is `text`, JSON of its settings; new or over the
+			    old one */
+	STORE_NOUN_DROP, /* it is gone */
 	STORE_JOBS_PRUNE, /* rows of ended jobs with id below `job_id` go, and their logs */
 };
+
+/* What is kept by name beside jobs. The numbers stand in the database: append only. */
+enum store_noun { STORE_FUNCTION, STORE_CONTEXT };
 
 /* The half of a job that moves. */
 struct job_change {
@@ -40,6 +46,8 @@ struct store_op {
 			    PRUNE */
 	struct uuid job_id;
 	struct job_change change;
+	enum store_noun noun;
+	char *name; /* owned */
 	char *text; /* owned */
 	size_t text_len;
 	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative
@@ -74,7 +82,9 @@ struct store_ops {
 
 	/* Store's thread only: one transaction at a time. A failure of `apply` or `commit` is a
 	 * negative errno (-ENOSPC, -EROFS, -EIO); `rollback` then undoes the whole transaction.
-	 * `commit` returns when it is durable. */
+	 * `commit` returns when it is durable. An operation lives until then, so `apply` may keep a
+	 * pointer to it. `apply` of a STORE_SETTLE comes while the store is unhealthy and idle: it
+	 * writes something that changes nothing, to find out whether the disk takes it again. */
 	int (*begin)(void *self);
 	int (*apply)(void *self, const struct store_op *op);
 	int (*commit)(void *self);
@@ -83,13 +93,17 @@ struct store_ops {
 	/* Any thread, several at once. They see what was committed before the call. */
 	int (*job_get)(void *self, const struct uuid *id,
 		struct job_row **ret); /* -ENOENT: there is none */
-	/* Newest first; `each` gets rows it may not keep. *ret_total is the number that match
-	 * without limit and offset. */
+	/* Newest first; `each` gets rows it may not keep. ret_total may be NULL: counting costs.
+	 * *ret_total is the number that match without limit and offset. */
 	int (*job_list)(void *self, const struct job_query *q,
 		void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 	/* Jobs that are not in a final state, oldest first: once, at start. */
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+	/* Everything of that kind, by name; once, at start, before the first `begin`. */
+	int (*noun_each)(void *self, enum store_noun noun,
+		void (*each)(void *arg, const char *name, const char *text), void *arg);
 
 	void (*close)(void *self); /* accepts an instance whose open() failed half-way */
 };
@@ -120,6 +134,9 @@ int store_job_list(struct store *st, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+int store_noun_each(struct store *st, enum store_noun noun,
+	void (*each)(void *arg, const char *name, const char *text), void *arg);
 
 /* The path of a job's log file, whether or not it exists. */
 void store_log_path(struct store *st, const struct uuid *id, char *ret, size_t size);

@@ -28,3 +28,11 @@ CREATE TABLE job (
 
 CREATE INDEX job_open ON job (id) WHERE state < 5;
 CREATE INDEX job_function ON job (function, id);
+
+-- Functions and contexts that were made by the API.
+CREATE TABLE noun (
+	kind INTEGER NOT NULL, -- enum store_noun
+	name TEXT NOT NULL,
+	settings TEXT NOT NULL, -- JSON
+	PRIMARY KEY (kind, name)
+) WITHOUT ROWID, STRICT;

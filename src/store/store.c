@@ -108,6 +108,7 @@ void store_op_free(struct store_op *op)
 	free(op->change.worker);
 	free(op->change.result);
 	free(op->change.error);
+	free(op->name);
 	free(op->text);
 	free(op);
 }
@@ -233,8 +234,9 @@ static void batch_write(struct store *st)
 	struct store_op *until = NULL;
 	st->tried_ms = clock_mono_ms();
 	for (struct store_op *op = st->batch.first; op; op = op->next) {
-		if (op->text)
-			logs_append(&st->logs, &op->job_id, op->text, op->text_len);
+		if (op->kind != STORE_LOG || !op->text)
+			continue;
+		logs_append(&st->logs, &op->job_id, op->text, op->text_len);
 		free(TAKE_PTR(op->text));
 	}
 	do {
@@ -406,6 +408,12 @@ int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
 	return st->ops->job_open_each(st->self, each, arg);
+}
+
+int store_noun_each(struct store *st, enum store_noun noun,
+	void (*each)(void *arg, const char *name, const char *text), void *arg)
+{
+	return st->ops->noun_each(st->self, noun, each, arg);
 }
 
 void store_log_path(struct store *st, const struct uuid *id, char *ret, size_t size)

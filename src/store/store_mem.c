@@ -13,11 +13,18 @@
 
 #include "domain/function.h"
 
+struct noun {
+	enum store_noun kind;
+	char *name, *text;
+};
+
 struct mem {
 	pthread_mutex_t lock;
 	struct job_row **rows;
 	const struct store_op **ops; /* of the transaction; the store's thread only */
 	size_t n_rows, n_ops;
+	struct noun *nouns;
+	size_t n_nouns;
 };
 
 static int mem_open(void *self, const struct store_settings *s, struct fault *f)
@@ -98,6 +105,26 @@ static void prune(struct mem *m, const struct uuid *below)
 			m->rows[m->n_rows++] = m->rows[i];
 }
 
+/* A put is a drop and an append. */
+static void change_noun(struct mem *m, const struct store_op *op)
+{
+	size_t n = m->n_nouns;
+	m->n_nouns = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct noun it = m->nouns[i];
+		if (it.kind == op->noun && strcmp(it.name, op->name) == 0) {
+			free(it.name);
+			free(it.text);
+		} else {
+			m->nouns[m->n_nouns++] = it;
+		}
+	}
+	if (op->kind != STORE_NOUN_PUT)
+		return;
+	m->nouns = xrealloc(m->nouns, (m->n_nouns + 1) * sizeof *m->nouns);
+	m->nouns[m->n_nouns++] = (struct noun){ op->noun, xstrdup(op->name), xstrdup(op->text) };
+}
+
 static int mem_begin(void *self)
 {
 	((struct mem *)self)->n_ops = 0;
@@ -124,6 +151,8 @@ static int mem_commit(void *self)
 			change(find(m, &op->job->id), &op->change);
 		else if (op->kind == STORE_JOBS_PRUNE)
 			prune(m, &op->job_id);
+		else if (op->kind == STORE_NOUN_PUT || op->kind == STORE_NOUN_DROP)
+			change_noun(m, op);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return 0;
@@ -178,9 +207,24 @@ static int mem_open_each(void *self, void (*each)(void *arg, const struct job_ro
 	return 0;
 }
 
+static int mem_noun_each(void *self, enum store_noun noun,
+	void (*each)(void *arg, const char *name, const char *text), void *arg)
+{
+	struct mem *m = self;
+	for (size_t i = 0; i < m->n_nouns; i++)
+		if (m->nouns[i].kind == noun)
+			each(arg, m->nouns[i].name, m->nouns[i].text);
+	return 0;
+}
+
 static void mem_close(void *self)
 {
 	struct mem *m = self;
+	for (size_t i = 0; i < m->n_nouns; i++) {
+		free(m->nouns[i].name);
+		free(m->nouns[i].text);
+	}
+	free(m->nouns);
 	for (size_t i = 0; i < m->n_rows; i++)
 		job_row_freep(&m->rows[i]);
 	free(m->rows);
@@ -199,5 +243,6 @@ const struct store_ops store_mem = {
 	.job_get = mem_get,
 	.job_list = mem_list,
 	.job_open_each = mem_open_each,
+	.noun_each = mem_noun_each,
 	.close = mem_close,
 };

@@ -22,6 +22,9 @@ enum stmt {
 	STMT_JOB_INSERT,
 	STMT_JOB_UPDATE,
 	STMT_JOBS_PRUNE,
+	STMT_NOUN_PUT,
+	STMT_NOUN_DROP,
+	STMT_NOUN_EACH,
 	STMT_TOUCH,
 	_STMT_MAX
 };
@@ -36,6 +39,9 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8 WHERE id = ?1",
 	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5",
+	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
+	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
+	[STMT_NOUN_EACH] = "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name",
 	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
 };
 
@@ -146,6 +152,16 @@ static int prune(struct sqlite *sq, const struct store_op *op)
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOBS_PRUNE);
 }
 
+static int change_noun(struct sqlite *sq, const struct store_op *op, enum stmt i)
+{
+	struct binder b = { .s = sq->stmt[i] };
+	bind_int(&b, 1, op->noun);
+	bind_text(&b, 2, op->name);
+	if (i == STMT_NOUN_PUT)
+		bind_text(&b, 3, op->text);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, i);
+}
+
 static int sqlite_begin(void *self)
 {
 	return run(self, STMT_BEGIN);
@@ -160,6 +176,10 @@ static int sqlite_apply(void *self, const struct store_op *op)
 		return update(self, op);
 	case STORE_JOBS_PRUNE:
 		return prune(self, op);
+	case STORE_NOUN_PUT:
+		return change_noun(self, op, STMT_NOUN_PUT);
+	case STORE_NOUN_DROP:
+		return change_noun(self, op, STMT_NOUN_DROP);
 	case STORE_SETTLE: /* changes nothing, but a page must go to the disk for it */
 		return run(self, STMT_TOUCH);
 	case STORE_LOG:
@@ -196,6 +216,22 @@ static int sqlite_open_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_open_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
+/* On the writing connection: nobody writes yet. */
+static int sqlite_noun_each(void *self, enum store_noun noun,
+	void (*each)(void *arg, const char *name, const char *text), void *arg)
+{
+	struct sqlite *sq = self;
+	sqlite3_stmt *s = sq->stmt[STMT_NOUN_EACH];
+	int step;
+	sqlite3_bind_int64(s, 1, noun);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW)
+		each(arg, (const char *)sqlite3_column_text(s, 0),
+			(const char *)sqlite3_column_text(s, 1));
+	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
+	sqlite3_reset(s);
+	return r;
+}
+
 static void sqlite_close(void *self)
 {
 	struct sqlite *sq = self;
@@ -219,5 +255,6 @@ const struct store_ops store_sqlite = {
 	.job_get = sqlite_get,
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,
+	.noun_each = sqlite_noun_each,
 	.close = sqlite_close,
 };
