@@ -62,6 +62,17 @@ enum ask_kind {
 	ASK_FUNCTION,  /* JSON text: Function `name` */
 	ASK_CONTEXTS,
 	ASK_CONTEXT,
+	/* Kept in the store before they are answered. `body` is Mist's Function (config) object,
+	 * `name` its name; the answer is the Function, or with `force`, which checks nothing, the
+	 * config. Faults: BAD_REQUEST (it exists; it does not; it cannot be loaded), NOT_FOUND
+	 * (deletes), CONFLICT (it is configured). */
+	ASK_FUNCTION_CREATE,
+	ASK_FUNCTION_UPDATE,
+	ASK_FUNCTION_DELETE,
+	/* `body` is Mist's Context object; create is also update. */
+	ASK_CONTEXT_CREATE,
+	ASK_CONTEXT_UPDATE,
+	ASK_CONTEXT_DELETE,
 	ASK_WORKERS,
 	ASK_WORKER,
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */
@@ -77,7 +88,9 @@ enum ask_kind {
 struct ask {
 	struct mail mail;
 	enum ask_kind kind;
-	char *name; /* owned */
+	char *name;   /* owned */
+	json_t *body; /* owned; nobody else holds a part of it */
+	bool force;
 	struct uuid job;
 	int64_t wait_ms;
 	void (*answered)(struct ask *a); /* core's thread, once; the ask is the asker's again */
@@ -97,7 +110,8 @@ void ask_done(struct ask *a); /* frees what it owns */
 
 struct transport_env {
 	struct intake *in;
-	struct store *store; /* for reading only */
+	struct store *store;   /* for reading only */
+	const char *artifacts; /* the folder of the repository; lives as long as the instance */
 	struct transport *self;
 };
 

@@ -3,6 +3,7 @@
  * parser, range errors, --help-config and the defaults all come from it. */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,6 +84,12 @@ int conf_read_named(struct conf *c, const struct conf_section *s, const void *ba
 	struct fault *f);
 
 /* A deep copy into a struct that is not initialised. */
+/* The same from a JSON object: the field "max-jobs" is the member "maxJobs"; absent and null are
+ * the same and mean `base`'s value, else the default. Durations are strings. Unknown members are
+ * ignored. The fault starts with the member's name. Nothing to free on failure. */
+int conf_read_json(const struct conf_section *s, const json_t *object, const void *base,
+	void *settings, struct fault *f);
+
 void conf_copy(const struct conf_field *fields, void *to, const void *from);
 /* Frees the strings and maps, and leaves zeroes. */
 void conf_done(const struct conf_field *fields, void *settings);

@@ -6,6 +6,7 @@ enum fault_code {
 	FAULT_NONE,
 	FAULT_BAD_REQUEST, /* malformed, or not what the function takes */
 	FAULT_UNAUTHORIZED,
+	FAULT_FORBIDDEN,
 	FAULT_NOT_FOUND,
 	FAULT_METHOD,      /* the thing exists, the verb does not */
 	FAULT_CONFLICT,    /* too late, or already there */

@@ -14,14 +14,15 @@ void ask_done(struct ask *a)
 {
 	free(a->name);
 	free(a->text);
+	json_decref(a->body);
 	json_decref(a->json);
 	a->name = a->text = NULL;
-	a->json = NULL;
+	a->json = a->body = NULL;
 }
 
 /* The tree shares parts with settings, whose references belong to this thread: only its text
  * leaves. */
-static void answer(struct ask *a)
+void ask_answer(struct ask *a)
 {
 	if (a->json) {
 		a->text = json_text(a->json);
@@ -31,11 +32,11 @@ static void answer(struct ask *a)
 	a->answered(a);
 }
 
-static void answer_missing(struct ask *a, const char *what)
+void ask_answer_missing(struct ask *a, const char *what)
 {
 	fault_set(
 		&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s", what, a->name ? a->name : "");
-	answer(a);
+	ask_answer(a);
 }
 
 static int by_name(const void *x, const void *y)
@@ -71,7 +72,7 @@ struct functions_ask {
 	size_t n_pending;
 };
 
-static json_t *function_json(const struct function *f, const struct signature *s)
+json_t *function_described_json(const struct function *f, const struct signature *s)
 {
 	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s}", "name", f->name, "lang",
 		json_object_get(s->described, "lang"), "execute",
@@ -88,7 +89,7 @@ static void functions_step(struct functions_ask *all)
 	free(all);
 	if (a->kind == ASK_FUNCTIONS)
 		a->json = sorted(a->json);
-	answer(a);
+	ask_answer(a);
 }
 
 static void function_ready(struct described_wait *wait, struct core *c, const struct signature *s)
@@ -97,9 +98,9 @@ static void function_ready(struct described_wait *wait, struct core *c, const st
 	struct ask *a = fw->all->ask;
 	(void)c;
 	if (a->kind == ASK_FUNCTIONS && s->described)
-		json_array_append_new(a->json, function_json(fw->function, s));
+		json_array_append_new(a->json, function_described_json(fw->function, s));
 	else if (a->kind == ASK_FUNCTION && s->described)
-		a->json = function_json(fw->function, s);
+		a->json = function_described_json(fw->function, s);
 	else if (a->kind == ASK_FUNCTION)
 		fault_set(&a->fault, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s",
 			s->error);
@@ -124,7 +125,7 @@ static void ask_functions(struct core *c, struct ask *a)
 	const struct function *one =
 		a->kind == ASK_FUNCTION ? catalog_function(c->catalog, a->name) : NULL;
 	if (a->kind == ASK_FUNCTION && !one) {
-		answer_missing(a, "function");
+		ask_answer_missing(a, "function");
 		return;
 	}
 	struct functions_ask *all = xcalloc(1, sizeof *all);
@@ -161,7 +162,7 @@ static void ask_contexts(struct core *c, struct ask *a)
 	json_t *item;
 	size_t i;
 	if (a->kind == ASK_CONTEXT && !catalog_has_context(c->catalog, a->name)) {
-		answer_missing(a, "context");
+		ask_answer_missing(a, "context");
 		return;
 	}
 	if (a->kind == ASK_CONTEXT) {
@@ -175,7 +176,7 @@ static void ask_contexts(struct core *c, struct ask *a)
 		a->json = sorted(a->json);
 		json_array_foreach(a->json, i, item) context_add_state(c, item);
 	}
-	answer(a);
+	ask_answer(a);
 }
 
 static json_t *worker_json(const struct worker *w)
@@ -215,7 +216,7 @@ static void ask_workers(struct core *c, struct ask *a)
 		}
 		a->json = sorted(a->json);
 	} else if (!w || !worker_is_listed(w)) {
-		answer_missing(a, "worker");
+		ask_answer_missing(a, "worker");
 		return;
 	} else if (a->kind == ASK_WORKER) {
 		a->json = worker_json(w);
@@ -224,20 +225,20 @@ static void ask_workers(struct core *c, struct ask *a)
 		worker_room_changed(w);
 		c->crew->kill(c->room, w);
 	}
-	answer(a);
+	ask_answer(a);
 }
 
 static void ask_settled(void *owner, int status)
 {
 	(void)status; /* a store that cannot write can still be read */
-	answer(owner);
+	ask_answer(owner);
 }
 
 static void ask_settle(struct core *c, struct ask *a)
 {
 	life_record_all(c);
 	if (store_is_settled(c->store))
-		answer(a);
+		ask_answer(a);
 	else
 		settle(c, ask_settled, a);
 }
@@ -288,7 +289,7 @@ static void ask_ready(struct core *c, struct ask *a)
 	else if (health)
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s",
 			strerror(-health));
-	answer(a);
+	ask_answer(a);
 }
 
 static void ask_deliver(struct mail *mail, void *owner)
@@ -304,6 +305,16 @@ static void ask_deliver(struct mail *mail, void *owner)
 	case ASK_CONTEXT:
 		ask_contexts(c, a);
 		return;
+	case ASK_FUNCTION_CREATE:
+	case ASK_FUNCTION_UPDATE:
+	case ASK_FUNCTION_DELETE:
+		edit_function(c, a);
+		return;
+	case ASK_CONTEXT_CREATE:
+	case ASK_CONTEXT_UPDATE:
+	case ASK_CONTEXT_DELETE:
+		edit_context(c, a);
+		return;
 	case ASK_WORKERS:
 	case ASK_WORKER:
 	case ASK_WORKER_STOP:
@@ -311,11 +322,11 @@ static void ask_deliver(struct mail *mail, void *owner)
 		return;
 	case ASK_STATUS:
 		a->json = status_json(c);
-		answer(a);
+		ask_answer(a);
 		return;
 	case ASK_METRICS:
 		a->text = status_metrics(c);
-		answer(a);
+		ask_answer(a);
 		return;
 	case ASK_READY:
 		ask_ready(c, a);

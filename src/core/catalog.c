@@ -4,15 +4,18 @@
 #include "core/catalog.h"
 
 #include <errno.h>
+#include <string.h>
 
 struct function_entry {
 	struct map_node by_name;
 	struct function *function;
+	bool is_configured;
 };
 
 struct context_entry {
 	struct map_node by_name;
 	struct context *context;
+	bool is_configured;
 };
 
 struct runtime_entry {
@@ -24,15 +27,17 @@ struct runtime_entry {
 struct catalog {
 	struct map functions, contexts, runtimes;
 	struct context_settings defaults;
+	char *artifacts;
 };
 
-struct catalog *catalog_new(const struct context_settings *defaults)
+struct catalog *catalog_new(const struct context_settings *defaults, const char *artifacts)
 {
 	struct catalog *c = xcalloc(1, sizeof *c);
 	map_init(&c->functions);
 	map_init(&c->contexts);
 	map_init(&c->runtimes);
 	conf_copy(context_conf, &c->defaults, defaults);
+	c->artifacts = xstrdup(artifacts);
 	return c;
 }
 
@@ -63,27 +68,125 @@ void catalog_free(struct catalog *c)
 	map_done(&c->contexts);
 	map_done(&c->runtimes);
 	conf_done(context_conf, &c->defaults);
+	free(c->artifacts);
 	free(c);
+}
+
+char *catalog_location(const struct catalog *c, const char *path)
+{
+	return path[0] && !strchr(path, '/') ? xasprintf("%s/%s", c->artifacts, path)
+					     : xstrdup(path);
+}
+
+const struct context_settings *catalog_defaults(const struct catalog *c)
+{
+	return &c->defaults;
+}
+
+static struct function_entry *function_entry(const struct catalog *c, const char *name)
+{
+	struct map_node *n = map_find_str(&c->functions, name);
+	return n ? container_of(n, struct function_entry, by_name) : NULL;
+}
+
+static struct context_entry *context_entry(const struct catalog *c, const char *name)
+{
+	struct map_node *n = map_find_str(&c->contexts, name);
+	return n ? container_of(n, struct context_entry, by_name) : NULL;
+}
+
+static void add_function(struct catalog *c, struct function *f, bool is_configured)
+{
+	struct function_entry *e = xcalloc(1, sizeof *e);
+	e->function = f;
+	e->is_configured = is_configured;
+	map_add_str(&c->functions, &e->by_name, f->name);
+}
+
+static void add_context(struct catalog *c, struct context *context, bool is_configured)
+{
+	struct context_entry *e = xcalloc(1, sizeof *e);
+	e->context = context;
+	e->is_configured = is_configured;
+	map_add_str(&c->contexts, &e->by_name, context->name);
 }
 
 int catalog_add_function(struct catalog *c, const char *name, const struct function_settings *s)
 {
-	if (map_find_str(&c->functions, name))
+	if (function_entry(c, name))
 		return -EEXIST;
-	struct function_entry *e = xcalloc(1, sizeof *e);
-	e->function = function_new(name, s);
-	map_add_str(&c->functions, &e->by_name, e->function->name);
+	_cleanup_(freep) char *location = catalog_location(c, s->path);
+	add_function(c, function_new(name, s, location), true);
 	return 0;
 }
 
 int catalog_add_context(struct catalog *c, const char *name, const struct context_settings *s)
 {
-	if (map_find_str(&c->contexts, name))
+	if (context_entry(c, name))
 		return -EEXIST;
-	struct context_entry *e = xcalloc(1, sizeof *e);
-	e->context = context_new(name, s);
-	map_add_str(&c->contexts, &e->by_name, e->context->name);
+	add_context(c, context_new(name, s), true);
 	return 0;
+}
+
+int catalog_drop_function(struct catalog *c, const char *name)
+{
+	struct function_entry *e = function_entry(c, name);
+	if (!e || e->is_configured)
+		return e ? -EPERM : -ENOENT;
+	map_remove(&c->functions, &e->by_name);
+	function_unref(e->function);
+	free(e);
+	return 0;
+}
+
+int catalog_drop_context(struct catalog *c, const char *name)
+{
+	struct context_entry *e = context_entry(c, name);
+	if (!e || e->is_configured)
+		return e ? -EPERM : -ENOENT;
+	map_remove(&c->contexts, &e->by_name);
+	context_unref(e->context);
+	free(e);
+	return 0;
+}
+
+int catalog_put_function(struct catalog *c, struct function *f)
+{
+	if (catalog_drop_function(c, f->name) == -EPERM)
+		return -EPERM;
+	add_function(c, function_ref(f), false);
+	return 0;
+}
+
+int catalog_put_context(struct catalog *c, struct context *context)
+{
+	if (catalog_drop_context(c, context->name) == -EPERM)
+		return -EPERM;
+	add_context(c, context_ref(context), false);
+	return 0;
+}
+
+bool catalog_is_configured(const struct catalog *c, enum store_noun noun, const char *name)
+{
+	const struct function_entry *f = noun == STORE_FUNCTION ? function_entry(c, name) : NULL;
+	const struct context_entry *context = noun == STORE_CONTEXT ? context_entry(c, name) : NULL;
+	return (f && f->is_configured) || (context && context->is_configured);
+}
+
+void catalog_adopt(struct catalog *c, const struct catalog *from)
+{
+	map_each(n, &from->functions)
+	{
+		struct function_entry *e = container_of(n, struct function_entry, by_name);
+		if (!e->is_configured)
+			(void)catalog_put_function(c, e->function);
+	}
+	map_each(n, &from->contexts)
+	{
+		struct context_entry *e = container_of(n, struct context_entry, by_name);
+		if (!e->is_configured)
+			(void)catalog_put_context(c, e->context);
+	}
 }
 
 int catalog_add_runtime(struct catalog *c, const char *name, const struct runtime_settings *s)

@@ -7,16 +7,36 @@
 #include "domain/context.h"
 #include "domain/function.h"
 #include "domain/runtime.h"
+#include "mist/store.h"
 
 struct catalog;
 
-struct catalog *catalog_new(const struct context_settings *defaults); /* copies */
+/* Copies. `artifacts` is the folder of the repository. */
+struct catalog *catalog_new(const struct context_settings *defaults, const char *artifacts);
 void catalog_free(struct catalog *c);
 DEFINE_CLEANUP(struct catalog *, catalog_free)
 
 int catalog_add_function(struct catalog *c, const char *name, const struct function_settings *s);
 int catalog_add_context(struct catalog *c, const char *name, const struct context_settings *s);
 int catalog_add_runtime(struct catalog *c, const char *name, const struct runtime_settings *s);
+
+/* What was made by the API: put over the one of that name, if it was made so too. -EPERM: that one
+ * is configured. The catalog takes its own reference. */
+int catalog_put_function(struct catalog *c, struct function *f);
+int catalog_put_context(struct catalog *c, struct context *context);
+int catalog_drop_function(struct catalog *c, const char *name); /* -ENOENT, -EPERM */
+int catalog_drop_context(struct catalog *c, const char *name);
+
+/* True if there is one of that name and the configuration has it. */
+bool catalog_is_configured(const struct catalog *c, enum store_noun noun, const char *name);
+
+/* Takes over what was made by the API in `from`, except under names that are configured in c. */
+void catalog_adopt(struct catalog *c, const struct catalog *from);
+
+/* Where an artifact of that path is: a name without a slash is one of the repository. The caller
+ * frees it. */
+char *catalog_location(const struct catalog *c, const char *path);
+const struct context_settings *catalog_defaults(const struct catalog *c);
 
 const struct function *catalog_function(
 	const struct catalog *c, const char *name); /* borrowed; NULL: none */

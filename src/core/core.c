@@ -61,6 +61,8 @@ struct core *core_new(const struct core_parts *parts)
 void core_configure(struct core *c, struct catalog *catalog, const struct core_limits *limits)
 {
 	struct catalog *old = c->catalog;
+	if (old)
+		catalog_adopt(catalog, old);
 	c->catalog = catalog;
 	c->limits = *limits;
 	map_each(n, &c->lanes) lane_update(c, container_of(n, struct lane, by_name));
@@ -69,17 +71,10 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 		core_start(c);
 }
 
-static void start_precreated(void *arg, const struct context *context)
-{
-	struct core *c = arg;
-	if (context->settings.precreated && context->settings.worker_mode == WORKER_SHARED)
-		lane_touch(lane_get(c, context->name, false));
-}
-
 void core_start(struct core *c)
 {
 	c->is_started = true;
-	catalog_each_context(c->catalog, start_precreated, c);
+	catalog_each_context(c->catalog, lane_start_precreated, c);
 	map_each(n, &c->lanes) lane_touch(container_of(n, struct lane, by_name));
 }
 
@@ -101,7 +96,8 @@ static void recover_job(void *arg, const struct job_row *r)
 		.class_name = r->class_name,
 		.context = r->context,
 		.retries = known ? known->settings.retries : 0 };
-	j->function = function_new(r->function, &settings);
+	_cleanup_(freep) char *location = catalog_location(c->catalog, r->path);
+	j->function = function_new(r->function, &settings, location);
 	j->context = xstrdup(r->context);
 	j->parameters = xstrdup(r->parameters);
 	j->external_id = r->external_id ? xstrdup(r->external_id) : NULL;

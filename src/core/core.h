@@ -42,6 +42,10 @@ void core_free(struct core *c); /* the loop has run out; NULL is fine */
  * workers, old ones finish what they run. */
 void core_configure(struct core *c, struct catalog *catalog, const struct core_limits *limits);
 
+/* Functions and contexts that the API made, from the store. Once, after the first core_configure.
+ */
+int core_load(struct core *c);
+
 /* Takes up the jobs that the store holds open. After core_configure and crew_expect, before any
  * transport starts. */
 int core_recover(struct core *c);

@@ -89,11 +89,10 @@ static void signature_refresh(struct signature *s, const struct function *f)
 			signature_forget(s);
 		s->checked_ms = 0;
 	}
-	if (!f->settings.path[0] ||
-		(s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
+	if (!f->location[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
 		return;
 	s->checked_ms = now;
-	int r = stat(f->settings.path, &st) || access(f->settings.path, R_OK) ? errno : 0;
+	int r = stat(f->location, &st) || access(f->location, R_OK) ? errno : 0;
 	int64_t mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	if (r == 0 && !s->is_missing && mtime_ns == s->mtime_ns && st.st_size == s->size)
 		return;
@@ -103,7 +102,7 @@ static void signature_refresh(struct signature *s, const struct function *f)
 	if (r) {
 		s->is_missing = true;
 		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
-			f->settings.path, strerror(r));
+			f->location, strerror(r));
 	}
 }
 
@@ -111,7 +110,7 @@ static void signature_ask(struct signature *s, struct worker *w)
 {
 	const struct function_settings *fs = &s->function->settings;
 	s->asked = w;
-	s->core->crew->describe(s->core->room, w, s->id, fs->path, fs->class_name);
+	s->core->crew->describe(s->core->room, w, s->id, s->function->location, fs->class_name);
 }
 
 static void signature_begin(struct core *c, struct signature *s)
@@ -214,17 +213,28 @@ void describe_fail_all(struct core *c, const char *why)
 	}
 }
 
+static void signature_free(struct signature *s)
+{
+	timer_clear(&s->core->timers, &s->timeout);
+	list_remove(&s->in_lane);
+	signature_forget(s);
+	function_unref(s->function);
+	free(s->name);
+	free(s);
+}
+
+void describe_forget(struct core *c, const char *name)
+{
+	struct map_node *n = map_find_str(&c->signatures, name);
+	struct signature *s = n ? container_of(n, struct signature, by_name) : NULL;
+	if (!s || s->id[0] || !list_empty(&s->waiting) || catalog_function(c->catalog, name))
+		return;
+	map_remove(&c->signatures, &s->by_name);
+	signature_free(s);
+}
+
 void describe_free_all(struct core *c)
 {
-	map_each(n, &c->signatures)
-	{
-		struct signature *s = container_of(n, struct signature, by_name);
-		timer_clear(&c->timers, &s->timeout);
-		list_remove(&s->in_lane);
-		signature_forget(s);
-		function_unref(s->function);
-		free(s->name);
-		free(s);
-	}
+	map_each(n, &c->signatures) signature_free(container_of(n, struct signature, by_name));
 	map_done(&c->signatures);
 }

@@ -196,3 +196,9 @@ void lane_update(struct core *c, struct lane *lane)
 	list_each(n, &lane->workers) worker_retire(c, container_of(n, struct worker, in_lane));
 	lane_heal(c, lane);
 }
+
+void lane_start_precreated(void *core, const struct context *context)
+{
+	if (context->settings.precreated && context->settings.worker_mode == WORKER_SHARED)
+		lane_touch(lane_get(core, context->name, false));
+}

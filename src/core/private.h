@@ -131,6 +131,7 @@ void lane_remove(struct lane *lane, struct live_job *l);
 void lane_update(struct core *c, struct lane *lane);
 void lane_break(struct core *c, struct lane *lane, const char *why);
 void lane_heal(struct core *c, struct lane *lane);
+void lane_start_precreated(void *core, const struct context *context);
 void lane_free(struct core *c, struct lane *lane);
 size_t lane_length(const struct lane *lane);
 char *lane_broken_text(const struct lane *lane);
@@ -160,6 +161,9 @@ struct described_wait {
 };
 /* Calls `ready` now or later, once. */
 void describe(struct core *c, const struct function *f, struct described_wait *wait);
+/* The function is not, or no more, in the catalog: what is known of it goes. Not from within
+ * `ready`. */
+void describe_forget(struct core *c, const char *name);
 void describe_worker_ready(struct core *c, struct worker *w);
 void describe_failed(struct lane *lane, const char *why); /* all that the lane owes */
 void describe_fail_all(struct core *c, const char *why);
@@ -169,7 +173,16 @@ void describe_free_all(struct core *c);
  * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
 
-/* ask.c, joblog.c, status.c */
+/* edit.c: functions and contexts that the API makes */
+void edit_function(struct core *c, struct ask *a);
+void edit_context(struct core *c, struct ask *a);
+
+/* ask.c */
+void ask_answer(struct ask *a);
+void ask_answer_missing(struct ask *a, const char *what);
+json_t *function_described_json(const struct function *f, const struct signature *s);
+
+/* joblog.c, status.c */
 json_t *status_json(struct core *c);
 char *status_metrics(struct core *c);
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);

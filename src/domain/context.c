@@ -2,6 +2,8 @@
 /* A context, the rows of its settings, and Mist's JSON of it. */
 #include "domain/context.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 static const char *const worker_modes[] = { "exclusive", "shared", NULL };
@@ -82,4 +84,27 @@ json_t *context_json(const struct context *c)
 		"precreated", (int)s->precreated, "runOptions", s->run_options, "workerMode",
 		worker_modes[s->worker_mode], "streamingDuration", streaming, "maxConnFailures",
 		(json_int_t)s->max_conn_failures, "runtime", s->runtime);
+}
+
+int context_read_json(const json_t *object, const struct context_settings *base,
+	struct context_settings *ret, struct fault *f)
+{
+	const struct conf_section section = { "context", context_conf, sizeof *ret, false, "" };
+	_cleanup_(json_decrefp) json_t *copy = json_copy((json_t *)object);
+	json_t *parallel = json_object_get(object, "maxParallelJobs");
+	const char *mode = json_string_of(object, "workerMode");
+	if (parallel && !json_object_get(object, "maxJobs"))
+		json_object_set(copy, "maxJobs", parallel);
+	if (mode && strcmp(mode, worker_modes[WORKER_EXCLUSIVE]) != 0 &&
+		strcmp(mode, worker_modes[WORKER_SHARED]) != 0)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"workerMode: Unknown mode %.64s, expected exclusive or shared", mode);
+	int r = conf_read_json(&section, copy, base, ret, f);
+	if (r == 0 && ret->worker_mode == WORKER_EXCLUSIVE && ret->jobs_per_worker > 1) {
+		conf_done(context_conf, ret);
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"jobsPerWorker: an exclusive worker runs one job; expected workerMode "
+			"shared");
+	}
+	return r;
 }

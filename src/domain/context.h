@@ -40,3 +40,8 @@ unsigned context_capacity(const struct context *c);
 
 /* Mist's Context object; a new reference. */
 json_t *context_json(const struct context *c);
+
+/* The settings of a Context object (Mist's maxParallelJobs is another name of maxJobs). What is
+ * absent is taken from `base`. To be freed with conf_done(context_conf, …). */
+int context_read_json(const json_t *object, const struct context_settings *base,
+	struct context_settings *ret, struct fault *f);

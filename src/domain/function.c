@@ -26,18 +26,20 @@ const struct conf_field function_conf[] = {
 static char *start_members(const struct function *f)
 {
 	_cleanup_(json_decrefp) json_t *json = json_pack("{s:s, s:s, s:s}", "function", f->name,
-		"path", f->settings.path, "className", f->settings.class_name);
+		"path", f->location, "className", f->settings.class_name);
 	_cleanup_(freep) char *text = json_text(json);
 	text[strlen(text) - 1] = '\0';
 	return xstrdup(text + 1);
 }
 
-struct function *function_new(const char *name, const struct function_settings *s)
+struct function *function_new(
+	const char *name, const struct function_settings *s, const char *location)
 {
 	struct function *f = xcalloc(1, sizeof *f);
 	atomic_init(&f->refs, 1);
 	f->name = xstrdup(name);
 	conf_copy(function_conf, &f->settings, s);
+	f->location = xstrdup(location);
 	f->start_members = start_members(f);
 	return f;
 }
@@ -55,7 +57,49 @@ void function_unref(const struct function *f)
 	if (!f || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	conf_done(function_conf, &shared->settings);
+	free(shared->location);
 	free(shared->start_members);
 	free(shared->name);
 	free(shared);
+}
+
+json_t *function_json(const struct function *f)
+{
+	return json_pack("{s:s, s:s, s:s, s:s}", "name", f->name, "path", f->settings.path,
+		"className", f->settings.class_name, "defaultContext", f->settings.context);
+}
+
+static int read_string(const json_t *object, const char *name, char **ret, struct fault *f)
+{
+	const json_t *value = json_object_get(object, name);
+	if (!json_is_string(value))
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s", name,
+			json_kind(value));
+	*ret = xstrdup(json_string_value(value));
+	return 0;
+}
+
+int function_read_json(const json_t *object, struct function_settings *ret, struct fault *f)
+{
+	const json_t *retries = json_object_get(object, "retries");
+	struct function_settings s = { .retries = json_integer_value(retries) };
+	int r = read_string(object, "path", &s.path, f);
+	if (r == 0)
+		r = read_string(object, "className", &s.class_name, f);
+	if (r == 0)
+		r = read_string(object, "defaultContext", &s.context, f);
+	if (r == 0 && !s.class_name[0])
+		r = fault_set(f, FAULT_BAD_REQUEST, "className: expected a name, got \"\"");
+	if (r == 0 && !name_is_good(s.context))
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"defaultContext: expected a name of letters, digits, '.', '_' and '-', got "
+			"\"%.64s\"",
+			s.context);
+	if (r == 0 && retries && (!json_is_integer(retries) || s.retries < 0 || s.retries > 100))
+		r = fault_set(f, FAULT_BAD_REQUEST, "retries: expected an integer from 0 to 100");
+	if (r < 0)
+		conf_done(function_conf, &s);
+	else
+		*ret = s;
+	return r;
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/conf.h"
+#include "base/json.h"
 
 struct function_settings {
 	char *path, *class_name, *context;
@@ -20,12 +21,24 @@ struct function {
 	_Atomic unsigned refs;
 	char *name;
 	struct function_settings settings;
+	char *location; /* where the artifact is: settings.path, or the file of that name in the
+			   repository */
 	char *start_members; /* what a `start` frame says of it:
 				"function":"…","path":"…","className":"…" */
 };
 
-/* Copies the settings. One reference, the caller's. */
-struct function *function_new(const char *name, const struct function_settings *s);
+/* Copies everything. One reference, the caller's. */
+struct function *function_new(
+	const char *name, const struct function_settings *s, const char *location);
 struct function *function_ref(const struct function *f);
+
+/* Mist's Function (config) object: {"name", "path", "className", "defaultContext"}; a new
+ * reference. */
+json_t *function_json(const struct function *f);
+
+/* The settings of a Function (config) object; `retries` may stand in it too. To be freed with
+ * conf_done(function_conf, …). */
+int function_read_json(const json_t *object, struct function_settings *ret, struct fault *f);
+
 void function_unref(const struct function *f);
 DEFINE_CLEANUP(const struct function *, function_unref)

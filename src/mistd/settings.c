@@ -140,13 +140,14 @@ static int add_builtin_runtime(
 	return r;
 }
 
-static int read_catalog(struct conf *conf, struct catalog **ret, struct fault *f)
+static int read_catalog(
+	struct conf *conf, const char *artifacts, struct catalog **ret, struct fault *f)
 {
 	struct context_settings defaults;
 	int r = conf_read(conf, &settings_sections[DEFAULTS_SECTION], NULL, &defaults, f);
 	if (r < 0)
 		return r;
-	_cleanup_(catalog_freep) struct catalog *c = catalog_new(&defaults);
+	_cleanup_(catalog_freep) struct catalog *c = catalog_new(&defaults, artifacts);
 	r = conf_read_named(conf, &settings_sections[RUNTIMES_SECTION], NULL, add_runtime, c, f);
 	if (r == 0)
 		r = add_builtin_runtime(conf, c, "default", RUNTIME_SPARK, f);
@@ -186,8 +187,11 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 		r = conf_read(conf, &settings_sections[LIMITS_SECTION], NULL, &s->limits, f);
 	if (r == 0)
 		r = conf_read(conf, &settings_sections[WORKERS_SECTION], NULL, &s->room, f);
-	if (r == 0)
-		r = read_catalog(conf, &s->catalog, f);
+	if (r == 0) {
+		_cleanup_(freep) char *artifacts =
+			xasprintf("%s/artifacts", s->mist.data_directory);
+		r = read_catalog(conf, artifacts, &s->catalog, f);
+	}
 	if (r < 0)
 		settings_done(s);
 	return r;

@@ -28,6 +28,7 @@ struct gateway {
 	struct room *room;
 	struct core *core;
 	struct transport *http;
+	char *artifacts;
 	bool is_serving;
 };
 
@@ -63,7 +64,7 @@ static int take_lock(struct gateway *g, const char *directory, struct fault *f)
 
 static int open_directories(struct gateway *g, const char *directory, struct fault *f)
 {
-	static const char *const rooms[] = { "logs", "workers" };
+	static const char *const rooms[] = { "logs", "workers", "artifacts" };
 	int r = make_directory(directory, f);
 	if (r == 0)
 		r = take_lock(g, directory, f);
@@ -84,8 +85,11 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 		.crew_room = g->room,
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
-	int r = transport_open(
-		&g->http, &http_transport, &s->http, core_intake(g->core), g->store, f);
+	g->artifacts = xasprintf("%s/artifacts", s->mist.data_directory);
+	const struct transport_env env = {
+		.in = core_intake(g->core), .store = g->store, .artifacts = g->artifacts
+	};
+	int r = transport_open(&g->http, &http_transport, &s->http, &env, f);
 	if (r < 0)
 		return r;
 	_cleanup_(freep) char *url =
@@ -97,8 +101,13 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 
 static int serve(struct gateway *g, struct fault *f)
 {
+	int r = core_load(g->core);
+	if (r < 0)
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the functions and contexts cannot be read from the store: %s",
+			strerror(-r));
 	room_scan(g->room);
-	int r = core_recover(g->core);
+	r = core_recover(g->core);
 	if (r < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the jobs of before cannot be read from the store: %s", strerror(-r));
@@ -177,5 +186,6 @@ void gateway_free(struct gateway *g)
 	room_free(g->room);
 	store_close(g->store);
 	closep(&g->lock_fd);
+	free(g->artifacts);
 	free(g);
 }

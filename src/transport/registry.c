@@ -12,13 +12,14 @@ const struct transport_ops *const transports[] = {
 };
 
 int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings,
-	struct intake *in, struct store *store, struct fault *f)
+	const struct transport_env *env, struct fault *f)
 {
 	struct transport *t = xcalloc(1, sizeof *t);
 	t->ops = ops;
 	t->self = xcalloc(1, ops->size);
-	const struct transport_env env = { .in = in, .store = store, .self = t };
-	int r = ops->open(t->self, settings, &env, f);
+	struct transport_env own = *env;
+	own.self = t;
+	int r = ops->open(t->self, settings, &own, f);
 	if (r < 0) {
 		transport_close(t);
 		return r;

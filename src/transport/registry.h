@@ -7,8 +7,8 @@
 /* NULL-ended. */
 extern const struct transport_ops *const transports[];
 
-/* Allocates an instance and opens it. The fault is the adapter's. */
+/* Allocates an instance and opens it; env's `self` is filled in. The fault is the adapter's. */
 int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings,
-	struct intake *in, struct store *store, struct fault *f);
+	const struct transport_env *env, struct fault *f);
 void transport_close(
 	struct transport *t); /* after stop, or when it was never started; NULL is fine */

@@ -203,6 +203,9 @@ class Mistd:
     def post(self, path, **options):
         return self.request("POST", path, **options)
 
+    def put(self, path, **options):
+        return self.request("PUT", path, **options)
+
     def delete(self, path, **options):
         return self.request("DELETE", path, **options)
 

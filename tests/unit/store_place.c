@@ -116,7 +116,7 @@ struct job *job_make(const char *function, int number)
 	struct job *j = job_new();
 	j->created_ms = clock_wall_ms();
 	uuid_make(&j->id, j->created_ms);
-	j->function = function_new(function, &fs);
+	j->function = function_new(function, &fs, fs.path);
 	j->context = xstrdup("default");
 	j->parameters = xstrdup(text);
 	j->source = xstrdup("Http");

@@ -155,7 +155,7 @@ static struct catalog *catalog_of(int max_jobs, int64_t retries)
 		.class_name = (char *)"f",
 		.context = (char *)"default",
 		.retries = retries };
-	struct catalog *c = catalog_new(&context);
+	struct catalog *c = catalog_new(&context, "/nowhere");
 	assert_int_equal(catalog_add_context(c, "default", &context), 0);
 	assert_int_equal(catalog_add_runtime(c, "r", &runtime), 0);
 	assert_int_equal(catalog_add_function(c, "f", &function), 0);
@@ -191,9 +191,10 @@ static int house_up(void **state)
 	h->crew.core = h->core;
 	h->crew.turn.fire = crew_turn;
 	core_configure(h->core, catalog_of(1, 0), &limits);
-	assert_int_equal(transport_open(&h->door, &loopback_transport, NULL, core_intake(h->core),
-				 h->store, &f),
-		0);
+	const struct transport_env env = {
+		.in = core_intake(h->core), .store = h->store, .artifacts = "/nowhere"
+	};
+	assert_int_equal(transport_open(&h->door, &loopback_transport, NULL, &env, &f), 0);
 	core_start(h->core);
 	*state = h;
 	return 0;

@@ -302,6 +302,39 @@ TEST(reading_goes_on_after_a_stop)
 	check_int(state_of(p, &id), JOB_QUEUED);
 }
 
+static void noun_post(struct place *p, enum store_op_kind kind, const char *name, const char *text)
+{
+	struct store_op *op = store_op_new(kind, NULL);
+	op->noun = STORE_CONTEXT;
+	op->name = xstrdup(name);
+	op->text = text ? xstrdup(text) : NULL;
+	store_post(p->st, op);
+}
+
+static void noun_tell(void *arg, const char *name, const char *text)
+{
+	char *told = arg;
+	size_t n = strlen(told);
+	snprintf(told + n, 200 - n, "%s=%s;", name, text);
+}
+
+TEST(nouns_are_kept_by_name_until_they_are_dropped)
+{
+	struct place *p = *state;
+	char told[200] = "", functions[200] = "";
+	noun_post(p, STORE_NOUN_PUT, "a", "1");
+	noun_post(p, STORE_NOUN_PUT, "b", "2");
+	noun_post(p, STORE_NOUN_PUT, "c", "3");
+	noun_post(p, STORE_NOUN_PUT, "c", "4");
+	noun_post(p, STORE_NOUN_DROP, "a", NULL);
+	noun_post(p, STORE_NOUN_DROP, "none", NULL);
+	store_stop(p->st);
+	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
+	check_str(told, "b=2;c=4;");
+	check_int(store_noun_each(p->st, STORE_FUNCTION, noun_tell, functions), 0);
+	check_str(functions, "");
+}
+
 #define ON(backend, sentence)                                                                      \
 	{                                                                                          \
 		"on " #backend ": " #sentence, sentence, place_setup, place_teardown,              \
@@ -318,4 +351,5 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
 	ON_BOTH(many_read_while_one_writes), ON_BOTH(closing_answers_everybody),
-	ON_BOTH(reading_goes_on_after_a_stop))
+	ON_BOTH(reading_goes_on_after_a_stop),
+	ON_BOTH(nouns_are_kept_by_name_until_they_are_dropped))

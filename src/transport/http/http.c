@@ -15,7 +15,6 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 
@@ -35,6 +34,12 @@ const struct conf_field http_conf[] = {
 	{ "idle-timeout", CONF_DURATION, offsetof(struct http_settings, idle_timeout_ms),
 		"10 minutes", .min = 1000, .max = INT64_MAX,
 		.help = "a connection with nothing to do is closed after this time" },
+	{ "artifact", CONF_SIZE, offsetof(struct http_settings, artifact_max), "250m", .min = 1024,
+		.max = INT64_C(1) << 40, .unit = "bytes",
+		.help = "largest artifact that can be uploaded" },
+	{ "cors-origins", CONF_STR, offsetof(struct http_settings, cors_origins), "",
+		.help = "origins whose pages may use the API, with commas between; *: all, as in "
+			"Mist" },
 	{ "body", CONF_SIZE, offsetof(struct http_settings, body_max), "8m", .min = 1024,
 		.max = (int64_t)1 << 30, .unit = "bytes", .live = true,
 		.help = "largest request body" },
@@ -50,7 +55,15 @@ static struct request *request_new(
 	rq->conn = conn;
 	rq->answer_fd = -1;
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
+	if (!origin_check(rq))
+		return rq;
+	if (strcmp(method, "OPTIONS") == 0) {
+		origin_preflight(rq);
+		return rq;
+	}
 	rq->route = route_find(method, path, &rq->id, &rq->allow);
+	if (rq->route && rq->route->is_upload)
+		upload_begin(rq);
 	if (rq->route)
 		return rq;
 	if (rq->allow)
@@ -66,6 +79,7 @@ static void request_free(struct request *rq)
 {
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
+	upload_free(rq->upload);
 	ask_done(&rq->ask);
 	free(rq->admission.worker);
 	free(rq->admission.secret);
@@ -77,17 +91,17 @@ static void request_free(struct request *rq)
 static struct MHD_Response *response_of(struct request *rq)
 {
 	struct MHD_Response *response;
-	struct stat st;
 	char seconds[16];
 	if (rq->upgrade)
 		return rq->upgrade;
-	if (rq->answer_fd >= 0 && fstat(rq->answer_fd, &st) == 0)
-		response = MHD_create_response_from_fd(st.st_size, TAKE_FD(rq->answer_fd));
+	if (rq->answer_fd >= 0)
+		response = file_response(rq);
 	else
 		response = MHD_create_response_from_buffer(
 			rq->answer_len, TAKE_PTR(rq->answer), MHD_RESPMEM_MUST_FREE);
 	must(response);
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
+	origin_headers(rq, response);
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
 	if (rq->retry_after_s) {
@@ -123,7 +137,7 @@ static enum MHD_Result request_head(struct request *rq)
 		MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Content-Length");
 	const char *expect = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Expect");
 	unsigned long long n = length ? strtoull(length, NULL, 10) : 0;
-	if (n > rq->body.max)
+	if (n > rq->body.max && !rq->upload)
 		too_large(rq);
 	if (rq->is_body_too_large && (expect || n > DISCARD_MAX))
 		return request_send(rq);
@@ -132,6 +146,11 @@ static enum MHD_Result request_head(struct request *rq)
 
 static enum MHD_Result request_body(struct request *rq, const char *data, size_t *len)
 {
+	if (rq->upload && !rq->status) {
+		upload_data(rq, data, *len);
+		*len = 0;
+		return MHD_YES;
+	}
 	if (rq->status || buf_add(&rq->body, data, *len) == BUF_E_FULL) {
 		too_large(rq);
 		rq->n_discarded += *len;

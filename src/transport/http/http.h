@@ -6,8 +6,8 @@
 #include "mist/transport.h"
 
 struct http_settings {
-	char *host;
-	int64_t port, threads, connections_max, idle_timeout_ms, body_max;
+	char *host, *cors_origins;
+	int64_t port, threads, connections_max, idle_timeout_ms, body_max, artifact_max;
 };
 
 extern const struct conf_field http_conf[];

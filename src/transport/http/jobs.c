@@ -215,9 +215,9 @@ static void logs_settled(struct request *rq)
 	store_log_path(rq->http->env.store, &row->id, path, sizeof path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		answer_fd(rq, "text/plain; charset=UTF-8", fd);
+		answer_fd(rq, TEXT_PLAIN, fd);
 	} else if (errno == ENOENT) { /* nothing was logged */
-		answer_text(rq, 200, "text/plain; charset=UTF-8", xstrdup(""), 0);
+		answer_text(rq, 200, TEXT_PLAIN, xstrdup(""), 0);
 	} else {
 		fault_set(&f, FAULT_UNAVAILABLE, "the log cannot be read: %s", strerror(errno));
 		answer_fault(rq, &f);

@@ -15,6 +15,7 @@ static const struct {
 } fault_http[_FAULT_MAX] = {
 	[FAULT_BAD_REQUEST] = { 400, "Bad Request" },
 	[FAULT_UNAUTHORIZED] = { 401, "Unauthorized" },
+	[FAULT_FORBIDDEN] = { 403, "Forbidden" },
 	[FAULT_NOT_FOUND] = { 404, "Not Found" },
 	[FAULT_METHOD] = { 405, "Method Not Allowed" },
 	[FAULT_CONFLICT] = { 409, "Conflict" },
@@ -100,6 +101,27 @@ void request_ask(struct request *rq, handler_fn *then)
 		request_refused(rq, r);
 		request_resume(rq);
 	}
+}
+
+void answer_asked(struct request *rq, const char *content_type)
+{
+	char *text = TAKE_PTR(rq->ask.text);
+	if (rq->ask.fault.code)
+		answer_fault(rq, &rq->ask.fault);
+	else
+		answer_text(rq, 200, content_type, text, strlen(text));
+}
+
+void answer_asked_json(struct request *rq)
+{
+	answer_asked(rq, "application/json");
+}
+
+void request_view(struct request *rq, enum ask_kind kind)
+{
+	rq->ask.kind = kind;
+	rq->ask.name = rq->id ? xstrdup(rq->id) : NULL;
+	request_ask(rq, answer_asked_json);
 }
 
 const char *query_text(struct request *rq, const char *name)

@@ -15,8 +15,11 @@
 #include "mist/transport.h"
 #include "transport/http/http.h"
 
+#define TEXT_PLAIN "text/plain; charset=UTF-8"
+
 struct http;
 struct request;
+struct upload;
 
 typedef void handler_fn(struct request *rq);
 
@@ -26,6 +29,7 @@ struct route {
 	enum method method;
 	const char *path; /* "{id}" stands for one segment */
 	handler_fn *handle;
+	bool is_upload; /* the body goes through upload_data as it comes in */
 };
 
 extern const struct route routes[]; /* ended by { 0 } */
@@ -50,6 +54,7 @@ struct request {
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;
+	struct upload *upload;
 	struct ask ask;
 	struct admission admission;
 
@@ -59,6 +64,7 @@ struct request {
 	size_t answer_len;
 	int answer_fd; /* ≥ 0: the body is this file */
 	const char *allow;
+	const char *cors_origin; /* an origin whose pages may read the answer; borrowed */
 	unsigned retry_after_s;
 	struct MHD_Response *upgrade;
 };
@@ -83,6 +89,24 @@ void request_resume(struct request *rq); /* core's thread */
  * wait_ms, name). */
 void request_ask(struct request *rq, handler_fn *then);
 
+/* One question whose answer is the whole answer; `name` is the path's id. */
+void request_view(struct request *rq, enum ask_kind kind);
+void answer_asked(struct request *rq, const char *content_type);
+void answer_asked_json(struct request *rq);
+
+/* file.c: the answer of rq->answer_fd, which it takes; sets the status. */
+struct MHD_Response *file_response(struct request *rq);
+
+/* artifacts.c: a body that goes to the disk */
+void upload_begin(struct request *rq);
+void upload_data(struct request *rq, const char *data, size_t len);
+void upload_free(struct upload *u);
+
+/* origin.c: pages of other origins (CORS). False: the request is refused, with an answer. */
+bool origin_check(struct request *rq);
+void origin_headers(struct request *rq, struct MHD_Response *response);
+handler_fn origin_preflight;
+
 /* Query parameters. 0, or negative with the fault set and naming the parameter. */
 const char *query_text(struct request *rq, const char *name); /* NULL: not there */
 int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f);
@@ -92,7 +116,9 @@ int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct
 
 /* The handlers, by noun. */
 handler_fn job_submit, job_show, job_cancel, job_list, job_logs;
-handler_fn function_list, function_show, context_list, context_show;
+handler_fn function_list, function_show, function_create, function_update, function_delete;
+handler_fn context_list, context_show, context_create, context_update, context_delete;
+handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;
 handler_fn worker_list, worker_show, worker_stop, worker_connect;
 handler_fn status_show, metrics_show, health_live, health_ready;
 

@@ -5,60 +5,19 @@
 
 #include <string.h>
 
-static void answer_asked(struct request *rq, const char *content_type)
-{
-	char *text = TAKE_PTR(rq->ask.text);
-	if (rq->ask.fault.code)
-		answer_fault(rq, &rq->ask.fault);
-	else
-		answer_text(rq, 200, content_type, text, strlen(text));
-}
-
-static void ask_answered_json(struct request *rq)
-{
-	answer_asked(rq, "application/json");
-}
-
-static void view(struct request *rq, enum ask_kind kind)
-{
-	rq->ask.kind = kind;
-	rq->ask.name = rq->id ? xstrdup(rq->id) : NULL;
-	request_ask(rq, ask_answered_json);
-}
-
-void function_list(struct request *rq)
-{
-	view(rq, ASK_FUNCTIONS);
-}
-
-void function_show(struct request *rq)
-{
-	view(rq, ASK_FUNCTION);
-}
-
-void context_list(struct request *rq)
-{
-	view(rq, ASK_CONTEXTS);
-}
-
-void context_show(struct request *rq)
-{
-	view(rq, ASK_CONTEXT);
-}
-
 void worker_list(struct request *rq)
 {
-	view(rq, ASK_WORKERS);
+	request_view(rq, ASK_WORKERS);
 }
 
 void worker_show(struct request *rq)
 {
-	view(rq, ASK_WORKER);
+	request_view(rq, ASK_WORKER);
 }
 
 void status_show(struct request *rq)
 {
-	view(rq, ASK_STATUS);
+	request_view(rq, ASK_STATUS);
 }
 
 static void ask_answered_empty(struct request *rq)
@@ -66,7 +25,7 @@ static void ask_answered_empty(struct request *rq)
 	if (rq->ask.fault.code)
 		answer_fault(rq, &rq->ask.fault);
 	else
-		answer_text(rq, 200, "text/plain; charset=UTF-8", xstrdup(""), 0);
+		answer_text(rq, 200, TEXT_PLAIN, xstrdup(""), 0);
 }
 
 /* Mist answers 400 for a worker it does not know. */

@@ -5,7 +5,7 @@
  * The struct is the caller's; its strings and maps are its own, so a copy is deep. A struct of
  * zeroes is a legal one to free. Nothing here knows any setting by name, which is why a new one is
  * one row. */
-#include "base/conf_parts.h"
+#include "base/conf/conf_parts.h"
 
 #include <jansson.h>
 #include <string.h>

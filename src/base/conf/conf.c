@@ -9,7 +9,7 @@
  * found out at night; every refusal names the place. A reload opens a second conf and drops it when
  * it is refused, so the first stays in force. Not thread-safe; libconfig's tree and the texts are
  * owned by the conf. */
-#include "base/conf_parts.h"
+#include "base/conf/conf_parts.h"
 
 #include <string.h>
 

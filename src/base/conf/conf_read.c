@@ -6,7 +6,7 @@
  * a refusal what was filled is freed and the struct is zeroes. The names of groups and of --set are
  * checked here too, since both may contain dots: of the ways to split "contexts.a.b.max-jobs" the
  * one with the shortest name that ends in a setting is taken. Not thread-safe. */
-#include "base/conf_parts.h"
+#include "base/conf/conf_parts.h"
 
 #include <jansson.h>
 #include <string.h>

@@ -9,7 +9,7 @@
  * line. What is not refused is left for libconfig's own parser; nothing is rewritten. Included
  * files count from the folder of the main file, also in each other. Pure but for reading files; any
  * thread. */
-#include "base/conf_parts.h"
+#include "base/conf/conf_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
  * is made of the same row that checked it, so the two cannot disagree. Texts that are not UTF-8 are
  * refused here, because settings are shown as JSON later. Values are owned by the struct they lie
  * in. Pure functions, any thread. */
-#include "base/conf_parts.h"
+#include "base/conf/conf_parts.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Functions and contexts made by the API.
+ *
+ * An edit is checked, written to the store, and takes effect when it is durable: then the catalog
+ * changes and the asker is answered. What the configuration file says stays as it is there: the API
+ * shows it and refuses to change it. A new or changed function is described first, so that a wrong
+ * class name is refused when the function is made, not when it is called; `force` leaves that out.
+ */
+#include "core/private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+struct edit {
+	struct mail mail;
+	struct core *core;
+	struct ask *ask;
+	int status;
+	/* One of them; NULL: the thing of the ask's name is deleted. */
+	struct function *function;
+	struct context *context;
+	enum store_noun noun;
+	struct described_wait wait;
+};
+
+static struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun)
+{
+	struct edit *e = xcalloc(1, sizeof *e);
+	e->core = c;
+	e->ask = a;
+	e->noun = noun;
+	return e;
+}
+
+static void edit_free(struct edit *e)
+{
+	if (e->noun == STORE_FUNCTION)
+		describe_forget(e->core, e->ask->name);
+	function_unref(e->function);
+	context_unref(e->context);
+	free(e);
+}
+
+static void edit_end(struct edit *e)
+{
+	struct ask *a = e->ask;
+	edit_free(e);
+	ask_answer(a);
+}
+
+static void edit_end_deliver(struct mail *mail, void *owner)
+{
+	(void)owner;
+	edit_end(container_of(mail, struct edit, mail));
+}
+
+/* From within a describe, whose signature must not go under its feet. */
+static void edit_end_later(struct edit *e)
+{
+	e->mail.deliver = edit_end_deliver;
+	if (mailbox_post_always(&e->core->mailbox, &e->mail) == 0)
+		return;
+	e->noun = STORE_CONTEXT; /* stopping: the signature is freed with the core */
+	edit_end(e);
+}
+
+static void context_changed(struct core *c, const char *name)
+{
+	struct lane *lane = lane_find(c, name);
+	_cleanup_(context_unrefp) const struct context *context = catalog_context(c->catalog, name);
+	if (lane) {
+		lane_update(c, lane);
+		lane_heal(c, lane); /* any update of a broken context lets it try again */
+	}
+	lane_start_precreated(c, context);
+}
+
+static void edit_take_effect(struct edit *e)
+{
+	struct core *c = e->core;
+	const char *name = e->ask->name;
+	if (e->function)
+		(void)catalog_put_function(c->catalog, e->function);
+	else if (e->context)
+		(void)catalog_put_context(c->catalog, e->context);
+	else if (e->noun == STORE_FUNCTION)
+		(void)catalog_drop_function(c->catalog, name);
+	else
+		(void)catalog_drop_context(c->catalog, name);
+	if (e->context)
+		context_changed(c, name);
+}
+
+static void edit_durable(struct mail *mail, void *owner)
+{
+	struct edit *e = container_of(mail, struct edit, mail);
+	(void)owner;
+	if (e->status == 0) {
+		edit_take_effect(e);
+	} else {
+		json_decref(e->ask->json);
+		e->ask->json = NULL;
+		fault_set(&e->ask->fault, FAULT_UNAVAILABLE,
+			"it was not kept: the store cannot write (%s)", strerror(-e->status));
+	}
+	edit_end(e);
+}
+
+/* On the store's thread. */
+static void edit_written(void *owner, struct store_op *op, int status)
+{
+	struct edit *e = owner;
+	(void)op;
+	e->status = status;
+	mailbox_post_always(&e->core->mailbox, &e->mail);
+}
+
+/* Takes settings, a new reference; NULL deletes. */
+static void edit_write(struct edit *e, json_t *settings)
+{
+	struct store_op *op = store_op_new(settings ? STORE_NOUN_PUT : STORE_NOUN_DROP, NULL);
+	op->noun = e->noun;
+	op->name = xstrdup(e->ask->name);
+	op->text = settings ? json_text(settings) : NULL;
+	op->done = edit_written;
+	op->owner = e;
+	e->mail.deliver = edit_durable;
+	json_decref(settings);
+	store_post(e->core->store, op);
+}
+
+/* Mist's four members, and what is ours. */
+static json_t *function_stored_json(const struct function *f)
+{
+	json_t *json = function_json(f);
+	json_object_set_new(json, "retries", json_integer(f->settings.retries));
+	return json;
+}
+
+static void function_described(
+	struct described_wait *wait, struct core *c, const struct signature *s)
+{
+	struct edit *e = container_of(wait, struct edit, wait);
+	(void)c;
+	if (!s->described) {
+		fault_set(&e->ask->fault, FAULT_BAD_REQUEST, "%s", s->error);
+		edit_end_later(e);
+		return;
+	}
+	e->ask->json = function_described_json(e->function, s);
+	edit_write(e, function_stored_json(e->function));
+}
+
+/* The last answer shows the function as it was; whether it still loads does not matter. */
+static void deleted_described(
+	struct described_wait *wait, struct core *c, const struct signature *s)
+{
+	struct edit *e = container_of(wait, struct edit, wait);
+	const struct function *f = catalog_function(c->catalog, e->ask->name);
+	if (f)
+		e->ask->json = s->described ? function_described_json(f, s) : function_json(f);
+	edit_write(e, NULL);
+}
+
+/* Mist says 404 here. */
+static bool refuse_configured(struct core *c, struct ask *a, enum store_noun noun)
+{
+	if (!catalog_is_configured(c->catalog, noun, a->name))
+		return false;
+	fault_set(&a->fault, FAULT_NOT_FOUND,
+		"%.128s is in the configuration file and is changed there", a->name);
+	ask_answer(a);
+	return true;
+}
+
+static void delete_function(struct core *c, struct ask *a)
+{
+	const struct function *f = catalog_function(c->catalog, a->name);
+	if (!f) {
+		ask_answer_missing(a, "function");
+		return;
+	}
+	if (refuse_configured(c, a, STORE_FUNCTION))
+		return;
+	struct edit *e = edit_new(c, a, STORE_FUNCTION);
+	e->wait.ready = deleted_described;
+	describe(c, f, &e->wait);
+}
+
+static int check_function(struct core *c, struct ask *a, struct fault *f)
+{
+	bool exists = catalog_function(c->catalog, a->name);
+	if (!name_is_good(a->name))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"name: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot "
+			"first, got \"%.64s\"",
+			a->name);
+	if (exists && a->kind == ASK_FUNCTION_CREATE && !a->force)
+		return fault_set(f, FAULT_BAD_REQUEST, "Endpoint %s already exists", a->name);
+	if (!exists && a->kind == ASK_FUNCTION_UPDATE)
+		return fault_set(f, FAULT_BAD_REQUEST, "Endpoint %s does not exist", a->name);
+	if (exists && catalog_is_configured(c->catalog, STORE_FUNCTION, a->name))
+		return fault_set(f, FAULT_CONFLICT,
+			"function %s is in the configuration file and is changed there", a->name);
+	return 0;
+}
+
+void edit_function(struct core *c, struct ask *a)
+{
+	struct function_settings s;
+	if (a->kind == ASK_FUNCTION_DELETE) {
+		delete_function(c, a);
+		return;
+	}
+	if (check_function(c, a, &a->fault) < 0 || function_read_json(a->body, &s, &a->fault) < 0) {
+		ask_answer(a);
+		return;
+	}
+	struct edit *e = edit_new(c, a, STORE_FUNCTION);
+	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
+	e->function = function_new(a->name, &s, location);
+	conf_done(function_conf, &s);
+	if (a->force && a->kind == ASK_FUNCTION_CREATE) {
+		a->json = function_json(e->function);
+		edit_write(e, function_stored_json(e->function));
+	} else {
+		e->wait.ready = function_described;
+		describe(c, e->function, &e->wait);
+	}
+}
+
+/* Mist's PUT wants all of them. */
+static const char *missing_member(const json_t *context)
+{
+	static const char *const members[] = { "name", "sparkConf", "downtime", "maxJobs",
+		"precreated", "runOptions", "workerMode", "streamingDuration", "maxConnFailures" };
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (!json_object_get(context, members[i]))
+			return members[i];
+	return NULL;
+}
+
+static int check_context(struct core *c, struct ask *a, struct fault *f)
+{
+	const char *missing = a->kind == ASK_CONTEXT_UPDATE ? missing_member(a->body) : NULL;
+	bool exists = catalog_has_context(c->catalog, a->name);
+	if (!name_is_good(a->name))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"name: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot "
+			"first, got \"%.64s\"",
+			a->name);
+	if (strcmp(a->name, "default") == 0)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the context default is set by context-defaults of the configuration file");
+	if (!exists && a->kind == ASK_CONTEXT_UPDATE)
+		return fault_set(f, FAULT_NOT_FOUND, "Context with name %s not found", a->name);
+	if (missing)
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: it must be given", missing);
+	if (exists && catalog_is_configured(c->catalog, STORE_CONTEXT, a->name))
+		return fault_set(f, FAULT_CONFLICT,
+			"context %s is in the configuration file and is changed there", a->name);
+	return 0;
+}
+
+static void delete_context(struct core *c, struct ask *a)
+{
+	if (!catalog_has_context(c->catalog, a->name)) {
+		ask_answer_missing(a, "context");
+		return;
+	}
+	if (refuse_configured(c, a, STORE_CONTEXT))
+		return;
+	_cleanup_(context_unrefp) const struct context *context =
+		catalog_context(c->catalog, a->name);
+	a->json = context_json(context);
+	edit_write(edit_new(c, a, STORE_CONTEXT), NULL);
+}
+
+void edit_context(struct core *c, struct ask *a)
+{
+	struct context_settings s;
+	if (a->kind == ASK_CONTEXT_DELETE) {
+		delete_context(c, a);
+		return;
+	}
+	if (check_context(c, a, &a->fault) < 0 ||
+		context_read_json(a->body, catalog_defaults(c->catalog), &s, &a->fault) < 0) {
+		ask_answer(a);
+		return;
+	}
+	struct edit *e = edit_new(c, a, STORE_CONTEXT);
+	e->context = context_new(a->name, &s);
+	conf_done(context_conf, &s);
+	if (!catalog_runtime(c->catalog, e->context->settings.runtime)) {
+		fault_set(&a->fault, FAULT_BAD_REQUEST, "runtime: there is no runtime %.64s",
+			e->context->settings.runtime);
+		edit_end(e);
+		return;
+	}
+	a->json = context_json(e->context);
+	edit_write(e, context_json(e->context));
+}
+
+static void load_function(void *arg, const char *name, const char *text)
+{
+	struct core *c = arg;
+	struct function_settings s;
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *json = json_loads(text, 0, NULL);
+	if (function_read_json(json, &s, &f) < 0) {
+		log_warn("function %s of the store is left out: %s", name, f.text);
+		return;
+	}
+	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
+	struct function *function = function_new(name, &s, location);
+	if (catalog_put_function(c->catalog, function) < 0)
+		log_warn("function %s of the store is hidden by the one in the configuration file",
+			name);
+	function_unref(function);
+	conf_done(function_conf, &s);
+}
+
+static void load_context(void *arg, const char *name, const char *text)
+{
+	struct core *c = arg;
+	struct context_settings s;
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *json = json_loads(text, 0, NULL);
+	if (context_read_json(json, catalog_defaults(c->catalog), &s, &f) < 0) {
+		log_warn("context %s of the store is left out: %s", name, f.text);
+		return;
+	}
+	struct context *context = context_new(name, &s);
+	if (catalog_put_context(c->catalog, context) < 0)
+		log_warn("context %s of the store is hidden by the one in the configuration file",
+			name);
+	context_unref(context);
+	conf_done(context_conf, &s);
+}
+
+int core_load(struct core *c)
+{
+	int r = store_noun_each(c->store, STORE_CONTEXT, load_context, c);
+	return r < 0 ? r : store_noun_each(c->store, STORE_FUNCTION, load_function, c);
+}

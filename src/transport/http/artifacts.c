@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Artifacts: files in `<data>/artifacts`, kept under the plain name they were uploaded with.
+ *
+ * An upload (multipart/form-data, RFC 7578, part `file`) goes to a hidden file as it comes in,
+ * whatever its size, and gets its name when it is whole and on the disk: by a link, which refuses a
+ * name that is taken, or with `force` by a rename. So nobody ever sees half of an artifact, and a
+ * worker that reads the old one goes on reading the old one. Names are [A-Za-z0-9._-]: never a
+ * path. */
+#include "transport/http/request.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { PART_BUFFER = 64 * 1024, DIGEST_MAX = 64 };
+
+struct upload {
+	struct MHD_PostProcessor *parts;
+	char *name; /* of the part `file` */
+	char *path; /* of the hidden file */
+	int fd;
+	int64_t size, max;
+	struct fault fault;
+};
+
+static char *artifact_path(const struct request *rq, const char *name)
+{
+	return xasprintf("%s/%s", rq->http->env.artifacts, name);
+}
+
+static int open_hidden(struct request *rq, struct upload *u, const char *filename)
+{
+	if (u->name)
+		return fault_set(&u->fault, FAULT_BAD_REQUEST, "part file: it came twice");
+	if (!filename || !name_is_good(filename))
+		return fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"part file: expected a filename of letters, digits, '.', '_' and '-', not "
+			"a dot first, got \"%.64s\"",
+			filename ? filename : "");
+	u->name = xstrdup(filename);
+	u->path = artifact_path(rq, ".upload-XXXXXX");
+	u->fd = mkostemp(u->path, O_CLOEXEC);
+	if (u->fd < 0)
+		return fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+			strerror(errno));
+	return 0;
+}
+
+static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char *key,
+	const char *filename, const char *content_type, const char *transfer_encoding,
+	const char *data, uint64_t offset, size_t size)
+{
+	struct request *rq = cls;
+	struct upload *u = rq->upload;
+	(void)kind, (void)content_type, (void)transfer_encoding;
+	if (strcmp(key, "file") != 0 || u->fault.code)
+		return MHD_YES;
+	if (offset == 0 && u->size == 0 && (!u->name || size == 0) &&
+		open_hidden(rq, u, filename) < 0)
+		return MHD_YES;
+	u->size += size;
+	if (u->size > u->max)
+		fault_set(&u->fault, FAULT_TOO_LARGE,
+			"the artifact is over http.artifact, %lld bytes", (long long)u->max);
+	else if (size && write(u->fd, data, size) != (ssize_t)size)
+		fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+			strerror(errno));
+	return MHD_YES;
+}
+
+void upload_begin(struct request *rq)
+{
+	struct upload *u = rq->upload = xcalloc(1, sizeof *u);
+	u->fd = -1;
+	u->max = rq->http->settings.artifact_max;
+	u->parts = MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
+	if (!u->parts)
+		fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"expected a body of multipart/form-data with a part file");
+}
+
+void upload_data(struct request *rq, const char *data, size_t len)
+{
+	struct upload *u = rq->upload;
+	if (!u->fault.code && MHD_post_process(u->parts, data, len) != MHD_YES && !u->fault.code)
+		fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"the body is no well-formed multipart/form-data");
+}
+
+void upload_free(struct upload *u)
+{
+	if (!u)
+		return;
+	if (u->parts)
+		MHD_destroy_post_processor(u->parts);
+	closep(&u->fd);
+	if (u->path)
+		unlink(u->path);
+	free(u->path);
+	free(u->name);
+	free(u);
+}
+
+static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)
+{
+	if (u->parts && MHD_destroy_post_processor(u->parts) != MHD_YES && !u->fault.code)
+		fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"the body is no well-formed multipart/form-data: it ends in the middle");
+	u->parts = NULL;
+	if (!u->fault.code && !u->name)
+		fault_set(&u->fault, FAULT_BAD_REQUEST, "expected a part file with a filename");
+	if (u->fault.code) {
+		*f = u->fault;
+		return -1;
+	}
+	_cleanup_(freep) char *path = artifact_path(rq, u->name);
+	if (fchmod(u->fd, 0750) < 0 || fdatasync(u->fd) < 0 ||
+		(force ? rename(u->path, path) : link(u->path, path)) < 0)
+		return errno == EEXIST
+			       ? fault_set(f, FAULT_CONFLICT,
+					 "Filename must be unique: found %s in repository", u->name)
+			       : fault_set(f, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+					 strerror(errno));
+	return 0;
+}
+
+void artifact_upload(struct request *rq)
+{
+	bool force = false;
+	struct fault f = { 0 };
+	if (query_bool(rq, "force", &force, &f) < 0 ||
+		upload_finish(rq, rq->upload, force, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->upload->name), strlen(rq->upload->name));
+}
+
+void artifact_list(struct request *rq)
+{
+	json_t *names = json_array();
+	DIR *d = opendir(rq->http->env.artifacts);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (name_is_good(e->d_name))
+			json_array_append_new(names, json_string(e->d_name));
+	if (d)
+		closedir(d);
+	answer_json(rq, 200, names);
+}
+
+/* The file, or -1 and an answer. */
+static int artifact_open(struct request *rq)
+{
+	struct fault f;
+	struct stat st;
+	_cleanup_(freep) char *path = artifact_path(rq, rq->id);
+	_cleanup_(closep) int fd =
+		name_is_good(rq->id) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return TAKE_FD(fd);
+	fault_set(&f, FAULT_NOT_FOUND, "No file found by name %.128s", rq->id);
+	answer_fault(rq, &f);
+	return -1;
+}
+
+static const char *content_type_of(const char *name)
+{
+	static const char *const types[][2] = { { ".py", "text/x-python; charset=UTF-8" },
+		{ ".zip", "application/zip" }, { ".whl", "application/zip" },
+		{ ".egg", "application/zip" }, { ".jar", "application/java-archive" } };
+	const char *dot = strrchr(name, '.');
+	for (size_t i = 0; dot && i < ARRAY_SIZE(types); i++)
+		if (strcmp(dot, types[i][0]) == 0)
+			return types[i][1];
+	return "application/octet-stream";
+}
+
+void artifact_get(struct request *rq)
+{
+	int fd = artifact_open(rq);
+	if (fd >= 0)
+		answer_fd(rq, content_type_of(rq->id), fd);
+}
+
+static void answer_digest(struct request *rq, int fd, gnutls_digest_algorithm_t algorithm)
+{
+	unsigned char digest[DIGEST_MAX], block[16384];
+	char *text = xcalloc(1, 2 * DIGEST_MAX + 1);
+	gnutls_hash_hd_t hash;
+	ssize_t n;
+	must(gnutls_hash_init(&hash, algorithm) == 0);
+	while ((n = read(fd, block, sizeof block)) > 0)
+		gnutls_hash(hash, block, n);
+	gnutls_hash_deinit(hash, digest);
+	for (unsigned i = 0; i < gnutls_hash_get_len(algorithm); i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
+}
+
+/* Mist's is SHA-1; ?algorithm=sha256 for who wants more. */
+void artifact_sha(struct request *rq)
+{
+	const char *algorithm = query_text(rq, "algorithm");
+	struct fault f;
+	if (algorithm && strcmp(algorithm, "sha1") != 0 && strcmp(algorithm, "sha256") != 0) {
+		fault_set(&f, FAULT_BAD_REQUEST,
+			"query parameter algorithm: expected sha1 or sha256, got \"%.64s\"",
+			algorithm);
+		answer_fault(rq, &f);
+		return;
+	}
+	_cleanup_(closep) int fd = artifact_open(rq);
+	if (fd >= 0)
+		answer_digest(rq, fd,
+			algorithm && strcmp(algorithm, "sha256") == 0 ? GNUTLS_DIG_SHA256
+								      : GNUTLS_DIG_SHA1);
+}
+
+void artifact_delete(struct request *rq)
+{
+	_cleanup_(closep) int fd = artifact_open(rq);
+	_cleanup_(freep) char *path = artifact_path(rq, rq->id);
+	struct fault f;
+	if (fd < 0)
+		return;
+	if (unlink(path) < 0) {
+		fault_set(&f, errno == ENOENT ? FAULT_NOT_FOUND : FAULT_UNAVAILABLE,
+			"%.128s cannot be deleted: %s", rq->id, strerror(errno));
+		answer_fault(rq, &f);
+		return;
+	}
+	answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->id), strlen(rq->id));
+}
