@@ -107,8 +107,7 @@ static void map_grow(struct map *m)
 	struct map grown = *m;
 	grown.n_slots = m->n_slots ? 2 * m->n_slots : FIRST_SLOTS;
 	grown.slots = xcalloc(grown.n_slots, sizeof *grown.slots);
-	map_each(n, m)
-	{
+	map_each (n, m) {
 		struct map_node **slot = slot_of(&grown, n->hash);
 		n->next = *slot;
 		*slot = n;

@@ -24,8 +24,7 @@ void acks_add(struct core *c, struct worker *w, const struct uuid *job)
 
 static void forget_in(struct list *acks, const struct worker *w)
 {
-	list_each(n, acks)
-	{
+	list_each (n, acks) {
 		struct pending_ack *a = container_of(n, struct pending_ack, node);
 		if (w && a->worker != w)
 			continue;
@@ -45,8 +44,7 @@ static void ack_first_worker(struct core *c, struct list *acks)
 {
 	struct worker *w = container_of(acks->next, struct pending_ack, node)->worker;
 	_cleanup_(json_decrefp) json_t *ids = json_array();
-	list_each(n, acks)
-	{
+	list_each (n, acks) {
 		struct pending_ack *a = container_of(n, struct pending_ack, node);
 		char id[UUID_TEXT];
 		if (a->worker != w)

@@ -50,7 +50,8 @@ static json_t *sorted(json_t *array)
 {
 	size_t n = json_array_size(array), i;
 	json_t *item, **items = xcalloc(n ? n : 1, sizeof *items), *result = json_array();
-	json_array_foreach(array, i, item) items[i] = item;
+	json_array_foreach (array, i, item)
+		items[i] = item;
 	qsort(items, n, sizeof *items, by_name);
 	for (i = 0; i < n; i++)
 		json_array_append(result, items[i]);
@@ -102,8 +103,7 @@ static void function_ready(struct described_wait *wait, struct core *c, const st
 	else if (a->kind == ASK_FUNCTION && s->described)
 		a->json = function_described_json(fw->function, s);
 	else if (a->kind == ASK_FUNCTION)
-		fault_set(&a->fault, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s",
-			s->error);
+		fault_set(&a->fault, s->fault, "%s", s->error);
 	functions_step(fw->all);
 	function_unref(fw->function);
 	free(fw);
@@ -174,7 +174,8 @@ static void ask_contexts(struct core *c, struct ask *a)
 		a->json = json_array();
 		catalog_each_context(c->catalog, context_add, a->json);
 		a->json = sorted(a->json);
-		json_array_foreach(a->json, i, item) context_add_state(c, item);
+		json_array_foreach (a->json, i, item)
+			context_add_state(c, item);
 	}
 	ask_answer(a);
 }
@@ -208,8 +209,7 @@ static void ask_workers(struct core *c, struct ask *a)
 	struct worker *w = a->name ? crew_find(c, a->name) : NULL;
 	if (a->kind == ASK_WORKERS) {
 		a->json = json_array();
-		map_each(n, &c->workers)
-		{
+		map_each (n, &c->workers) {
 			const struct worker *it = container_of(n, struct worker, by_id);
 			if (worker_is_listed(it))
 				json_array_append_new(a->json, worker_json(it));
@@ -237,7 +237,7 @@ static void ask_settled(void *owner, int status)
 static void ask_settle(struct core *c, struct ask *a)
 {
 	life_record_all(c);
-	if (store_is_settled(c->store))
+	if (c->is_let_go || store_is_settled(c->store))
 		ask_answer(a);
 	else
 		settle(c, ask_settled, a);
@@ -296,6 +296,11 @@ static void ask_deliver(struct mail *mail, void *owner)
 {
 	struct ask *a = container_of(mail, struct ask, mail);
 	struct core *c = owner;
+	if (c->is_let_go) {
+		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
+		ask_answer(a);
+		return;
+	}
 	switch (a->kind) {
 	case ASK_FUNCTIONS:
 	case ASK_FUNCTION:

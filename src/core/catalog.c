@@ -45,20 +45,17 @@ void catalog_free(struct catalog *c)
 {
 	if (!c)
 		return;
-	map_each(n, &c->functions)
-	{
+	map_each (n, &c->functions) {
 		struct function_entry *e = container_of(n, struct function_entry, by_name);
 		function_unref(e->function);
 		free(e);
 	}
-	map_each(n, &c->contexts)
-	{
+	map_each (n, &c->contexts) {
 		struct context_entry *e = container_of(n, struct context_entry, by_name);
 		context_unref(e->context);
 		free(e);
 	}
-	map_each(n, &c->runtimes)
-	{
+	map_each (n, &c->runtimes) {
 		struct runtime_entry *e = container_of(n, struct runtime_entry, by_name);
 		conf_done(runtime_conf, &e->settings);
 		free(e->name);
@@ -175,14 +172,12 @@ bool catalog_is_configured(const struct catalog *c, enum store_noun noun, const 
 
 void catalog_adopt(struct catalog *c, const struct catalog *from)
 {
-	map_each(n, &from->functions)
-	{
+	map_each (n, &from->functions) {
 		struct function_entry *e = container_of(n, struct function_entry, by_name);
 		if (!e->is_configured)
 			(void)catalog_put_function(c, e->function);
 	}
-	map_each(n, &from->contexts)
-	{
+	map_each (n, &from->contexts) {
 		struct context_entry *e = container_of(n, struct context_entry, by_name);
 		if (!e->is_configured)
 			(void)catalog_put_context(c, e->context);
@@ -228,13 +223,13 @@ const struct runtime_settings *catalog_runtime(const struct catalog *c, const ch
 void catalog_each_function(
 	const struct catalog *c, void (*each)(void *arg, const struct function *f), void *arg)
 {
-	map_each(n, &c->functions)
+	map_each (n, &c->functions)
 		each(arg, container_of(n, struct function_entry, by_name)->function);
 }
 
 void catalog_each_context(
 	const struct catalog *c, void (*each)(void *arg, const struct context *ctx), void *arg)
 {
-	map_each(n, &c->contexts)
+	map_each (n, &c->contexts)
 		each(arg, container_of(n, struct context_entry, by_name)->context);
 }

@@ -65,7 +65,8 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 		catalog_adopt(catalog, old);
 	c->catalog = catalog;
 	c->limits = *limits;
-	map_each(n, &c->lanes) lane_update(c, container_of(n, struct lane, by_name));
+	map_each (n, &c->lanes)
+		lane_update(c, container_of(n, struct lane, by_name), old);
 	catalog_free(old);
 	if (c->is_started)
 		core_start(c);
@@ -75,7 +76,8 @@ void core_start(struct core *c)
 {
 	c->is_started = true;
 	catalog_each_context(c->catalog, lane_start_precreated, c);
-	map_each(n, &c->lanes) lane_touch(container_of(n, struct lane, by_name));
+	map_each (n, &c->lanes)
+		lane_touch(container_of(n, struct lane, by_name));
 }
 
 static int64_t log_bytes(struct core *c, const struct uuid *id)
@@ -115,11 +117,7 @@ static void recover_job(void *arg, const struct job_row *r)
 	j->queued_ms = r->created_ms;
 	j->is_recorded = true;
 
-	int64_t contexts_max = c->limits.contexts_max;
-	c->limits.contexts_max =
-		INT64_MAX; /* they were accepted: a limit does not take that back */
-	struct lane *lane = lane_get(c, r->context, false);
-	c->limits.contexts_max = contexts_max;
+	struct lane *lane = lane_get_always(c, r->context);
 	struct live_job *l = life_begin(c, j, lane);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
 	l->log_bytes = log_bytes(c, &j->id);
@@ -137,6 +135,10 @@ static void recover_job(void *arg, const struct job_row *r)
 		life_resume(l, w);
 	else if (j->state == JOB_CANCELLING)
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	else if (j->is_sync) /* its caller is gone, and has perhaps asked again */
+		life_end(l, JOB_FAILED, NULL,
+			xstrdup("Executor was terminated: the worker ended while the gateway was "
+				"down"));
 	else
 		life_lost_worker(l, "the worker ended while the gateway was down");
 }
@@ -150,8 +152,7 @@ void core_check_stopped(struct core *c)
 {
 	if (!c->is_stopping || !c->stopped)
 		return;
-	map_each(n, &c->workers)
-	{
+	map_each (n, &c->workers) {
 		const struct worker *w = container_of(n, struct worker, by_id);
 		bool stays = w->n_jobs && !w->is_killed;
 		if (!stays && w->state != WORKER_EXPECTED && w->state != WORKER_AWAY)
@@ -167,8 +168,7 @@ void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stoppe
 	c->stopped = stopped;
 	c->stopped_owner = owner;
 	timer_set(&c->timers, &c->stop_timer, grace_ms);
-	map_each(n, &c->workers)
-	{
+	map_each (n, &c->workers) {
 		struct worker *w = container_of(n, struct worker, by_id);
 		if (and_workers && !w->is_killed) {
 			w->is_killed = true;
@@ -185,9 +185,9 @@ void core_let_go(struct core *c)
 {
 	struct fault f;
 	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
+	c->is_let_go = true;
 	describe_fail_all(c, "the gateway is stopping");
-	map_each(n, &c->jobs)
-	{
+	map_each (n, &c->jobs) {
 		struct live_job *l = container_of(n, struct live_job, by_id);
 		const struct job_event ev = {
 			.kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms()
@@ -222,17 +222,16 @@ void core_free(struct core *c)
 {
 	if (!c)
 		return;
-	map_each(n, &c->jobs) free_live(container_of(n, struct live_job, by_id));
-	map_each(n, &c->workers)
-	{
+	map_each (n, &c->jobs)
+		free_live(container_of(n, struct live_job, by_id));
+	map_each (n, &c->workers) {
 		struct worker *w = container_of(n, struct worker, by_id);
 		list_init(&w->jobs);
 		worker_free(c, w);
 	}
 	acks_forget(c, NULL);
 	describe_free_all(c);
-	map_each(n, &c->lanes)
-	{
+	map_each (n, &c->lanes) {
 		struct lane *lane = container_of(n, struct lane, by_name);
 		lane->queue.len = 0;
 		lane_free(c, lane);

@@ -32,7 +32,8 @@ struct worker {
 	enum worker_state state;
 	bool is_draining; /* takes no more jobs and ends when it has none */
 	bool is_drain_sent;
-	bool is_killed; /* ended by us: no failure of its context */
+	bool is_entered; /* it was welcomed on this connection: frames may be sent */
+	bool is_killed;  /* ended by us: no failure of its context */
 	unsigned capacity, n_jobs;
 	struct list jobs;    /* live jobs given to it */
 	struct list in_lane; /* its lane's workers */

@@ -43,17 +43,26 @@ static void signature_forget(struct signature *s)
 	free(s->error);
 	s->described = NULL;
 	s->error = NULL;
-	s->is_missing = false;
+	s->fault = FAULT_BAD_REQUEST;
 }
 
-/* Ends a describe, if one is under way, and answers all who wait. */
-static void signature_answer(struct signature *s)
+/* Ends a describe, if one is under way: an answer to it will find nobody. */
+static void signature_leave(struct signature *s)
 {
-	struct list *n;
 	s->id[0] = '\0';
 	s->asked = NULL;
 	timer_clear(&s->core->timers, &s->timeout);
 	list_remove(&s->in_lane);
+	if (s->lane)
+		lane_touch(s->lane);
+	s->lane = NULL;
+}
+
+/* The same, and answers all who wait. */
+static void signature_answer(struct signature *s)
+{
+	struct list *n;
+	signature_leave(s);
 	while ((n = list_pop(&s->waiting))) {
 		struct described_wait *wait = container_of(n, struct described_wait, node);
 		wait->ready(wait, s->core, s);
@@ -63,7 +72,8 @@ static void signature_answer(struct signature *s)
 static void signature_fail(struct signature *s, const char *why)
 {
 	signature_forget(s);
-	s->error = xasprintf("function %s cannot be loaded: %s", s->name, why);
+	s->error = xasprintf("function %s cannot be described: %s", s->name, why);
+	s->fault = FAULT_UNAVAILABLE;
 	signature_answer(s);
 	signature_forget(s); /* not worth remembering: the next request tries again */
 }
@@ -71,7 +81,13 @@ static void signature_fail(struct signature *s, const char *why)
 static void describe_timed_out(struct timers *t, struct timer *timer)
 {
 	struct signature *s = container_of(timer, struct signature, timeout);
+	struct worker *w = s->asked;
 	(void)t;
+	if (w && !w->is_killed) { /* it may hang in this one for ever: the others get another */
+		w->is_killed = true;
+		worker_room_changed(w);
+		s->core->crew->kill(s->core->room, w);
+	}
 	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
 }
 
@@ -85,8 +101,10 @@ static void signature_refresh(struct signature *s, const struct function *f)
 			       conf_equal(function_conf, &s->function->settings, &f->settings);
 		function_unref(s->function);
 		s->function = function_ref(f);
-		if (!is_same)
+		if (!is_same) {
 			signature_forget(s);
+			signature_leave(s);
+		}
 		s->checked_ms = 0;
 	}
 	if (!f->location[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
@@ -94,13 +112,15 @@ static void signature_refresh(struct signature *s, const struct function *f)
 	s->checked_ms = now;
 	int r = stat(f->location, &st) || access(f->location, R_OK) ? errno : 0;
 	int64_t mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	if (r == 0 && !s->is_missing && mtime_ns == s->mtime_ns && st.st_size == s->size)
+	if (r == 0 && s->fault != FAULT_NOT_FOUND && mtime_ns == s->mtime_ns &&
+		st.st_size == s->size)
 		return;
 	signature_forget(s);
+	signature_leave(s);
 	s->mtime_ns = mtime_ns;
 	s->size = st.st_size;
 	if (r) {
-		s->is_missing = true;
+		s->fault = FAULT_NOT_FOUND;
 		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
 			f->location, strerror(r));
 	}
@@ -126,10 +146,10 @@ static void signature_begin(struct core *c, struct signature *s)
 	}
 	uuid_make(&u, clock_wall_ms());
 	uuid_format(&u, s->id);
+	s->lane = lane;
 	list_append(&lane->describes, &s->in_lane);
 	timer_set(&c->timers, &s->timeout, c->limits.describe_timeout_ms);
-	list_each(n, &lane->workers)
-	{
+	list_each (n, &lane->workers) {
 		struct worker *w = container_of(n, struct worker, in_lane);
 		if (w->state == WORKER_READY && !w->is_draining) {
 			signature_ask(s, w);
@@ -147,6 +167,11 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 		wait->ready(wait, c, s);
 		return;
 	}
+	if (c->is_let_go) {
+		list_append(&s->waiting, &wait->node);
+		signature_fail(s, "the gateway is stopping");
+		return;
+	}
 	list_append(&s->waiting, &wait->node);
 	if (!s->id[0])
 		signature_begin(c, s);
@@ -155,11 +180,23 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 void describe_worker_ready(struct core *c, struct worker *w)
 {
 	(void)c;
-	list_each(n, &w->lane->describes)
-	{
+	list_each (n, &w->lane->describes) {
 		struct signature *s = container_of(n, struct signature, in_lane);
 		if (!s->asked)
 			signature_ask(s, w);
+	}
+}
+
+void describe_lost(struct worker *w, const char *why)
+{
+	bool is_killed = w->is_killed;
+	list_each (n, &w->lane->describes) {
+		struct signature *s = container_of(n, struct signature, in_lane);
+		if (s->asked != w)
+			continue;
+		s->asked = NULL; /* the next describer is asked */
+		if (!is_killed)
+			signature_fail(s, why);
 	}
 }
 
@@ -175,8 +212,7 @@ int crew_described(
 	struct signature *s = NULL;
 	struct fault f;
 	(void)c;
-	list_each(n, &w->lane->describes)
-	{
+	list_each (n, &w->lane->describes) {
 		struct signature *owed = container_of(n, struct signature, in_lane);
 		if (strcmp(owed->id, id) == 0)
 			s = owed;
@@ -205,8 +241,7 @@ int crew_described(
 
 void describe_fail_all(struct core *c, const char *why)
 {
-	map_each(n, &c->signatures)
-	{
+	map_each (n, &c->signatures) {
 		struct signature *s = container_of(n, struct signature, by_name);
 		if (s->id[0])
 			signature_fail(s, why);
@@ -235,6 +270,7 @@ void describe_forget(struct core *c, const char *name)
 
 void describe_free_all(struct core *c)
 {
-	map_each(n, &c->signatures) signature_free(container_of(n, struct signature, by_name));
+	map_each (n, &c->signatures)
+		signature_free(container_of(n, struct signature, by_name));
 	map_done(&c->signatures);
 }

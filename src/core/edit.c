@@ -71,7 +71,7 @@ static void context_changed(struct core *c, const char *name)
 	struct lane *lane = lane_find(c, name);
 	_cleanup_(context_unrefp) const struct context *context = catalog_context(c->catalog, name);
 	if (lane) {
-		lane_update(c, lane);
+		lane_update(c, lane, NULL);
 		lane_heal(c, lane); /* any update of a broken context lets it try again */
 	}
 	lane_start_precreated(c, context);

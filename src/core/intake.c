@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "domain/params.h"
 
 struct parked {
@@ -103,8 +104,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	struct lane *lane = NULL;
 	int r = 0;
 	if (!s->described)
-		r = fault_set(
-			&f, s->is_missing ? FAULT_NOT_FOUND : FAULT_BAD_REQUEST, "%s", s->error);
+		r = fault_set(&f, s->fault, "%s", s->error);
 	else if (!name_is_good(context))
 		r = fault_set(&f, FAULT_BAD_REQUEST,
 			"context: expected a name of letters, digits, '.', '_' and '-', got "
@@ -139,11 +139,30 @@ static void parked_ready(struct described_wait *wait, struct core *c, const stru
 	free(p);
 }
 
+/* They are told to workers and shown in JSON. */
+static int check_texts(const struct job_request *rq, struct fault *f)
+{
+	if (rq->external_id && !utf8_is_valid(rq->external_id, strlen(rq->external_id)))
+		return fault_set(f, FAULT_BAD_REQUEST, "externalId: expected UTF-8");
+	if (rq->trace && !utf8_is_valid(rq->trace, strlen(rq->trace)))
+		return fault_set(f, FAULT_BAD_REQUEST, "traceparent: expected UTF-8");
+	return 0;
+}
+
 static void request_deliver(struct mail *mail, void *owner)
 {
 	struct job_request *rq = container_of(mail, struct job_request, mail);
 	struct core *c = owner;
 	struct fault f;
+	if (c->is_let_go) {
+		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
+		refuse(c, rq, &f);
+		return;
+	}
+	if (check_texts(rq, &f) < 0) {
+		refuse(c, rq, &f);
+		return;
+	}
 	const struct function *fn = catalog_function(c->catalog, rq->function);
 	if (!fn) {
 		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s", rq->function);

@@ -37,7 +37,8 @@ static void lane_down(struct timers *t, struct timer *timer)
 	struct lane *lane = container_of(timer, struct lane, downtime);
 	struct core *c = lane->core;
 	(void)t;
-	list_each(n, &lane->workers) worker_retire(c, container_of(n, struct worker, in_lane));
+	list_each (n, &lane->workers)
+		worker_retire(c, container_of(n, struct worker, in_lane));
 	lane_touch(lane);
 }
 
@@ -87,6 +88,15 @@ struct lane *lane_get(struct core *c, const char *name, bool is_describer)
 	lane->retry.fire = lane_retry;
 	lane->downtime.fire = lane_down;
 	map_add_str(&c->lanes, &lane->by_name, lane->name);
+	return lane;
+}
+
+struct lane *lane_get_always(struct core *c, const char *name)
+{
+	int64_t contexts_max = c->limits.contexts_max;
+	c->limits.contexts_max = INT64_MAX;
+	struct lane *lane = lane_get(c, name, false);
+	c->limits.contexts_max = contexts_max;
 	return lane;
 }
 
@@ -144,6 +154,17 @@ static void lane_fail_queue(struct lane *lane)
 	}
 }
 
+/* One that works says that the context does: the others are tried on and on. */
+static bool has_ready_worker(const struct lane *lane)
+{
+	list_each (n, &lane->workers) {
+		const struct worker *w = container_of(n, struct worker, in_lane);
+		if (w->state == WORKER_READY && !w->is_draining && !w->is_killed)
+			return true;
+	}
+	return false;
+}
+
 /* A worker of it did not get ready. */
 void lane_break(struct core *c, struct lane *lane, const char *why)
 {
@@ -153,7 +174,8 @@ void lane_break(struct core *c, struct lane *lane, const char *why)
 	int64_t pause = START_PAUSE_MS << (lane->failures < 7 ? lane->failures - 1 : 6);
 	if (pause > START_PAUSE_MAX_MS)
 		pause = START_PAUSE_MAX_MS;
-	if (lane->is_broken || lane->failures >= lane->context->settings.max_conn_failures) {
+	if (lane->is_broken || (lane->failures >= lane->context->settings.max_conn_failures &&
+				       !has_ready_worker(lane))) {
 		if (!lane->is_broken)
 			log_warn("context %s is broken after %u failures: %s", lane->name,
 				lane->failures, why);
@@ -180,21 +202,31 @@ void lane_heal(struct core *c, struct lane *lane)
 	lane_touch(lane);
 }
 
-/* The catalog is new: take its context; if that changed, workers of the old one finish what they
- * run. */
-void lane_update(struct core *c, struct lane *lane)
+static bool is_same_runtime(const struct catalog *a, const struct catalog *b, const char *name)
 {
-	if (lane->is_describer)
-		return;
+	const struct runtime_settings *x = catalog_runtime(a, name), *y = catalog_runtime(b, name);
+	return x && y && conf_equal(runtime_conf, x, y);
+}
+
+/* Takes the catalog's context. If it or its runtime changed since `old`, workers of before finish
+ * what they run; a broken context is tried at once in any case. */
+void lane_update(struct core *c, struct lane *lane, const struct catalog *old)
+{
 	_cleanup_(context_unrefp) const struct context *now =
-		catalog_context(c->catalog, lane->name);
-	if (conf_equal(context_conf, &now->settings, &lane->context->settings))
-		return;
-	context_unref(lane->context);
-	lane->context = TAKE_PTR(now);
-	log_info("context %s has new settings", lane->name);
-	list_each(n, &lane->workers) worker_retire(c, container_of(n, struct worker, in_lane));
-	lane_heal(c, lane);
+		lane->is_describer ? context_ref(lane->context)
+				   : catalog_context(c->catalog, lane->name);
+	const char *runtime = now->settings.runtime;
+	bool is_same = conf_equal(context_conf, &now->settings, &lane->context->settings) &&
+		       (!old || is_same_runtime(old, c->catalog, runtime));
+	if (!is_same) {
+		context_unref(lane->context);
+		lane->context = TAKE_PTR(now);
+		log_info("context %s has new settings", lane->name);
+		list_each (n, &lane->workers)
+			worker_retire(c, container_of(n, struct worker, in_lane));
+	}
+	if (!is_same || lane->is_broken)
+		lane_heal(c, lane);
 }
 
 void lane_start_precreated(void *core, const struct context *context)

@@ -119,15 +119,15 @@ static void life_moved(struct live_job *l)
 
 void life_record_all(struct core *c)
 {
-	list_each(n, &c->unrecorded) life_record(container_of(n, struct live_job, unrecorded));
+	list_each (n, &c->unrecorded)
+		life_record(container_of(n, struct live_job, unrecorded));
 }
 
 void life_record_tick(struct timers *t, struct timer *timer)
 {
 	struct core *c = container_of(timer, struct core, record_tick);
 	int64_t old = clock_mono_ms() - RECORD_AFTER_MS;
-	list_each(n, &c->unrecorded)
-	{
+	list_each (n, &c->unrecorded) {
 		struct live_job *l = container_of(n, struct live_job, unrecorded);
 		if (l->born_ms > old)
 			break;
@@ -322,6 +322,7 @@ static void job_timer_fired(struct timers *t, struct timer *timer)
 	if (l->job->state == JOB_CANCELLING) {
 		l->is_kill_sent = true;
 		l->worker->is_killed = true;
+		worker_room_changed(l->worker);
 		c->crew->kill(c->room, l->worker);
 	} else if (l->worker) {
 		life_cancel(l, "Job was cancelled: timeout");

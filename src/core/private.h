@@ -70,12 +70,13 @@ struct signature {
 	const struct function *function; /* the one that was described */
 	json_t *described;               /* NULL until it is */
 	char *error;                     /* why it could not be */
-	bool is_missing;                 /* the artifact is not there */
+	enum fault_code fault;           /* of the error */
 	int64_t mtime_ns, size, checked_ms;
 	struct list waiting; /* of struct described_wait */
 	char id[UUID_TEXT];  /* of the describe under way; "" none */
 	struct timer timeout;
 	struct core *core;
+	struct lane *lane;    /* of its describer, while a describe is under way */
 	struct worker *asked; /* NULL: its describer is not ready yet */
 	struct list in_lane;  /* in the describes of its describer's lane */
 };
@@ -95,7 +96,8 @@ struct core {
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
-	bool is_recovered, is_started, is_stopping;
+	bool is_started, is_stopping;
+	bool is_let_go; /* nobody may be left waiting from here on */
 	void (*stopped)(void *owner);
 	void *stopped_owner;
 	struct timer stop_timer;
@@ -126,9 +128,11 @@ struct live_job *life_find(struct core *c, const struct uuid *id);
 struct lane *lane_find(struct core *c, const char *name);
 struct lane *lane_get(
 	struct core *c, const char *name, bool is_describer); /* NULL: over the limit */
+/* For what was accepted before: a limit does not take that back. */
+struct lane *lane_get_always(struct core *c, const char *name);
 void lane_push(struct lane *lane, struct live_job *l);
 void lane_remove(struct lane *lane, struct live_job *l);
-void lane_update(struct core *c, struct lane *lane);
+void lane_update(struct core *c, struct lane *lane, const struct catalog *old);
 void lane_break(struct core *c, struct lane *lane, const char *why);
 void lane_heal(struct core *c, struct lane *lane);
 void lane_start_precreated(void *core, const struct context *context);
@@ -165,7 +169,9 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
  * `ready`. */
 void describe_forget(struct core *c, const char *name);
 void describe_worker_ready(struct core *c, struct worker *w);
-void describe_failed(struct lane *lane, const char *why); /* all that the lane owes */
+/* No describer can be started: all that the lane owes. */
+void describe_failed(struct lane *lane, const char *why);
+void describe_lost(struct worker *w, const char *why); /* what it was asked */
 void describe_fail_all(struct core *c, const char *why);
 void describe_free_all(struct core *c);
 

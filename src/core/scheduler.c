@@ -41,8 +41,7 @@ static void assign(struct lane *lane)
 static int64_t slots_alive(const struct lane *lane)
 {
 	int64_t n = lane->n_starting;
-	list_each(it, &lane->workers)
-	{
+	list_each (it, &lane->workers) {
 		const struct worker *w = container_of(it, struct worker, in_lane);
 		if (w->state != WORKER_STARTING && !w->is_draining)
 			n += w->capacity;
@@ -58,7 +57,7 @@ static int64_t slots_wanted(const struct lane *lane)
 	if (lane->is_describer)
 		return !list_empty(&lane->describes) && list_empty(&lane->workers);
 	if (lane->is_broken) /* one try */
-		return list_empty(&lane->workers);
+		return lane->n_starting == 0;
 	if (lane_is_kept(lane) && s->max_jobs - slots_alive(lane) > wanted)
 		wanted = s->max_jobs - slots_alive(lane);
 	return wanted;
@@ -80,11 +79,14 @@ void scheduler_run(struct lane *lane)
 	if (!c->is_started || c->is_stopping || lane->n_expected)
 		return;
 	assign(lane);
-	ask_for_workers(lane);
+	if (!lane->is_broken || !lane_is_idle(lane) || catalog_has_context(c->catalog, lane->name))
+		ask_for_workers(lane);
 	if (!lane_is_idle(lane) || lane_is_kept(lane)) {
 		timer_clear(&c->timers, &lane->downtime);
 	} else if (list_empty(&lane->workers)) {
-		if (!lane->is_broken)
+		/* A configured context stays broken until it works again; one that only a request
+		 * named is tried when the next request names it. */
+		if (!lane->is_broken || !catalog_has_context(c->catalog, lane->name))
 			lane_free(c, lane);
 	} else if (!timer_is_set(&lane->downtime)) {
 		timer_set(&c->timers, &lane->downtime, lane->context->settings.downtime_ms);

@@ -54,8 +54,7 @@ static int thread_count(void)
 /* A ready worker knows best. */
 static const char *spark_version(struct core *c)
 {
-	map_each(n, &c->workers)
-	{
+	map_each (n, &c->workers) {
 		const struct worker *w = container_of(n, struct worker, by_id);
 		if (w->spark_version)
 			return w->spark_version;
@@ -91,11 +90,11 @@ static void print_lanes(struct core *c, struct buf *out)
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
 		buf_printf(out, "# TYPE mist_context_%s gauge\n# HELP mist_context_%s %s\n",
 			names[k], names[k], help[k]);
-		map_each(it, &c->lanes)
-		{
+		map_each (it, &c->lanes) {
 			const struct lane *lane = container_of(it, struct lane, by_name);
 			size_t n_workers = 0;
-			list_each(w, &lane->workers) n_workers++;
+			list_each (w, &lane->workers)
+				n_workers++;
 			const size_t values[] = { lane_length(lane), lane->n_running, n_workers,
 				lane->is_broken };
 			if (!lane->is_describer)

@@ -64,13 +64,14 @@ void worker_free(struct core *c, struct worker *w)
 void worker_room_changed(struct worker *w)
 {
 	struct core *c = w->lane->core;
-	bool has_room = w->state == WORKER_READY && !w->is_draining && !w->is_killed &&
-			!w->lane->is_describer && w->n_jobs < w->capacity;
+	bool has_room = w->state == WORKER_READY && w->is_entered && !w->is_draining &&
+			!w->is_killed && !w->lane->is_describer && w->n_jobs < w->capacity;
 	if (has_room && list_empty(&w->in_free))
 		list_append(&w->lane->free_workers, &w->in_free);
 	else if (!has_room)
 		list_remove(&w->in_free);
-	if (w->is_draining && w->n_jobs == 0 && w->state == WORKER_READY && !w->is_drain_sent) {
+	if (w->is_draining && w->n_jobs == 0 && w->state == WORKER_READY && w->is_entered &&
+		!w->is_drain_sent) {
 		w->is_drain_sent = true;
 		c->crew->drain(c->room, w);
 	}
@@ -120,7 +121,7 @@ struct worker *crew_find(struct core *c, const char *id)
 struct worker *crew_expect(struct core *c, const char *id, const char *context)
 {
 	struct lane *lane =
-		name_is_good(context) && !crew_find(c, id) ? lane_get(c, context, false) : NULL;
+		name_is_good(context) && !crew_find(c, id) ? lane_get_always(c, context) : NULL;
 	return lane ? worker_new(c, lane, id, WORKER_EXPECTED) : NULL;
 }
 
@@ -169,6 +170,10 @@ static void worker_never_had(struct live_job *l)
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
 		return;
 	}
+	if (l->job->started_ms) { /* it did have it */
+		life_lost_worker(l, "the worker came back without the job");
+		return;
+	}
 	if (l->job->attempt)
 		l->job->attempt--;
 	life_requeue(l, "The worker did not get the job; it is queued again");
@@ -178,7 +183,12 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 {
 	const json_t *id;
 	size_t i;
+	const json_t *resumes = json_object_get(hello, "resumes");
+	if (w->state == WORKER_EXPECTED && json_array_size(resumes) &&
+		w->context->settings.worker_mode == WORKER_EXCLUSIVE)
+		w->is_draining = true; /* it has had its job */
 	worker_enter(w);
+	w->is_entered = w->is_drain_sent = false;
 	int64_t capacity = json_integer_value(json_object_get(hello, "capacity"));
 	if (capacity >= 1 && capacity < w->capacity)
 		w->capacity = capacity;
@@ -187,12 +197,12 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 	worker_set(&w->spark_version, hello, "sparkVersion");
 
 	*ret_forget = json_array();
-	list_each(n, &w->jobs) container_of(n, struct live_job, on_worker)->is_resumed = false;
-	json_array_foreach(json_object_get(hello, "resumes"), i,
-		id) if (!worker_resumes(c, w, json_string_value(id)))
-		json_array_append(*ret_forget, (json_t *)id);
-	list_each(n, &w->jobs)
-	{
+	list_each (n, &w->jobs)
+		container_of(n, struct live_job, on_worker)->is_resumed = false;
+	json_array_foreach ((json_t *)resumes, i, id)
+		if (!worker_resumes(c, w, json_string_value(id)))
+			json_array_append(*ret_forget, (json_t *)id);
+	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (!l->is_resumed)
 			worker_never_had(l);
@@ -201,8 +211,8 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 
 void crew_settled(struct core *c, struct worker *w)
 {
-	list_each(n, &w->jobs)
-	{
+	w->is_entered = true;
+	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (l->job->state == JOB_CANCELLING)
 			c->crew->cancel(c->room, w, &l->job->id, l->cancel_reason);
@@ -226,7 +236,7 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 	struct lane *lane = w->lane;
 	w->state = w->state == WORKER_EXPECTED ? WORKER_EXPECTED : WORKER_AWAY;
 	worker_room_changed(w);
-	if (!w->is_draining && !w->is_killed) {
+	if (!w->is_drain_sent && !w->is_killed) {
 		c->workers_lost++;
 		log_warn("worker %s is lost with %u jobs: %s", w->id, w->n_jobs, why);
 		int64_t lived = clock_wall_ms() - w->started_ms;
@@ -235,9 +245,10 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 			timer_set(&c->timers, &lane->retry, 250);
 		}
 	}
-	list_each(n, &w->jobs) life_lost_worker(container_of(n, struct live_job, on_worker), why);
+	list_each (n, &w->jobs)
+		life_lost_worker(container_of(n, struct live_job, on_worker), why);
 	if (lane->is_describer)
-		describe_failed(lane, why);
+		describe_lost(w, why);
 	worker_free(c, w);
 }
 
@@ -291,8 +302,7 @@ int crew_log(struct core *c, struct worker *w, const char *job, const json_t *en
 	struct live_job *l = held(c, w, job);
 	json_t *entry;
 	size_t i;
-	json_array_foreach((json_t *)entries, i, entry)
-	{
+	json_array_foreach ((json_t *)entries, i, entry) {
 		const char *level = json_string_of(entry, "level"),
 			   *message = json_string_of(entry, "message");
 		const json_t *at = json_object_get(entry, "at");

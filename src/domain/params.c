@@ -44,8 +44,9 @@ static bool type_is_good(const json_t *type, unsigned depth)
 		return false;
 	const char *key;
 	json_t *field;
-	json_object_foreach(json_object_get(type, "fields"), key,
-		field) if (!type_is_good(field, depth + 1)) return false;
+	json_object_foreach (json_object_get(type, "fields"), key, field)
+		if (!type_is_good(field, depth + 1))
+			return false;
 	return true;
 }
 
@@ -56,9 +57,10 @@ int params_check_types(const json_t *execute, struct fault *f)
 	if (!json_is_object(execute))
 		return fault_set(f, FAULT_BAD_REQUEST, "execute must be an object, not %s",
 			json_kind(execute));
-	json_object_foreach(
-		(json_t *)execute, key, type) if (!type_is_good(type, 0)) return fault_set(f,
-		FAULT_BAD_REQUEST, "the type of argument %s is not one of Mist's", key);
+	json_object_foreach ((json_t *)execute, key, type)
+		if (!type_is_good(type, 0))
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"the type of argument %s is not one of Mist's", key);
 	return 0;
 }
 
@@ -78,8 +80,7 @@ static void print_type(const json_t *type, struct buf *out)
 		buf_puts(out, "]");
 	} else if (strcmp(name, "MObj") == 0) {
 		buf_puts(out, "Object {");
-		json_object_foreach(json_object_get(type, "fields"), key, field)
-		{
+		json_object_foreach (json_object_get(type, "fields"), key, field) {
 			buf_printf(out, "%s%s=", comma, key);
 			print_type(field, out);
 			comma = ",";
@@ -156,8 +157,9 @@ static void check_members(
 {
 	const char *key;
 	json_t *field;
-	json_object_foreach((json_t *)fields, key, field) check_value(
-		c, &(struct place){ .up = up, .key = key }, field, json_object_get(value, key));
+	json_object_foreach ((json_t *)fields, key, field)
+		check_value(c, &(struct place){ .up = up, .key = key }, field,
+			json_object_get(value, key));
 }
 
 static void check_list(
@@ -173,7 +175,7 @@ static void check_map(
 {
 	const char *key;
 	json_t *item;
-	json_object_foreach((json_t *)map, key, item)
+	json_object_foreach ((json_t *)map, key, item)
 		check_value(c, &(struct place){ .up = at, .key = key }, type, item);
 }
 

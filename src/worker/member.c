@@ -52,13 +52,22 @@ static void overdue_back(struct member *m)
 	member_kill(m);
 }
 
+static void overdue_drain(struct member *m)
+{
+	log_warn("worker %s does not end by itself (workers.reconnect-grace)", m->id);
+	member_kill(m);
+}
+
 static void watch(struct timers *t, struct timer *timer)
 {
 	struct member *m = container_of(timer, struct member, watch);
-	if (process_born(m->pid) != m->born)
+	if (process_born(m->pid) != m->born) {
+		if (process_born(m->pid) < 0)
+			process_signal(m, SIGKILL); /* children that stayed behind */
 		member_gone(m, "its process ended");
-	else
+	} else {
 		timer_set(t, timer, WATCH_MS);
+	}
 }
 
 struct member *member_new(struct room *r, struct worker *w)
@@ -139,6 +148,7 @@ static void gone_before_ready(struct member *m, const char *why)
 		words ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
 				why, words)
 		      : xasprintf("The worker did not start: %s; it printed nothing", why);
+	unlink(m->output); /* its end is in the text */
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
@@ -162,15 +172,27 @@ void member_gone(struct member *m, const char *why)
 
 void member_kill(struct member *m)
 {
-	if (!m->is_running)
+	if (!m->is_running || member_is_ending(m))
 		return;
 	process_signal(m, SIGTERM);
 	set_deadline(m, m->room->settings.kill_grace_ms, overdue_kill);
 }
 
+bool member_is_ending(const struct member *m)
+{
+	return m->overdue == overdue_kill;
+}
+
+void member_drains(struct member *m)
+{
+	if (!member_is_ending(m))
+		set_deadline(m, m->room->settings.reconnect_grace_ms, overdue_drain);
+}
+
+/* One that comes and goes gets no new grace each time: its lane may be waiting for it. */
 void member_expect_back(struct member *m)
 {
-	if (m->overdue != overdue_kill)
+	if (!member_is_ending(m) && !(m->overdue == overdue_back && timer_is_set(&m->deadline)))
 		set_deadline(m, m->room->settings.reconnect_grace_ms, overdue_back);
 	if (!m->is_child)
 		timer_set(core_timers(m->room->core), &m->watch, WATCH_MS);
@@ -184,7 +206,7 @@ void member_await_ready(struct member *m)
 void member_ready(struct member *m)
 {
 	m->has_been_ready = true;
-	if (m->overdue != overdue_kill)
+	if (!member_is_ending(m))
 		timer_clear(core_timers(m->room->core), &m->deadline);
 }
 
@@ -196,9 +218,12 @@ static int write_json(const char *directory, const char *name, json_t *json)
 	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
 	size_t len = strlen(text);
 	_cleanup_(closep) int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len || rename(part, path) < 0)
+	if (fd < 0)
 		return -errno;
-	return 0;
+	ssize_t n = write(fd, text, len);
+	if (n != (ssize_t)len)
+		return n < 0 ? -errno : -ENOSPC;
+	return rename(part, path) < 0 ? -errno : 0;
 }
 
 static char *make_secret(void)

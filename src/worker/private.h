@@ -45,6 +45,8 @@ struct member *member_new(struct room *r, struct worker *w);
 void member_free(struct member *m);
 void member_gone(struct member *m, const char *why); /* the process is no more */
 void member_kill(struct member *m);
+bool member_is_ending(const struct member *m); /* it was killed and is not gone yet */
+void member_drains(struct member *m); /* it was told to end by itself: it has the reconnect grace */
 void member_expect_back(struct member *m); /* it lost its connection: it has the reconnect grace */
 void member_await_ready(struct member *m); /* it has the start timeout */
 void member_ready(struct member *m);

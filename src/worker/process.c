@@ -127,8 +127,7 @@ static void add_spark_words(
 	const char *key;
 	json_t *value;
 	words_add(args, xasprintf("%s/bin/spark-submit", spark_home));
-	json_object_foreach(s->spark_conf, key, value)
-	{
+	json_object_foreach (s->spark_conf, key, value) {
 		words_add(args, xstrdup("--conf"));
 		words_add(args, xasprintf("%s=%s", key, json_string_value(value)));
 	}
@@ -146,7 +145,7 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 	json_t *value;
 	for (char **e = environ; *e; e++)
 		words_add(env, xstrdup(*e));
-	json_object_foreach(rt->environment, key, value)
+	json_object_foreach (rt->environment, key, value)
 		env_set(env, key, json_string_value(value));
 	_cleanup_(freep) char *file = xasprintf("%s/connect.json", m->directory);
 	env_set(env, "MIST_WORKER_FILE", file);

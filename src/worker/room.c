@@ -89,10 +89,11 @@ static void crew_room_launch(
 			strerror(-r));
 	if (r == 0)
 		r = process_spawn(m, runtime, &f);
-	if (r == 0 && member_write_files(m, w->context) < 0)
-		log_warn("worker %s: its record cannot be written; a restart of the gateway will "
-			 "not know it",
-			m->id);
+	if (r == 0 && member_write_files(m, w->context) < 0) {
+		/* A gateway after us would not know it, and run its jobs again beside it. */
+		log_warn("worker %s: its record cannot be written", m->id);
+		process_signal(m, SIGKILL);
+	}
 	m->overdue = NULL;
 	if (r < 0) {
 		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
@@ -115,6 +116,8 @@ static char *optional_member(const char *name, const char *text)
 	if (!text)
 		return xstrdup("");
 	_cleanup_(json_decrefp) json_t *value = json_string(text);
+	if (!value) /* not UTF-8: intake refuses it, but what is kept must not be able to stop us */
+		return xstrdup("");
 	_cleanup_(freep) char *quoted = json_text(value);
 	return xasprintf(",\"%s\":%s", name, quoted);
 }
@@ -172,14 +175,17 @@ static void crew_room_drain(void *room, struct worker *w)
 {
 	struct session *s = session_of(w);
 	(void)room;
-	if (s)
-		session_send(s, json_pack("{s:s}", "type", "drain"));
+	if (!s)
+		return;
+	session_send(s, json_pack("{s:s}", "type", "drain"));
+	member_drains(w->process);
 }
 
 static void crew_room_kill(void *room, struct worker *w)
 {
 	(void)room;
-	member_kill(w->process);
+	if (w->process)
+		member_kill(w->process);
 }
 
 static void crew_room_forget(void *room, struct worker *w)
@@ -232,7 +238,8 @@ static void admission_deliver(struct mail *mail, void *owner)
 	struct worker *w = crew_find(owner, a->worker);
 	const struct member *m = w ? w->process : NULL;
 	a->is_stopping = r->is_closing;
-	a->is_admitted = m && m->secret && !r->is_closing && is_same_secret(m->secret, a->secret);
+	a->is_admitted = m && m->secret && !r->is_closing && !member_is_ending(m) &&
+			 is_same_secret(m->secret, a->secret);
 	if (!a->is_admitted)
 		log_warn("a worker that calls itself %.80s was refused", a->worker);
 	a->answered(a);
@@ -291,7 +298,9 @@ static void scan_one(struct room *r, const char *id)
 	struct worker *w =
 		is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
 	if (!w) {
-		if (is_alive)
+		/* Its children, too, if it is gone itself: no other group can have its number then.
+		 */
+		if (pid > 1 && (is_alive || process_born(pid) < 0))
 			kill(-pid, SIGKILL);
 		tree_remove(directory);
 		return;
@@ -319,5 +328,6 @@ void room_scan(struct room *r)
 void room_close(struct room *r)
 {
 	r->is_closing = true;
-	list_each(n, &r->members) member_free(container_of(n, struct member, node));
+	list_each (n, &r->members)
+		member_free(container_of(n, struct member, node));
 }

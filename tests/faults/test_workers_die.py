@@ -64,3 +64,34 @@ def test_nothing_is_left_of_workers_that_went(plain_mist):
     for i in range(3):
         gateway.wait(gateway.submit("typed", {"i": i}, context="ex"))
     gateway.until(lambda: all("ex_" not in r["worker"] for r in gateway.worker_records()))
+
+
+def test_a_gateway_that_was_stopped_itself_does_not_take_its_workers_for_dead(plain_mist, tmp_path):
+    gateway = plain_mist(workers={"heartbeat": "200ms"})
+    flag = tmp_path / "flag"
+    job_id = gateway.submit("wait_for", {"path": str(flag)})
+    worker = gateway.wait(job_id, ["started"])["workerId"]
+    os.kill(gateway.pid, signal.SIGSTOP)
+    time.sleep(2)  # the pause is the condition: ten heartbeats of silence that are the gateway's own
+    os.kill(gateway.pid, signal.SIGCONT)
+    flag.write_text("")
+    job = gateway.wait(job_id)
+    assert job["status"] == "finished" and job["workerId"] == worker
+
+
+def test_a_worker_that_is_being_killed_gets_no_more_jobs(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"two": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 2, "jobs-per-worker": 2}},
+                         limits={"cancel-grace": "300ms"}, workers={"kill-grace": "3s"})
+    stubborn = gateway.submit("stubborn", {"path": str(tmp_path / "never")}, context="two")
+    gateway.wait(stubborn, ["started"])
+    assert gateway.cancel(stubborn)["status"] == "cancelled"
+    assert gateway.wait(gateway.submit("typed", {"i": 1}, context="two"))["status"] == "finished"
+
+
+def test_contexts_that_only_requests_name_do_not_pile_up_when_they_break(plain_mist):
+    gateway = plain_mist(**{"context-defaults": {"runtime": "broken", "max-conn-failures": 1}},
+                         runtimes={"broken": {"kind": "program", "command": "/bin/false"}}, limits={"contexts": 3})
+    for i in range(8):
+        assert "broken" in gateway.run("typed", {"i": 1}, context=f"made-up-{i}")["errors"][0]
+    assert gateway.run("typed", {"i": 1})["success"]
+    assert list(gateway.data.glob("logs/worker-made-up-*.log")) == []

@@ -106,3 +106,9 @@ def test_not_http_at_all(gateway):
         s.sendall(b"\x16\x03\x01\x00\xa5 hello\r\n\r\n")
         s.recv(4096)
     assert gateway.get("/health/live").status_code == 200
+
+
+def test_an_external_id_that_is_not_utf8_is_refused(gateway):
+    r = gateway.post(JOBS + "?externalId=%FF", data=b'{"i": 1}')
+    assert r.status_code == 400 and "externalId" in r.json()["detail"]
+    assert gateway.run("typed", {"i": 1})["success"]

@@ -168,3 +168,10 @@ def test_an_edited_artifact_is_used_by_the_next_job(plain_mist, tmp_path):
 
 def test_a_large_result_arrives_whole(gateway):
     assert gateway.run("big", {"n": 20_000_000})["payload"] == "x" * 20_000_000
+
+
+def test_large_parameters_reach_the_worker_at_once(plain_mist):
+    # Longer than any socket buffer: the rest must follow as the worker reads. With heartbeats this far apart nothing else would carry it on.
+    gateway = plain_mist(workers={"heartbeat": "1h"})
+    text = "y" * 7_000_000
+    assert gateway.run("typed", {"i": 1, "s": text})["payload"]["s"] == text

@@ -422,6 +422,61 @@ static void frames_out_of_turn_are_answered_so(void **state)
 	await_and_drop(h, "failed");
 }
 
+/* The worker says hello again, with nothing in its hands. */
+static void comes_back_empty(struct house *h, struct worker *w)
+{
+	json_t *forget = NULL,
+	       *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1, "capacity", 100, "resumes");
+	crew_away(h->core, w);
+	crew_hello(h->core, w, hello, &forget);
+	crew_settled(h->core, w);
+	json_decref(forget);
+	json_decref(hello);
+}
+
+static void a_started_job_that_its_worker_forgot_uses_up_an_attempt(void **state)
+{
+	struct house *h = *state;
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	comes_back_empty(h, h->crew.ready[1]);
+	json_t *event = await(h, "failed");
+	assert_string_equal(json_string_of(event, "error"),
+		"Executor was terminated: the worker came back without the job");
+	json_decref(event);
+}
+
+static void a_drain_is_sent_again_after_the_connection_broke(void **state)
+{
+	struct house *h = *state;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "finished");
+	core_configure(h->core, catalog_of(2, 0), &limits); /* retires the worker */
+	assert_int_equal(h->crew.n_drained, 1);
+	comes_back_empty(h, h->crew.ready[1]);
+	assert_int_equal(h->crew.n_drained, 2);
+}
+
+static void a_context_with_a_worker_that_works_is_not_broken_by_others(void **state)
+{
+	struct house *h = *state;
+	core_configure(h->core, catalog_of(2, 0), &limits);
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	h->crew.start_failure = "no such luck";
+	submit(h, "{\"n\": 2}");
+	await_and_drop(h, "queued");
+	int64_t deadline = clock_mono_ms() + DEADLINE_MS;
+	while (h->crew.n_launched < 5) {
+		assert_true(clock_mono_ms() < deadline);
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	}
+	h->crew.start_failure = NULL;
+	await_and_drop(h, "started");
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
@@ -434,6 +489,9 @@ int main(void)
 		IN_A_HOUSE(a_cancel_asks_the_worker_then_ends_it),
 		IN_A_HOUSE(outcomes_are_acknowledged_once_durable),
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
+		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
+		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
+		IN_A_HOUSE(a_context_with_a_worker_that_works_is_not_broken_by_others),
 	};
 	return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }

@@ -33,7 +33,8 @@ TEST(an_empty_map_finds_nothing_and_costs_nothing)
 	map_init(&m);
 	check(map_find_str(&m, "x") == NULL);
 	check(m.slots == NULL);
-	map_each(n, &m) fail_msg("%p in an empty map", (void *)n);
+	map_each (n, &m)
+		fail_msg("%p in an empty map", (void *)n);
 	map_done(&m);
 	map_done(&m);
 }
@@ -65,8 +66,7 @@ TEST(a_loop_sees_each_once_and_may_remove_it)
 	_cleanup_(map_done) struct map m;
 	_cleanup_(freep) struct item *items = items_new(&m);
 	size_t seen = 0;
-	map_each(n, &m)
-	{
+	map_each (n, &m) {
 		struct item *item = container_of(n, struct item, node);
 		check(item->key[0] == 'k');
 		item->key[0] = 'K';
@@ -75,7 +75,8 @@ TEST(a_loop_sees_each_once_and_may_remove_it)
 	}
 	check_int(seen, N);
 	check_int(m.count, 0);
-	map_each(n, &m) fail_msg("%p left behind", (void *)n);
+	map_each (n, &m)
+		fail_msg("%p left behind", (void *)n);
 }
 
 TEST(keys_are_bytes_of_any_length)

@@ -49,8 +49,7 @@ static json_t *map_of(const json_t *object)
 {
 	const char *key;
 	json_t *value, *map = json_object();
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		if (json_is_object(value) || json_is_array(value) || json_is_null(value)) {
 			json_decref(map);
 			return NULL;

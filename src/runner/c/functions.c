@@ -56,8 +56,9 @@ static bool are_fields(const json_t *fields, unsigned depth)
 	json_t *tree;
 	if (!json_is_object(fields))
 		return false;
-	json_object_foreach((json_t *)fields, name, tree) /* jansson's iterators take no const */
-		if (!is_type(tree, depth)) return false;
+	json_object_foreach ((json_t *)fields, name, tree) /* jansson's iterators take no const */
+		if (!is_type(tree, depth))
+			return false;
 	return true;
 }
 
@@ -68,8 +69,7 @@ void functions_init(struct functions *fs)
 
 void functions_done(struct functions *fs)
 {
-	map_each(n, &fs->by_name)
-	{
+	map_each (n, &fs->by_name) {
 		struct function *f = container_of(n, struct function, node);
 		map_remove(&fs->by_name, n);
 		free(f->name);
@@ -110,8 +110,7 @@ void functions_miss(const struct functions *fs, const char *name, struct buf *re
 	const char *before = "; there are: ";
 	if (buf_printf(ret, "no function %.*s", NAME_MAX_BYTES, name))
 		return;
-	map_each(n, &fs->by_name)
-	{
+	map_each (n, &fs->by_name) {
 		const struct function *f = container_of(n, struct function, node);
 		if (buf_printf(ret, "%s%s", before, f->name))
 			return;

@@ -68,8 +68,7 @@ static void hang_up(struct session *s)
 void session_done(struct session *s)
 {
 	hang_up(s);
-	map_each(n, &s->held)
-	{
+	map_each (n, &s->held) {
 		struct mist_job *job = container_of(n, struct mist_job, node);
 		map_remove(&s->held, n);
 		job_free(job);
@@ -120,8 +119,7 @@ static void lose(struct session *s, const char *why)
 	if (s->running)
 		s->running->told_started = false;
 	s->n_untold = 0;
-	list_each(l, &s->ended)
-	{
+	list_each (l, &s->ended) {
 		struct mist_job *job = container_of(l, struct mist_job, link);
 		job->told_started = job->told_end = false;
 		s->n_untold++;
@@ -138,8 +136,7 @@ static int say_hello(struct session *s)
 		"s\",\"pid\":%d,\"resumes\":[",
 		FRAME_PROTOCOL, s->capacity, MIST_VERSION, (int)getpid());
 	const char *before = "";
-	map_each(n, &s->held)
-	{
+	map_each (n, &s->held) {
 		const struct mist_job *job = container_of(n, struct mist_job, node);
 		if (job->is_forgotten)
 			continue;
@@ -297,8 +294,7 @@ static int tell_end(struct session *s, struct mist_job *job)
 
 static void tell_ends(struct session *s)
 {
-	list_each(l, &s->ended)
-	{
+	list_each (l, &s->ended) {
 		struct mist_job *job = container_of(l, struct mist_job, link);
 		if (s->n_untold == 0 || (!job->told_end && tell_end(s, job)))
 			return;
