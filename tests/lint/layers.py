@@ -11,7 +11,8 @@ BEFORE = {"base": "", "proto": "base", "domain": "base", "store": "base domain m
           "runner": "base proto mist", "agent": "base proto", "cli": "base proto",
           "mistd": "base domain store core transport worker mist proto"}
 ONLY_IN = {"microhttpd": "src/transport/http", "paho": "src/transport/mqtt", "rdkafka": "src/transport/kafka",
-           "sqlite3.h": "src/store", "libpq": "src/store", "wslay": "src/base"}
+           "sqlite3.h": "src/store", "libpq": "src/store", "wslay": "src/base",
+           "curl/curl.h": "src/cli"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 

@@ -1,0 +1,87 @@
+#compdef mist
+# SPDX-License-Identifier: Apache-2.0
+# Completion of mist(1) for zsh. Names are asked from the gateway.
+
+_mist_names() # NOUN
+{
+	local -a names
+	case $1 in
+	jobs) names=(${(f)"$(_call_program names timeout 2 mist jobs list --json 2>/dev/null | grep -o '"jobId": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/')"}) ;;
+	artifacts) names=(${(f)"$(_call_program names timeout 2 mist artifacts list --json 2>/dev/null | grep -o '"[^"]*"' | tr -d '"')"}) ;;
+	*) names=(${(f)"$(_call_program names timeout 2 mist $1 list --json 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/')"}) ;;
+	esac
+	compadd -a names
+}
+
+_mist_noun() # NOUN
+{
+	local -a verbs
+	if ((CURRENT == 2)); then
+		verbs=('list:all of them' 'show:one of them' 'delete:delete, stop or cancel one')
+		[[ $1 != artifacts ]] || verbs+=('get:fetch one' 'put:send a file')
+		_describe verb verbs
+	elif ((CURRENT == 3)) && [[ $words[2] = put ]]; then
+		_files
+	elif ((CURRENT == 3)); then
+		_mist_names $1
+	elif ((CURRENT == 4)) && [[ $words[2] = get ]]; then
+		_files
+	fi
+}
+
+_mist()
+{
+	local curcontext=$curcontext state line
+	local -a commands common
+	common=(
+		'(-u --url)'{-u,--url}'[the gateway]:address:'
+		'(-j --json)'{-j,--json}'[print the JSON of the gateway]'
+		'(-y --yes)'{-y,--yes}'[ask nothing]'
+		'(-h --help)'{-h,--help}'[help]'
+		'(-V --version)'{-V,--version}'[the version]'
+	)
+	commands=(
+		'status:what the gateway says of itself'
+		'functions:functions the gateway can run'
+		'contexts:contexts that functions run in'
+		'workers:processes that run jobs'
+		'jobs:jobs, the latest first'
+		'artifacts:files that the gateway keeps for functions'
+		'apply:bring artifacts, contexts and functions to what files say'
+		'run:run a function, and print its result'
+		'submit:start a job, and print its id'
+		'wait:wait for the end of a job, and print its result'
+		'logs:print the log of a job'
+		'cancel:cancel a job'
+	)
+	_arguments -C $common '1:command:->command' '*::argument:->argument'
+	case $state in
+	command) _describe command commands ;;
+	argument)
+		case $words[1] in
+		functions | contexts | workers | artifacts) _mist_noun $words[1] ;;
+		jobs)
+			if [[ $words[CURRENT] = -* || $words[CURRENT-1] = (-s|--status|-l|--limit) ]]; then
+				_arguments $common '(-l --limit)'{-l,--limit}'[at most so many]:number:' \
+					'(-s --status)'{-s,--status}'[only these]:status:_sequence compadd - initialized queued job-file-downloading started cancelling finished cancelled failed'
+			else
+				_mist_noun jobs
+			fi
+			;;
+		apply)
+			_arguments $common '(-f --file)'{-f,--file}'[a file, or every *.conf below a folder]:file:_files' \
+				'(-n --dry-run)'{-n,--dry-run}'[do nothing]' '(-p --prefix)'{-p,--prefix}'[before every name]:user:'
+			;;
+		run | submit)
+			_arguments $common '(-c --context)'{-c,--context}'[not its own]:context:{_mist_names contexts}' \
+				'(-t --timeout)'{-t,--timeout}'[cancel it after]:time:' '1:function:{_mist_names functions}' '*:argument:'
+			;;
+		wait) _arguments $common '(-t --timeout)'{-t,--timeout}'[at most]:time:' '1:job:{_mist_names jobs}' ;;
+		logs) _arguments $common '(-f --follow)'{-f,--follow}'[until the job ends]' '1:job:{_mist_names jobs}' ;;
+		cancel) _arguments $common '1:job:{_mist_names jobs}' ;;
+		esac
+		;;
+	esac
+}
+
+_mist "$@"

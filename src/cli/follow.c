@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watching a job: its state, then what its log has grown by, then a pause.
+ *
+ * The state is asked before the log: when it is a final one, the log read after it is complete. The
+ * log is asked from the byte where the last answer ended; a gateway that ignores the range sends
+ * all of it, and the part that was shown is skipped. Pauses grow from a blink to a second, and
+ * begin anew whenever something happens. */
+#include "cli/follow.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "cli/http.h"
+#include "cli/interrupt.h"
+#include "cli/table.h"
+
+enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, DOT_MS = 1000 };
+enum { PARTIAL_CONTENT = 206, RANGE_NOT_SATISFIABLE = 416 };
+
+static bool is_final(const char *status)
+{
+	return strcmp(status, "finished") == 0 || strcmp(status, "failed") == 0 ||
+	       strcmp(status, "cancelled") == 0;
+}
+
+static void end_dots(struct follow *follow)
+{
+	if (follow->has_dots)
+		fputc('\n', stderr);
+	follow->has_dots = false;
+}
+
+static void show_state(struct follow *follow, bool is_new)
+{
+	int64_t now = clock_mono_ms();
+	if (!follow->is_showing)
+		return;
+	if (is_new) {
+		end_dots(follow);
+		fprintf(stderr, "%s\n", follow->status);
+	} else if (now >= follow->dot_due_ms && !follow->is_mid_line) {
+		fputc('.', stderr);
+		follow->has_dots = true;
+	} else {
+		return;
+	}
+	follow->dot_due_ms = now + DOT_MS;
+}
+
+/* Only the member is looked at: a result may be large, and is not read here. */
+static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	_cleanup_(freep) char *path = path_of("jobs", follow->id, NULL);
+	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	if (code)
+		return code;
+	_cleanup_(json_decrefp) json_t *job = http_json(&reply);
+	const char *status = json_is_object(job) ? json_string_of(job, "status") : NULL;
+	if (!status)
+		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
+	*ret_is_new = strcmp(status, follow->status) != 0;
+	snprintf(follow->status, sizeof follow->status, "%s", status);
+	return 0;
+}
+
+int follow_log(struct cli *cli, struct follow *follow)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	_cleanup_(freep) char *path = path_of("jobs", follow->id, "logs");
+	int code = http_ask(
+		cli, &(struct http_call){ .path = path, .from = follow->log_offset }, &reply);
+	if (code || reply.status == RANGE_NOT_SATISFIABLE)
+		return code;
+	code = http_judge(&reply);
+	if (code)
+		return code;
+	size_t skip = reply.status == PARTIAL_CONTENT ? 0 : (size_t)follow->log_offset;
+	if (reply.body.len <= skip)
+		return 0;
+	end_dots(follow);
+	fwrite(reply.body.data + skip, 1, reply.body.len - skip, follow->log);
+	fflush(follow->log);
+	follow->log_offset += (int64_t)(reply.body.len - skip);
+	follow->is_mid_line = reply.body.data[reply.body.len - 1] != '\n';
+	return 0;
+}
+
+static int64_t next_pause(const struct follow *follow, int64_t pause_ms, bool is_new)
+{
+	int64_t next = is_new ? PAUSE_FIRST_MS : pause_ms + pause_ms / 2;
+	int64_t left = follow->deadline_ms ? follow->deadline_ms - clock_mono_ms() : PAUSE_MAX_MS;
+	next = next < PAUSE_MAX_MS ? next : PAUSE_MAX_MS;
+	return next < left ? next : left;
+}
+
+int follow_job(struct cli *cli, struct follow *follow)
+{
+	int64_t pause_ms = PAUSE_FIRST_MS;
+	for (;;) {
+		bool is_new = false;
+		int64_t offset = follow->log_offset;
+		int code = ask_state(cli, follow, &is_new);
+		if (code == 0 && follow->log)
+			code = follow_log(cli, follow);
+		if (code == 0)
+			show_state(follow, is_new);
+		if (code || is_final(follow->status)) {
+			end_dots(follow);
+			return code;
+		}
+		if (follow->deadline_ms && clock_mono_ms() >= follow->deadline_ms) {
+			end_dots(follow);
+			return EXIT_TIME;
+		}
+		pause_ms = next_pause(follow, pause_ms, is_new || offset != follow->log_offset);
+		interrupt_or_ms(pause_ms);
+		if (interrupt_came()) {
+			end_dots(follow);
+			return EXIT_INTERRUPTED;
+		}
+	}
+}
+
+int follow_outcome(struct cli *cli, const char *id)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	_cleanup_(freep) char *path = path_of("jobs", id, NULL);
+	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	if (code)
+		return code;
+	_cleanup_(json_decrefp) json_t *job = http_json(&reply);
+	const char *status = json_is_object(job) ? json_string_of(job, "status") : NULL;
+	if (!status)
+		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
+	if (strcmp(status, "finished") != 0) {
+		const char *error = json_string_of(job, "jobResult");
+		return complain(EXIT_JOB, "job %s: %s%s%s", id, status, error ? ": " : "",
+			error ? error : "");
+	}
+	size_t len = 0;
+	const char *result = json_member_text(reply.body.data, reply.body.len, "jobResult", &len);
+	json_print(cli, result ? result : "null", result ? len : 4);
+	return EXIT_FINE;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job watched from outside, by asking again and again. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+struct follow {
+	const char *id;
+	FILE *log;           /* where new lines of the job's log go; NULL: nowhere */
+	bool is_showing;     /* tell its states on stderr, with dots while nothing happens */
+	int64_t deadline_ms; /* monotonic; 0: none */
+
+	char status[32]; /* below is follow.c's: what was last seen */
+	int64_t log_offset, dot_due_ms;
+	bool has_dots, is_mid_line;
+};
+
+/* Until the job has ended: EXIT_FINE. EXIT_INTERRUPTED and EXIT_TIME are not told yet, every other
+ * status is. */
+int follow_job(struct cli *cli, struct follow *follow);
+
+/* What is new in the job's log, once. */
+int follow_log(struct cli *cli, struct follow *follow);
+
+/* How the ended job ended: its result on stdout, or its error on stderr. */
+int follow_outcome(struct cli *cli, const char *id);

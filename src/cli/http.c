@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way to the gateway, over libcurl: one handle for the whole command, so that polling keeps its
+ * connection.
+ *
+ * An answer comes whole into a buffer, but for an artifact's bytes, which go to a file when the
+ * answer is good. What goes wrong is told here, once, in one sentence: no answer, or the gateway's
+ * own words out of its problem document (RFC 9457). No redirect is followed: the token would go
+ * along. The environment's proxies are used as curl uses them, but not for this machine. */
+#include "cli/http.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/utf8.h"
+#include "cli/interrupt.h"
+
+enum { CONNECT_MS = 10000, ANSWER_S = 120, JSON_DEPTH_MAX = 128, SHOWN_MAX = 2000 };
+#define ANSWER_MAX  ((size_t)1 << 30)
+#define STALL_BYTES 1L
+
+struct http {
+	CURL *curl;
+	char reason[CURL_ERROR_SIZE];
+	char *no_proxy, *authorization;
+};
+
+struct transfer {
+	struct http *http;
+	const struct http_call *call;
+	struct http_reply *reply;
+};
+
+int http_open(struct cli *cli)
+{
+	const char *no_proxy = getenv("no_proxy");
+	if (!no_proxy)
+		no_proxy = getenv("NO_PROXY");
+	struct http *h = xcalloc(1, sizeof *h);
+	cli->http = h;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || !(h->curl = curl_easy_init()))
+		return complain(EXIT_GATEWAY, "libcurl cannot start");
+	h->no_proxy = xasprintf(
+		"localhost,127.0.0.1,::1%s%s", no_proxy ? "," : "", no_proxy ? no_proxy : "");
+	if (cli->token)
+		h->authorization = xasprintf("Authorization: Bearer %s", cli->token);
+	return 0;
+}
+
+void http_close(struct cli *cli)
+{
+	struct http *h = TAKE_PTR(cli->http);
+	if (!h)
+		return;
+	curl_easy_cleanup(h->curl);
+	curl_global_cleanup();
+	free(h->no_proxy);
+	free(h->authorization);
+	free(h);
+}
+
+void http_reply_done(struct http_reply *reply)
+{
+	buf_done(&reply->body);
+}
+
+static size_t take_bytes(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	long status = 0;
+	curl_easy_getinfo(t->http->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (t->call->to && status / 100 == 2)
+		return fwrite(data, size, n, t->call->to);
+	return buf_add(&t->reply->body, data, size * n) == 0 ? size * n : 0;
+}
+
+static int look_at_interrupt(
+	void *arg, curl_off_t down, curl_off_t now_down, curl_off_t up, curl_off_t now_up)
+{
+	(void)arg, (void)down, (void)now_down, (void)up, (void)now_up;
+	return interrupt_came();
+}
+
+static void set_up(const struct cli *cli, const struct http_call *call, struct transfer *t)
+{
+	struct http *h = cli->http;
+	CURL *curl = h->curl;
+	const char *method = call->method ? call->method : "GET";
+	curl_easy_reset(curl);
+	h->reason[0] = '\0';
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, h->reason);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, "mist/" MIST_VERSION);
+	curl_easy_setopt(curl, CURLOPT_NOPROXY, h->no_proxy);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+	if (call->upload || call->to) {
+		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
+		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ANSWER_S);
+	} else if (!call->is_patient) {
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)ANSWER_S);
+	}
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_interrupt);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+	if (call->body)
+		curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, call->body);
+	if (strcmp(method, "GET") != 0)
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+}
+
+static struct curl_slist *make_headers(const struct cli *cli, const struct http_call *call)
+{
+	struct curl_slist *headers = NULL;
+	if (cli->http->authorization)
+		headers = curl_slist_append(headers, cli->http->authorization);
+	if (call->body)
+		headers = curl_slist_append(headers, "Content-Type: application/json");
+	if (call->from > 0) {
+		_cleanup_(freep) char *range =
+			xasprintf("Range: bytes=%lld-", (long long)call->from);
+		headers = curl_slist_append(headers, range);
+	}
+	return headers;
+}
+
+static curl_mime *make_form(CURL *curl, const struct http_call *call)
+{
+	if (!call->upload)
+		return NULL;
+	curl_mime *form = curl_mime_init(curl);
+	curl_mimepart *part = curl_mime_addpart(form);
+	curl_mime_name(part, "file");
+	curl_mime_filedata(part, call->upload);
+	curl_mime_filename(part, call->upload_name);
+	curl_mime_type(part, "application/octet-stream");
+	curl_easy_setopt(curl, CURLOPT_MIMEPOST, form);
+	return form;
+}
+
+static int explain(const struct cli *cli, CURLcode code)
+{
+	const char *reason = cli->http->reason[0] ? cli->http->reason : curl_easy_strerror(code);
+	switch (code) {
+	case CURLE_ABORTED_BY_CALLBACK:
+		return complain(EXIT_INTERRUPTED, "interrupted");
+	case CURLE_URL_MALFORMAT:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return complain(
+			EXIT_USAGE, "\"%s\" is no address of a gateway: %s", cli->url, reason);
+	case CURLE_WRITE_ERROR:
+		return complain(EXIT_GATEWAY, "the answer cannot be kept: %s", reason);
+	default:
+		return complain(
+			EXIT_UNREACHABLE, "the gateway at %s gave no answer: %s", cli->url, reason);
+	}
+}
+
+int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *ret)
+{
+	CURL *curl = cli->http->curl;
+	struct transfer t = { .http = cli->http, .call = call, .reply = ret };
+	size_t len = strlen(cli->url);
+	while (len && cli->url[len - 1] == '/')
+		len--;
+	_cleanup_(freep) char *url = xasprintf("%.*s%s", (int)len, cli->url, call->path);
+	*ret = (struct http_reply){ 0 };
+	buf_init(&ret->body, ANSWER_MAX);
+	set_up(cli, call, &t);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	struct curl_slist *headers = make_headers(cli, call);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_mime *form = make_form(curl, call);
+	CURLcode code = curl_easy_perform(curl);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	curl_slist_free_all(headers);
+	curl_mime_free(form);
+	return code == CURLE_OK ? 0 : explain(cli, code);
+}
+
+/* The gateway's words on one line, without what a terminal would obey. */
+static void print_words(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len && i < SHOWN_MAX;) {
+		size_t n = utf8_shown(text + i, len - i);
+		if (n)
+			fwrite(text + i, 1, n, stderr);
+		else
+			fputc(' ', stderr);
+		i += n ? n : 1;
+	}
+	fputc('\n', stderr);
+}
+
+int http_judge(const struct http_reply *reply)
+{
+	struct fault f;
+	if (reply->status / 100 == 2)
+		return 0;
+	_cleanup_(json_decrefp) json_t *problem = json_parse(
+		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, &f);
+	const char *detail = json_is_object(problem) ? json_string_of(problem, "detail") : NULL;
+	if (!detail && json_is_object(problem))
+		detail = json_string_of(problem, "title");
+	fflush(stdout);
+	fputs("mist: ", stderr);
+	if (detail)
+		print_words(detail, strlen(detail));
+	else if (reply->body.len)
+		print_words(reply->body.data, reply->body.len);
+	else
+		fprintf(stderr, "the gateway answered %ld\n", reply->status);
+	return reply->status / 100 == 4 ? EXIT_REFUSED : EXIT_GATEWAY;
+}
+
+int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret)
+{
+	int code = http_ask(cli, call, ret);
+	return code ? code : http_judge(ret);
+}
+
+json_t *http_json(const struct http_reply *reply)
+{
+	struct fault f;
+	json_t *json = json_parse(
+		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, &f);
+	if (!json)
+		complain(EXIT_GATEWAY, "the gateway's answer is no JSON: %s", f.text);
+	return json;
+}
+
+int http_get_json(struct cli *cli, const char *path, json_t **ret)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	if (code)
+		return code;
+	*ret = http_json(&reply);
+	return *ret ? 0 : EXIT_GATEWAY;
+}
+
+static void add_escaped(struct buf *out, const char *text)
+{
+	static const char plain[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+	for (; *text; text++) {
+		if (strchr(plain, *text))
+			buf_add(out, text, 1);
+		else
+			buf_printf(out, "%%%02X", (unsigned char)*text);
+	}
+}
+
+char *path_of(const char *noun, const char *name, const char *tail)
+{
+	struct buf path;
+	buf_init(&path, ANSWER_MAX);
+	buf_printf(&path, "/v2/api/%s", noun);
+	if (name) {
+		buf_puts(&path, "/");
+		add_escaped(&path, name);
+	}
+	if (tail)
+		buf_printf(&path, "/%s", tail);
+	return buf_take(&path);
+}
+
+char *path_query(char *path, const char *name, const char *value)
+{
+	struct buf longer;
+	if (!value)
+		return path;
+	buf_init(&longer, ANSWER_MAX);
+	buf_printf(&longer, "%s%c%s=", path, strchr(path, '?') ? '&' : '?', name);
+	add_escaped(&longer, value);
+	free(path);
+	return buf_take(&longer);
+}

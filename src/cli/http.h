@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Questions to the gateway. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "cli/cli.h"
+
+struct http;
+
+struct http_call {
+	const char *method;      /* NULL: GET */
+	const char *path;        /* from the first slash, with its query */
+	const char *body;        /* JSON, or NULL */
+	const char *upload;      /* a file, sent as the part `file` of a form … */
+	const char *upload_name; /* … under this name */
+	FILE *to;                /* takes the body of a good answer, in place of the reply's */
+	int64_t from;            /* > 0: bytes from here on */
+	bool is_patient;         /* the answer may take as long as a job takes */
+};
+
+struct http_reply {
+	long status;
+	struct buf body;
+};
+
+int http_open(struct cli *cli); /* 0, or an exit status */
+void http_close(struct cli *cli);
+
+/* 0: there is an answer, whatever it says. Else the reason was told, and an exit status comes. The
+ * reply is the caller's to free (http_reply_done) in any case. */
+int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *ret);
+void http_reply_done(struct http_reply *reply);
+
+/* 0 if the answer is a good one (2xx); else tells what the gateway said. */
+int http_judge(const struct http_reply *reply);
+
+/* Both. */
+int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret);
+
+/* The body as JSON, the caller's; NULL: it is none, which was told. */
+json_t *http_json(const struct http_reply *reply);
+
+/* GET and http_json. 0 with *ret, or an exit status. */
+int http_get_json(struct cli *cli, const char *path, json_t **ret);
+
+/* "/v2/api/functions/a%20b/jobs" of ("functions", "a b", "jobs"); name and tail may be NULL. The
+ * caller frees it. */
+char *path_of(const char *noun, const char *name, const char *tail);
+
+/* Adds a query parameter, if it has a value. Takes the path, gives it back longer. */
+char *path_query(char *path, const char *name, const char *value);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mist: the command line of the gateway. The commands are one table; a command gets its words and
+ * options and answers with an exit status (cli.h). Every command is a few questions over HTTP
+ * (http.c), on this one thread. stdout has what was asked for, stderr everything said to a person.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/apply.h"
+#include "cli/cli.h"
+#include "cli/http.h"
+#include "cli/interrupt.h"
+#include "cli/jobs.h"
+#include "cli/nouns.h"
+
+static const struct command commands[] = {
+	{ "status", "", 0, 0, status_command,
+		"what the gateway says of itself\n"
+		"usage: mist status\n" },
+	{ "functions", "", 0, 2, noun_command,
+		"functions the gateway can run\n"
+		"usage: mist functions [list | show NAME | delete NAME]\n" },
+	{ "contexts", "", 0, 2, noun_command,
+		"contexts that functions run in\n"
+		"usage: mist contexts [list | show NAME | delete NAME]\n" },
+	{ "workers", "", 0, 2, noun_command,
+		"processes that run jobs\n"
+		"usage: mist workers [list | show NAME | delete NAME]\n"
+		"\n"
+		"delete stops the worker; a job that runs on it fails.\n" },
+	{ "jobs", "sl", 0, 2, noun_command,
+		"jobs, the latest first\n"
+		"usage: mist jobs [list [--status STATUS,…] [--limit N] | show ID | delete ID]\n"
+		"\n"
+		"  -s, --status STATUS,…   only those: initialized, queued, job-file-downloading,\n"
+		"                          started, cancelling, finished, cancelled, failed\n"
+		"  -l, --limit N           at most so many (25)\n"
+		"\n"
+		"delete cancels the job.\n" },
+	{ "artifacts", "", 0, 3, noun_command,
+		"files that the gateway keeps for functions\n"
+		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put FILE | delete "
+		"NAME]\n"
+		"\n"
+		"show prints the SHA-1; get writes to FILE (NAME; - is standard output); put sends "
+		"a\n"
+		"file under its own name.\n" },
+	{ "apply", "Fnp", 0, 0, apply_command,
+		"bring artifacts, contexts and functions to what files say\n"
+		"usage: mist apply -f FILE|DIR [--dry-run] [--prefix USER]\n"
+		"\n"
+		"  -f, --file FILE|DIR   a file, or every *.conf below a folder\n"
+		"  -n, --dry-run         say what would be done, and do nothing\n"
+		"  -p, --prefix USER     put USER_ before every name\n"
+		"\n"
+		"What is as the files say stays; nothing is deleted. mist(1) shows the files.\n" },
+	{ "run", "ct", 1, -1, run_command,
+		"run a function, and print its result\n"
+		"usage: mist run FUNCTION [KEY=VALUE… | '{JSON}' | @FILE] [options]\n"
+		"\n"
+		"  -c, --context CONTEXT   not the function's own\n"
+		"  -t, --timeout TIME      the gateway cancels the job after this time: 10s, 5m, "
+		"1h\n"
+		"\n"
+		"A VALUE that is JSON is taken as JSON, anything else as a string. On a terminal "
+		"the\n"
+		"job's log is shown, and Ctrl-C cancels the job.\n" },
+	{ "submit", "ct", 1, -1, submit_command,
+		"start a job, and print its id\n"
+		"usage: mist submit FUNCTION [KEY=VALUE… | '{JSON}' | @FILE] [options]\n"
+		"\n"
+		"Takes what mist run takes, and does not wait.\n" },
+	{ "wait", "t", 1, 1, wait_command,
+		"wait for the end of a job, and print its result\n"
+		"usage: mist wait ID [--timeout TIME]\n"
+		"\n"
+		"  -t, --timeout TIME   wait so long at most: 10s, 5m, 1h\n" },
+	{ "logs", "f", 1, 1, logs_command,
+		"print the log of a job\n"
+		"usage: mist logs [--follow] ID\n"
+		"\n"
+		"  -f, --follow   go on until the job ends\n" },
+	{ "cancel", "", 1, 1, cancel_command,
+		"cancel a job\n"
+		"usage: mist cancel ID\n" },
+};
+
+static const char general[] =
+	"\n"
+	"  -u, --url URL   the gateway (MIST_URL, or http://127.0.0.1:2003)\n"
+	"  -j, --json      print the gateway's JSON also on a terminal\n"
+	"  -y, --yes       ask nothing\n"
+	"  -h, --help      of a command: mist COMMAND --help\n"
+	"  -V, --version\n"
+	"\n"
+	"MIST_TOKEN is sent as a bearer token. Exit status: 0 done, 1 the job failed, 2 usage,\n"
+	"3 not found or refused, 4 no answer, 5 the gateway's failure, 124 the time to wait is "
+	"over,\n"
+	"130 interrupted.\n";
+
+static void print_commands(FILE *to)
+{
+	fputs("usage: mist [options] COMMAND …\n\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-11s%.*s\n", commands[i].name, (int)strcspn(commands[i].help, "\n"),
+			commands[i].help);
+	fputs(general, to);
+}
+
+static int show_instead(enum show show, const struct command *command)
+{
+	if (show == SHOW_VERSION)
+		puts("mist " MIST_VERSION);
+	else if (command)
+		printf("%s%s", strchr(command->help, '\n') + 1, general);
+	else
+		print_commands(stdout);
+	return EXIT_FINE;
+}
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+/* What the environment says, options later override. */
+static void set_defaults(struct cli *cli)
+{
+	const char *url = getenv("MIST_URL"), *token = getenv("MIST_TOKEN");
+	*cli = (struct cli){ .url = url && *url ? url : "http://127.0.0.1:2003",
+		.token = token && *token ? token : NULL,
+		.is_terminal = isatty(STDOUT_FILENO),
+		.is_talked = isatty(STDERR_FILENO) };
+}
+
+static int perform(struct cli *cli, const struct args *args)
+{
+	interrupt_catch();
+	int code = http_open(cli);
+	if (code == 0)
+		code = args->command->run(cli, args);
+	http_close(cli);
+	if (fflush(stdout) != 0 && code == 0)
+		code = complain(EXIT_USAGE, "standard output cannot be written");
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli;
+	struct args args;
+	enum show show;
+	set_defaults(&cli);
+	int code = args_read(&cli, NULL, argc, argv, &args, &show);
+	if (code)
+		return code;
+	if (show != SHOW_NOTHING)
+		return show_instead(show, NULL);
+	if (args.n_words == 0) {
+		print_commands(stderr);
+		return EXIT_USAGE;
+	}
+	const struct command *command = command_find(args.words[0]);
+	if (!command)
+		return complain(
+			EXIT_USAGE, "there is no command \"%s\"; see mist --help", args.words[0]);
+	code = args_read(&cli, command, args.n_words, args.words, &args, &show);
+	if (code)
+		return code;
+	return show == SHOW_NOTHING ? perform(&cli, &args) : show_instead(show, command);
+}

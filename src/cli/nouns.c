@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `mist NOUN [list | show NAME | delete NAME]` and `mist status`.
+ *
+ * A noun is a row: its address at the gateway, the columns of its list, what its deletion is
+ * called. To people a list is a table and a thing its fields; to programs both are the JSON that
+ * the gateway sent. Artifacts are files and can also be fetched and sent (artifacts.c). */
+#include "cli/nouns.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/artifacts.h"
+#include "cli/http.h"
+#include "cli/jobs.h"
+#include "cli/table.h"
+
+static const struct column function_columns[] = {
+	{ "NAME", "name", CELL_PLAIN },
+	{ "CONTEXT", "defaultContext", CELL_PLAIN },
+	{ "PATH", "path", CELL_PLAIN },
+	{ "CLASS NAME", "className", CELL_PLAIN },
+	{ 0 },
+};
+
+static const struct column context_columns[] = {
+	{ "NAME", "name", CELL_PLAIN },
+	{ "MODE", "workerMode", CELL_PLAIN },
+	{ "JOBS", "maxJobs", CELL_PLAIN },
+	{ "DOWNTIME", "downtime", CELL_PLAIN },
+	{ "RUNTIME", "runtime", CELL_PLAIN },
+	{ 0 },
+};
+
+static const struct column worker_columns[] = {
+	{ "NAME", "name", CELL_PLAIN },
+	{ "ADDRESS", "address", CELL_PLAIN },
+	{ "SPARK UI", "sparkUi", CELL_PLAIN },
+	{ 0 },
+};
+
+static const struct column job_columns[] = {
+	{ "ID", "jobId", CELL_PLAIN },
+	{ "FUNCTION", "function", CELL_PLAIN },
+	{ "CONTEXT", "context", CELL_PLAIN },
+	{ "STATUS", "status", CELL_PLAIN },
+	{ "CREATED", "createTime", CELL_TIME },
+	{ "ENDED", "endTime", CELL_TIME },
+	{ "EXTERNAL ID", "externalId", CELL_PLAIN },
+	{ 0 },
+};
+
+static const struct column artifact_columns[] = { { "NAME", NULL, CELL_PLAIN }, { 0 } };
+
+static const struct noun {
+	const char *plural, *one;
+	const struct column *columns;
+	const char *deletion; /* "delete function" */
+} nouns[] = {
+	{ "functions", "function", function_columns, "delete" },
+	{ "contexts", "context", context_columns, "delete" },
+	{ "workers", "worker", worker_columns, "stop" },
+	{ "jobs", "job", job_columns, "cancel" },
+	{ "artifacts", "artifact", artifact_columns, "delete" },
+};
+
+static const struct noun *noun_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(nouns); i++)
+		if (strcmp(nouns[i].plural, name) == 0)
+			return &nouns[i];
+	return NULL;
+}
+
+static int print_answer(struct cli *cli, const char *path, const struct column *columns)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	if (code)
+		return code;
+	_cleanup_(json_decrefp) json_t *json = http_json(&reply);
+	if (!json)
+		return EXIT_GATEWAY;
+	if (!is_for_people(cli))
+		json_print(cli, reply.body.data, reply.body.len);
+	else if (columns)
+		table_print(columns, json);
+	else
+		fields_print(json);
+	return EXIT_FINE;
+}
+
+/* "failed,cancelled" is status=failed&status=cancelled. */
+static char *add_statuses(char *path, const char *list)
+{
+	while (list && *list) {
+		size_t len = strcspn(list, ",");
+		_cleanup_(freep) char *status = strndup(list, len);
+		if (len)
+			path = path_query(path, "status", status);
+		list += len + (list[len] == ',');
+	}
+	return path;
+}
+
+static int list(struct cli *cli, const struct noun *noun, const struct args *args)
+{
+	char *path = path_of(noun->plural, NULL, NULL);
+	path = path_query(path, "limit", args->limit);
+	path = add_statuses(path, args->status);
+	int code = print_answer(cli, path, noun->columns);
+	free(path);
+	return code;
+}
+
+static int show(struct cli *cli, const struct noun *noun, const char *name)
+{
+	if (noun->columns == artifact_columns)
+		return artifact_show(cli, name);
+	_cleanup_(freep) char *path = path_of(noun->plural, name, NULL);
+	return print_answer(cli, path, NULL);
+}
+
+static int remove_one(struct cli *cli, const struct noun *noun, const char *name)
+{
+	_cleanup_(freep) char *question = xasprintf("%s %s %s", noun->deletion, noun->one, name);
+	int code = confirm(cli, question);
+	if (code)
+		return code;
+	if (noun->columns == job_columns)
+		return cancel_job(cli, name);
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	_cleanup_(freep) char *path = path_of(noun->plural, name, NULL);
+	return http_do(cli, &(struct http_call){ .method = "DELETE", .path = path }, &reply);
+}
+
+static int no_such_verb(const struct args *args)
+{
+	return complain(EXIT_USAGE, "%s: see mist %s --help for what can follow it",
+		args->command->name, args->command->name);
+}
+
+int noun_command(struct cli *cli, const struct args *args)
+{
+	const struct noun *noun = noun_find(args->command->name);
+	const char *verb = args->n_words ? args->words[0] : "list";
+	const char *name = args->n_words > 1 ? args->words[1] : NULL;
+	bool is_artifact = noun->columns == artifact_columns;
+	if (name && !*name)
+		return complain(EXIT_USAGE, "the name of a thing cannot be empty");
+	if (strcmp(verb, "list") == 0 && !name)
+		return list(cli, noun, args);
+	if (is_artifact && name && strcmp(verb, "get") == 0)
+		return artifact_get(cli, name, args->n_words > 2 ? args->words[2] : NULL);
+	if (!name || args->n_words > 2)
+		return no_such_verb(args);
+	if (strcmp(verb, "show") == 0)
+		return show(cli, noun, name);
+	if (strcmp(verb, "delete") == 0)
+		return remove_one(cli, noun, name);
+	if (is_artifact && strcmp(verb, "put") == 0)
+		return artifact_put(cli, name);
+	return no_such_verb(args);
+}
+
+int status_command(struct cli *cli, const struct args *args)
+{
+	(void)args;
+	return print_answer(cli, "/v2/api/status", NULL);
+}

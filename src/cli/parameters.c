@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job's arguments: "n=3 name=Ada", '{"n": 3}', @file, also mixed.
+ *
+ * A value that is JSON is taken as JSON: 3, true, null, [1,2]. Anything else is a string, so that
+ * most words need no quotes; who wants the string "3" writes name='"3"'. A function says in its
+ * signature what it takes, and the gateway refuses the rest. One object or file alone is sent as it
+ * was written, digits included. Pure, but for reading the file. */
+#include "cli/parameters.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/utf8.h"
+
+enum { DEPTH_MAX = 64 };
+#define FILE_MAX ((size_t)256 << 20)
+
+static int read_stream(FILE *from, struct buf *text)
+{
+	char chunk[16384];
+	size_t n;
+	while ((n = fread(chunk, 1, sizeof chunk, from)) > 0)
+		if (buf_add(text, chunk, n) == BUF_E_FULL)
+			return -EFBIG;
+	return ferror(from) ? -EIO : 0;
+}
+
+static int read_file(const char *path, struct buf *text, struct fault *f)
+{
+	if (strcmp(path, "-") == 0)
+		return read_stream(stdin, text) == 0
+			       ? 0
+			       : fault_set(f, FAULT_BAD_REQUEST, "standard input cannot be read");
+	_cleanup_(fclosep) FILE *from = fopen(path, "re");
+	int r = from ? read_stream(from, text) : -errno;
+	return r == 0 ? 0
+		      : fault_set(
+				f, FAULT_BAD_REQUEST, "%s: cannot be read: %s", path, strerror(-r));
+}
+
+static json_t *parse_object(const char *where, const struct buf *text, struct fault *f)
+{
+	json_t *json = json_parse(text->data ? text->data : "", text->len, DEPTH_MAX, f);
+	if (!json) {
+		fault_prefix(f, "%s", where);
+	} else if (!json_is_object(json)) {
+		fault_set(f, FAULT_BAD_REQUEST, "%s: expected a JSON object, got %s", where,
+			json_kind(json));
+		json_decref(json);
+		return NULL;
+	}
+	return json;
+}
+
+static int add_pair(json_t *all, const char *word, struct fault *f)
+{
+	struct fault ignored;
+	const char *equals = strchr(word, '=');
+	if (!utf8_is_valid(word, strlen(word)))
+		return fault_set(f, FAULT_BAD_REQUEST, "\"%.200s\" is not UTF-8", word);
+	if (!equals || equals == word)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"\"%.200s\": expected KEY=VALUE, a JSON object, or @FILE", word);
+	_cleanup_(freep) char *key = strndup(word, (size_t)(equals - word));
+	json_t *value = json_parse(equals + 1, strlen(equals + 1), DEPTH_MAX, &ignored);
+	json_object_set_new(all, key, value ? value : json_string(equals + 1));
+	return 0;
+}
+
+/* An object's text goes to `text` as well. */
+static int add_word(json_t *all, const char *word, struct buf *text, struct fault *f)
+{
+	if (word[0] != '{' && word[0] != '@')
+		return add_pair(all, word, f);
+	int r = word[0] == '@' ? read_file(word + 1, text, f) : buf_puts(text, word);
+	if (r)
+		return r;
+	_cleanup_(json_decrefp) json_t *object =
+		parse_object(word[0] == '@' ? word + 1 : "the arguments", text, f);
+	if (!object)
+		return -EINVAL;
+	json_object_update(all, object);
+	return 0;
+}
+
+char *parameters_read(char *const *words, int n_words, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *all = json_object();
+	_cleanup_(buf_done) struct buf text = { 0 };
+	for (int i = 0; i < n_words; i++) {
+		buf_done(&text);
+		buf_init(&text, FILE_MAX);
+		if (add_word(all, words[i], &text, f) != 0)
+			return NULL;
+	}
+	if (n_words == 1 && text.len)
+		return buf_take(&text);
+	return json_text(all);
+}

@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""mist, the command line, against a gateway: jobs, what there is, how it ends."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from support.cli import MIST, SHORT, Terminal, cli, environment, said
+from support.mistd import ROOT, until
+
+
+@pytest.fixture(scope="module")
+def gateway(plain_mist_for_module):
+    return plain_mist_for_module
+
+
+@pytest.fixture
+def answering():
+    """A gateway that answers as it is told: answering(status, type, body) → (url, requests)."""
+    servers = []
+
+    def make(status, content_type, body):
+        requests = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                requests.append((self.path, dict(self.headers)))
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_DELETE = do_GET
+
+            def log_message(self, *arguments):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}", requests
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+# Running jobs
+
+def test_run_prints_the_result_and_nothing_else(gateway):
+    assert json.loads(cli(gateway, "run", "typed", "i=3", "s=word", "l=[1,2.5]", "b=true")) == \
+        {"i": 3, "s": "word", "l": [1, 2.5], "b": True}
+
+
+def test_a_value_that_is_no_json_is_a_string_and_quotes_make_one_of_a_number(gateway):
+    assert json.loads(cli(gateway, "run", "typed", "i=1", 's="7"'))["s"] == "7"
+    assert json.loads(cli(gateway, "run", "typed", "i=1", "s=a=b c"))["s"] == "a=b c"
+    assert json.loads(cli(gateway, "run", "typed", "i=1", "s="))["s"] == ""
+
+
+def test_arguments_from_json_a_file_and_standard_input(gateway, tmp_path):
+    (tmp_path / "args").write_text('{"i": 5, "s": "file"}')
+    assert json.loads(cli(gateway, "run", "typed", '{"i": 4}'))["i"] == 4
+    assert json.loads(cli(gateway, "run", "typed", f"@{tmp_path}/args"))["s"] == "file"
+    assert json.loads(cli(gateway, "run", "typed", "@-", stdin='{"i": 6}'))["i"] == 6
+    assert json.loads(cli(gateway, "run", "typed", f"@{tmp_path}/args", "i=9")) == {"i": 9, "s": "file", "l": None, "b": False}
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["=1"], ["{"], ["[1]", "x=1"], ["@/no/such/file"], ["{}", "{'i': 1}"]])
+def test_arguments_that_are_none_are_a_usage_error_with_one_sentence(gateway, words):
+    assert said(gateway, "run", "typed", *words, code=2).count("\n") == 1
+
+
+def test_null_is_a_result(gateway):
+    assert cli(gateway, "run", "nothing") == "null\n"
+
+
+def test_a_failed_job_ends_with_1_and_its_error(gateway):
+    assert "object" in said(gateway, "run", "unencodable", code=1)
+
+
+def test_an_unknown_function_ends_with_3(gateway):
+    assert "nosuch" in said(gateway, "run", "nosuch", code=3)
+
+
+def test_arguments_that_the_function_does_not_take_end_with_3(gateway):
+    assert "i" in said(gateway, "run", "typed", "i=word", code=3)
+
+
+def test_submit_prints_the_id_and_wait_the_result(gateway):
+    job_id = cli(gateway, "submit", "typed", "i=8").strip()
+    assert json.loads(cli(gateway, "wait", job_id))["i"] == 8
+    assert gateway.job(job_id)["status"] == "finished"
+
+
+def test_submit_in_another_context(gateway):
+    job_id = cli(gateway, "submit", "typed", "i=8", "--context", "plain").strip()
+    assert gateway.job(job_id)["context"] == "plain"
+    cli(gateway, "wait", job_id)
+
+
+def test_wait_gives_up_in_time_and_the_job_goes_on(gateway, tmp_path):
+    job_id = cli(gateway, "submit", "wait_for", f"path={tmp_path}/go").strip()
+    assert job_id in said(gateway, "wait", job_id, "-t", "50ms", code=124)
+    (tmp_path / "go").touch()
+    assert json.loads(cli(gateway, "wait", job_id)) == "seen"
+
+
+def test_wait_for_a_failed_job_ends_with_1(gateway):
+    job_id = cli(gateway, "submit", "unencodable").strip()
+    assert f"job {job_id}: failed: " in said(gateway, "wait", job_id, code=1)
+
+
+def test_the_time_given_to_run_is_the_jobs(gateway, tmp_path):
+    assert "timeout" in said(gateway, "run", "wait_for", f"path={tmp_path}/never", "-t", "200ms", code=1)
+
+
+def test_cancel(gateway, tmp_path):
+    job_id = cli(gateway, "submit", "wait_for", f"path={tmp_path}/never").strip()
+    gateway.wait(job_id, "started")
+    cli(gateway, "cancel", job_id)
+    assert gateway.wait(job_id)["status"] == "cancelled"
+    assert "cancelled" in said(gateway, "wait", job_id, code=1)
+
+
+def test_cancel_of_a_job_that_there_is_not(gateway):
+    assert "no job" in said(gateway, "cancel", "00000000-0000-7000-8000-000000000000", code=3)
+
+
+def test_logs_are_the_jobs_log(gateway):
+    job_id = cli(gateway, "submit", "chatty", "lines=2").strip()
+    followed = cli(gateway, "logs", "-f", job_id)
+    assert "line 0" in followed and "line 1" in followed and "that was all" in followed
+    assert cli(gateway, "logs", job_id) == gateway.logs(job_id)
+    assert followed == gateway.logs(job_id)
+
+
+def test_following_a_log_shows_lines_while_the_job_runs(gateway, tmp_path):
+    job_id = cli(gateway, "submit", "wait_for", f"path={tmp_path}/go").strip()
+    with subprocess.Popen([MIST, "logs", "--follow", job_id], stdout=subprocess.PIPE, text=True, env=environment(gateway)) as p:
+        lines = []
+        while not any("waiting for" in line for line in lines):
+            lines.append(p.stdout.readline())
+            assert lines[-1], lines
+        (tmp_path / "go").touch()
+        lines += p.stdout.readlines()
+        assert p.wait(SHORT) == 0
+    assert "".join(lines) == gateway.logs(job_id)
+
+
+# On a terminal
+
+def test_run_on_a_terminal_shows_states_log_and_result(gateway):
+    text = Terminal(gateway, "run", "chatty", "lines=2").end()
+    assert text.startswith("job ") and "StartedEvent" in text and "line 1" in text and "\nfinished\n" in text
+    assert text.splitlines()[-1] == "2"
+
+
+def test_ctrl_c_on_a_terminal_cancels_the_job(gateway, tmp_path):
+    terminal = Terminal(gateway, "run", "wait_for", f"path={tmp_path}/never")
+    terminal.until("waiting for")
+    terminal.type("\x03")
+    text = terminal.end(130)
+    job_id = text.splitlines()[0].split()[1]
+    assert gateway.wait(job_id)["status"] == "cancelled"
+
+
+def test_a_failed_job_on_a_terminal_ends_with_1(gateway):
+    assert "failed" in Terminal(gateway, "run", "unencodable").end(1)
+
+
+def test_a_table_on_a_terminal_has_aligned_columns(gateway):
+    lines = Terminal(gateway, "functions").end().splitlines()
+    assert lines[0].split() == ["NAME", "CONTEXT", "PATH", "CLASS", "NAME"]
+    column = lines[0].index("CONTEXT")
+    assert all(line[column - 1] == " " and line[column:].startswith("plain ") for line in lines[1:])
+    assert any(line.startswith("typed ") for line in lines)
+
+
+def test_json_on_a_terminal_is_what_the_gateway_said(gateway):
+    text = Terminal(gateway, "--json", "functions", "show", "typed").end()
+    assert json.loads(text) == gateway.get("/v2/api/functions/typed").json() and "\n  " in text
+
+
+def test_deleting_on_a_terminal_asks(gateway, tmp_path):
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "go")})
+    terminal = Terminal(gateway, "jobs", "delete", job_id)
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    terminal.end(2)
+    (tmp_path / "go").touch()
+    assert gateway.wait(job_id)["status"] == "finished"
+
+
+# What there is
+
+@pytest.mark.parametrize("noun", ["functions", "contexts", "workers", "jobs"])
+def test_lists_are_the_gateways_json(gateway, noun):
+    gateway.run("nothing")
+    assert json.loads(cli(gateway, noun)) == json.loads(cli(gateway, noun, "list"))
+    assert {key for thing in json.loads(cli(gateway, noun)) for key in thing} >= {"jobId" if noun == "jobs" else "name"}
+
+
+def test_show(gateway):
+    job_id = gateway.submit("nothing")
+    gateway.wait(job_id)
+    worker = gateway.get("/v2/api/workers").json()[0]["name"]
+    for noun, name in (("functions", "typed"), ("contexts", "plain"), ("contexts", "default"), ("workers", worker), ("jobs", job_id)):
+        assert json.loads(cli(gateway, noun, "show", name)) == gateway.get(f"/v2/api/{noun}/{name}").json()
+
+
+def test_status(gateway):
+    assert json.loads(cli(gateway, "status"))["mistVersion"] == gateway.get("/v2/api/status").json()["mistVersion"]
+    assert "mistVersion" in Terminal(gateway, "status").end()
+
+
+def test_jobs_by_status_and_number(gateway):
+    for _ in range(3):
+        gateway.run("nothing")
+    assert len(json.loads(cli(gateway, "jobs", "--limit", "2"))) == 2
+    assert {job["status"] for job in json.loads(cli(gateway, "jobs", "--status", "finished,cancelled"))} <= {"finished", "cancelled"}
+    assert "Unknown status" in said(gateway, "jobs", "-s", "odd", code=3)
+
+
+def test_things_that_there_are_not_end_with_3(gateway):
+    for noun in ("functions", "contexts", "workers", "jobs"):
+        assert "nosuch" in said(gateway, noun, "show", "nosuch", code=3)
+
+
+def test_a_name_is_never_another_path(gateway):
+    for name in ("..", "../status", "a/b", "a%2Fb", "ä b?c#d"):
+        said(gateway, "functions", "show", name, code=3)
+    said(gateway, "functions", "show", "", code=2)
+
+
+def test_deleting_a_worker_stops_it(plain_mist):
+    gateway = plain_mist()
+    gateway.run("nothing")
+    name = gateway.get("/v2/api/workers").json()[0]["name"]
+    assert "--yes" in said(gateway, "workers", "delete", name, code=2)
+    cli(gateway, "workers", "delete", name, "-y")
+    until(lambda: name not in [w["name"] for w in gateway.get("/v2/api/workers").json()], what="the end of the worker")
+
+
+# How it ends
+
+def test_no_answer_ends_with_4():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{s.getsockname()[1]}"
+        assert url in said(url, "status", code=4)
+
+
+def test_an_answer_cut_short_ends_with_4():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        def once():
+            with s.accept()[0] as c:
+                c.recv(65536)
+                c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        said(f"http://127.0.0.1:{s.getsockname()[1]}", "jobs", code=4)
+        thread.join()
+
+
+@pytest.mark.parametrize("status, content_type, body, code, words", [
+    (503, "application/problem+json", b'{"type":"about:blank","status":503,"detail":"not\\nnow \\u001b[31m"}', 5, "mist: not now  [31m\n"),
+    (500, "text/plain", b"Server error:\nodd", 5, "mist: Server error: odd\n"),
+    (401, "application/problem+json", b'{"title":"Unauthorized"}', 3, "mist: Unauthorized\n"),
+    (404, "text/plain", b"", 3, "mist: the gateway answered 404\n"),
+    (302, "text/html", b"", 5, "mist: the gateway answered 302\n"),
+])
+def test_the_gateways_words_and_the_exit_status(answering, status, content_type, body, code, words):
+    url, _ = answering(status, content_type, body)
+    assert said(url, "status", code=code) == words
+
+
+def test_an_answer_that_is_no_json_ends_with_5(answering):
+    url, _ = answering(200, "text/html", b"<html>")
+    for words in (["functions"], ["run", "f"], ["submit", "f"], ["wait", "id"], ["cancel", "id"]):
+        said(url, *words, code=5)
+
+
+def test_the_token_is_sent_and_not_printed(answering):
+    url, requests = answering(403, "application/problem+json", b'{"detail":"no"}')
+    assert "sesame" not in said(url, "status", code=3, MIST_TOKEN="sesame")
+    assert requests[0][1]["Authorization"] == "Bearer sesame"
+
+
+def test_an_address_given_as_option_wins_and_may_end_with_a_slash(gateway):
+    assert json.loads(cli("http://127.0.0.1:1", "--url", gateway.url + "/", "contexts", "show", "plain"))["name"] == "plain"
+    said("http://127.0.0.1:1", "status", "-u", "ftp://127.0.0.1/", code=2)
+
+
+@pytest.mark.parametrize("words", [[], ["nosuch"], ["--nosuch"], ["run"], ["run", "f", "--nosuch"], ["wait"], ["wait", "a", "b"],
+                                   ["jobs", "nosuch", "x"], ["functions", "show"], ["workers", "put", "x"], ["apply"],
+                                   ["wait", "x", "-t", "soon"], ["run", "f", "--timeout=soon"], ["run", ""], ["status", "x"]])
+def test_a_wrong_command_line_ends_with_2(gateway, words):
+    _, err = cli(gateway, *words, code=2)
+    assert "mist" in err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["jobs", "-h"], ["apply", "--help"], ["--version"]])
+def test_help_and_version_need_no_gateway(words):
+    assert "mist" in cli("http://127.0.0.1:1", *words)
+
+
+def test_an_interrupted_wait_ends_with_130_and_the_job_goes_on(gateway, tmp_path):
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "go")})
+    with subprocess.Popen([MIST, "logs", "-f", job_id], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          env=environment(gateway)) as p:
+        p.stdout.readline()
+        p.send_signal(signal.SIGINT)
+        assert p.wait(SHORT) == 130
+    (tmp_path / "go").touch()
+    assert gateway.wait(job_id)["status"] == "finished"
+
+
+def test_an_interrupted_synchronous_run_ends_with_130(gateway, tmp_path):
+    with subprocess.Popen([MIST, "run", "wait_for", f"path={tmp_path}/go"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=environment(gateway)) as p:
+        job = until(lambda: [j for j in gateway.get("/v2/api/jobs?status=started").json()
+                             if j["params"]["arguments"].get("path") == f"{tmp_path}/go"], what="the start of the job")[0]
+        p.send_signal(signal.SIGINT)
+        assert p.wait(SHORT) == 130
+    (tmp_path / "go").touch()
+    gateway.wait(job["jobId"])
+
+
+# Completion
+
+@pytest.mark.parametrize("words, expected", [
+    (["st"], {"status"}), (["run", "typ"], {"typed"}), (["contexts", "show", "pl"], {"plain"}), (["jobs", "--st"], {"--status"}),
+    (["jobs", "--status", "fin"], {"finished"}), (["artifacts", ""], {"list", "show", "delete", "get", "put"}),
+    (["functions", ""], {"list", "show", "delete"}), (["run", "typed", "--context", "pl"], {"plain"}),
+])
+def test_completion_in_bash(gateway, words, expected):
+    script = '. "$1"; shift; COMP_WORDS=(mist "$@"); COMP_CWORD=$#; _mist; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script, "bash", ROOT / "src" / "cli" / "completion.bash", *words], capture_output=True, text=True,
+                          env=environment(gateway, PATH=f"{os.path.dirname(MIST)}:{os.environ['PATH']}"), check=True)
+    assert set(done.stdout.split()) == expected and done.stderr == ""
