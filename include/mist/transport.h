@@ -37,6 +37,9 @@ struct job_request {
 	struct transport
 		*door; /* set by intake_submit's caller: the instance that gets publish() */
 	char *function;
+	/* Not NULL: run this callable without a registered function; `function` is the name to
+	 * show. */
+	char *path, *class_name;
 	char *parameters;                             /* JSON text of `arguments` */
 	json_t *arguments;                            /* an object */
 	char *context, *external_id, *trace;          /* NULL: not given */

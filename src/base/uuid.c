@@ -41,6 +41,18 @@ static void random_bytes(void *ret, size_t len)
 	used += len;
 }
 
+static void put_time(struct uuid *u, int64_t ms)
+{
+	for (int i = 0; i < 6; i++)
+		u->bytes[i] = (uint8_t)((uint64_t)ms >> (40 - 8 * i));
+}
+
+void uuid_at(struct uuid *ret, int64_t ms)
+{
+	*ret = (struct uuid){ { 0 } };
+	put_time(ret, ms < 0 ? 0 : ms);
+}
+
 void uuid_make(struct uuid *ret, int64_t now_ms)
 {
 	static int64_t last_ms;
@@ -56,8 +68,7 @@ void uuid_make(struct uuid *ret, int64_t now_ms)
 		last_ms++;
 		counter = start;
 	}
-	for (int i = 0; i < 6; i++)
-		b[i] = (uint8_t)((uint64_t)last_ms >> (40 - 8 * i));
+	put_time(ret, last_ms);
 	b[6] = (uint8_t)(0x70 | counter >> 8);
 	b[7] = (uint8_t)counter;
 	b[8] = (uint8_t)(0x80 | (b[8] & 0x3f));

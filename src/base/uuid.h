@@ -14,5 +14,8 @@ enum { UUID_TEXT = 37 }; /* 36 characters and the NUL */
 
 /* One thread only: each later call gives a greater id, also when the clock goes back. */
 void uuid_make(struct uuid *ret, int64_t now_ms);
+
+/* The smallest id of that millisecond: a bound, not an id. */
+void uuid_at(struct uuid *ret, int64_t ms);
 void uuid_format(const struct uuid *u, char ret[static UUID_TEXT]);
 bool uuid_parse(const char *text, struct uuid *ret); /* the 36-character form, either case */

@@ -75,11 +75,13 @@ struct functions_ask {
 
 json_t *function_described_json(const struct function *f, const struct signature *s)
 {
-	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s}", "name", f->name, "lang",
+	json_t *retries =
+		f->settings.retries ? json_integer(f->settings.retries) : NULL; /* not Mist's */
+	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s, s:o*}", "name", f->name, "lang",
 		json_object_get(s->described, "lang"), "execute",
 		json_object_get(s->described, "execute"), "tags",
 		json_object_get(s->described, "tags"), "path", f->settings.path, "className",
-		f->settings.class_name, "defaultContext", f->settings.context);
+		f->settings.class_name, "defaultContext", f->settings.context, "retries", retries);
 }
 
 static void functions_step(struct functions_ask *all)

@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 
+enum { PRUNE_TICK_MS = 60 * 1000 };
+
 static void before_sleep(uv_prepare_t *handle)
 {
 	struct core *c = handle->data;
@@ -18,6 +20,19 @@ static void before_sleep(uv_prepare_t *handle)
 	while ((n = list_pop(&c->dirty)))
 		scheduler_run(container_of(n, struct lane, dirty));
 	c->crew->flush(c->room);
+}
+
+/* Every job with a smaller id is older. */
+static void prune_ticked(struct timers *t, struct timer *timer)
+{
+	struct core *c = container_of(timer, struct core, prune_tick);
+	int64_t half = c->limits.history_ms / 2;
+	timer_set(t, timer, half < PRUNE_TICK_MS ? half : PRUNE_TICK_MS);
+	if (c->limits.history_ms == DURATION_INF)
+		return;
+	struct store_op *op = store_op_new(STORE_JOBS_PRUNE, NULL);
+	uuid_at(&op->job_id, clock_wall_ms() - c->limits.history_ms);
+	store_post(c->store, op);
 }
 
 static void stop_timed_out(struct timers *t, struct timer *timer)
@@ -54,6 +69,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->acks_settling);
 	c->record_tick.fire = life_record_tick;
 	c->ack_tick.fire = acks_tick;
+	c->prune_tick.fire = prune_ticked;
 	c->stop_timer.fire = stop_timed_out;
 	return c;
 }
@@ -74,6 +90,8 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 
 void core_start(struct core *c)
 {
+	if (!c->is_started)
+		timer_set(&c->timers, &c->prune_tick, 0);
 	c->is_started = true;
 	catalog_each_context(c->catalog, lane_start_precreated, c);
 	map_each (n, &c->lanes)

@@ -268,6 +268,30 @@ void describe_forget(struct core *c, const char *name)
 	signature_free(s);
 }
 
+struct forget {
+	struct mail mail;
+	char *name;
+};
+
+static void forget_deliver(struct mail *mail, void *owner)
+{
+	struct forget *f = container_of(mail, struct forget, mail);
+	describe_forget(owner, f->name);
+	free(f->name);
+	free(f);
+}
+
+void describe_forget_later(struct core *c, const char *name)
+{
+	struct forget *f = xcalloc(1, sizeof *f);
+	f->mail.deliver = forget_deliver;
+	f->name = xstrdup(name);
+	if (mailbox_post_always(&c->mailbox, &f->mail) < 0) { /* stopping: it goes with the core */
+		free(f->name);
+		free(f);
+	}
+}
+
 void describe_free_all(struct core *c)
 {
 	map_each (n, &c->signatures)

@@ -37,7 +37,7 @@ static struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun
 static void edit_free(struct edit *e)
 {
 	if (e->noun == STORE_FUNCTION)
-		describe_forget(e->core, e->ask->name);
+		describe_forget_later(e->core, e->ask->name);
 	function_unref(e->function);
 	context_unref(e->context);
 	free(e);
@@ -48,22 +48,6 @@ static void edit_end(struct edit *e)
 	struct ask *a = e->ask;
 	edit_free(e);
 	ask_answer(a);
-}
-
-static void edit_end_deliver(struct mail *mail, void *owner)
-{
-	(void)owner;
-	edit_end(container_of(mail, struct edit, mail));
-}
-
-/* From within a describe, whose signature must not go under its feet. */
-static void edit_end_later(struct edit *e)
-{
-	e->mail.deliver = edit_end_deliver;
-	if (mailbox_post_always(&e->core->mailbox, &e->mail) == 0)
-		return;
-	e->noun = STORE_CONTEXT; /* stopping: the signature is freed with the core */
-	edit_end(e);
 }
 
 static void context_changed(struct core *c, const char *name)
@@ -146,7 +130,7 @@ static void function_described(
 	(void)c;
 	if (!s->described) {
 		fault_set(&e->ask->fault, FAULT_BAD_REQUEST, "%s", s->error);
-		edit_end_later(e);
+		edit_end(e);
 		return;
 	}
 	e->ask->json = function_described_json(e->function, s);

@@ -33,6 +33,8 @@ void job_request_free(struct job_request *rq)
 		return;
 	json_decref(rq->arguments);
 	free(rq->function);
+	free(rq->path);
+	free(rq->class_name);
 	free(rq->parameters);
 	free(rq->context);
 	free(rq->external_id);
@@ -134,7 +136,10 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 static void parked_ready(struct described_wait *wait, struct core *c, const struct signature *s)
 {
 	struct parked *p = container_of(wait, struct parked, wait);
+	bool is_unregistered = p->rq->path;
 	accept_job(c, p->rq, p->function, s);
+	if (is_unregistered)
+		describe_forget_later(c, p->function->name);
 	function_unref(p->function);
 	free(p);
 }
@@ -147,6 +152,19 @@ static int check_texts(const struct job_request *rq, struct fault *f)
 	if (rq->trace && !utf8_is_valid(rq->trace, strlen(rq->trace)))
 		return fault_set(f, FAULT_BAD_REQUEST, "traceparent: expected UTF-8");
 	return 0;
+}
+
+/* A new reference; NULL: there is none. */
+static const struct function *function_of(struct core *c, const struct job_request *rq)
+{
+	const struct function *known = rq->path ? NULL : catalog_function(c->catalog, rq->function);
+	if (!rq->path)
+		return known ? function_ref(known) : NULL;
+	const struct function_settings s = { .path = rq->path,
+		.class_name = rq->class_name,
+		.context = rq->context ? rq->context : (char *)"default" };
+	_cleanup_(freep) char *location = catalog_location(c->catalog, rq->path);
+	return function_new(rq->function, &s, location);
 }
 
 static void request_deliver(struct mail *mail, void *owner)
@@ -163,7 +181,7 @@ static void request_deliver(struct mail *mail, void *owner)
 		refuse(c, rq, &f);
 		return;
 	}
-	const struct function *fn = catalog_function(c->catalog, rq->function);
+	_cleanup_(function_unrefp) const struct function *fn = function_of(c, rq);
 	if (!fn) {
 		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s", rq->function);
 		refuse(c, rq, &f);

@@ -94,7 +94,7 @@ struct core {
 	struct map lanes, jobs, workers, signatures;
 	struct list unrecorded, dirty;
 	uv_prepare_t before_sleep;
-	struct timer record_tick, ack_tick;
+	struct timer record_tick, ack_tick, prune_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
 	bool is_started, is_stopping;
 	bool is_let_go; /* nobody may be left waiting from here on */
@@ -168,6 +168,7 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 /* The function is not, or no more, in the catalog: what is known of it goes. Not from within
  * `ready`. */
 void describe_forget(struct core *c, const char *name);
+void describe_forget_later(struct core *c, const char *name); /* also from within it */
 void describe_worker_ready(struct core *c, struct worker *w);
 /* No describer can be started: all that the lane owes. */
 void describe_failed(struct lane *lane, const char *why);

@@ -44,6 +44,9 @@ static const struct conf_field limits_conf[] = {
 	{ "describe-timeout", CONF_DURATION, LIMIT(describe_timeout_ms), "60s", .min = 100,
 		.max = INT64_MAX, .live = true,
 		.help = "how long a worker may take to say what arguments a function has" },
+	{ "history", CONF_DURATION, LIMIT(history_ms), "Inf", .min = 1000, .max = INT64_MAX,
+		.live = true,
+		.help = "ended jobs older than this are forgotten, and their logs removed" },
 	{ "broken-retry", CONF_DURATION, LIMIT(broken_retry_ms), "10s", .min = 100, .max = 86400000,
 		.live = true,
 		.help = "pause before a broken context is tried again; doubles up to about 30 "

@@ -216,3 +216,40 @@ def test_cors_origins_opens_the_api_to_those_it_names(plain_mist):
     r = all_of_them.get("/v2/api/nothing", headers={"Origin": "https://c.example"})
     assert r.status_code == 404 and r.headers["Access-Control-Allow-Origin"] == "*"
     assert r.headers["Access-Control-Allow-Methods"] == "GET, POST, PUT, DELETE, HEAD, OPTIONS"
+
+
+def test_devrun_runs_a_file_without_registering_it(gateway, tmp_path):
+    path = tmp_path / "dev.py"
+    path.write_bytes(CODE)
+    body = {"fakeName": "dev", "path": str(path), "className": "twice", "context": "plain", "parameters": {"n": 4}, "externalId": "d"}
+    assert gateway.post("/v2/hidden/devrun?force=true", json=body).json() == {"success": True, "payload": 8, "errors": []}
+    job = gateway.wait(gateway.post("/v2/hidden/devrun", json=body).json()["id"])
+    assert job["function"] == "dev" and job["externalId"] == "d" and job["jobResult"] == 8
+    assert gateway.get("/v2/api/functions/dev").status_code == 404
+    for change, words in ({"path": None}, "path"), ({"className": 1}, "className"), ({"parameters": []}, "parameters"), \
+            ({"fakeName": "a/b"}, "fakeName"), ({"parameters": {"n": "x"}}, "Invalid field n"), ({"path": str(tmp_path / "none.py")}, "none.py"):
+        r = gateway.post("/v2/hidden/devrun", json={**body, **change})
+        assert r.status_code in (400, 404) and words in r.json()["detail"], r.text
+
+
+def test_the_first_generation_waits_and_repeats_the_request(gateway, tmp_path):
+    r = gateway.post("/api/typed", json={"i": 5})
+    assert r.status_code == 200
+    assert r.json() == {"success": True, "payload": {"i": 5, "s": "x", "l": None, "b": False}, "errors": [],
+                        "request": {"route": "typed", "parameters": {"i": 5}}}
+    path = tmp_path / "old.py"
+    path.write_bytes(CODE)
+    body = {"path": str(path), "className": "twice", "namespace": "plain", "parameters": {"n": 3}, "externalId": "e"}
+    assert gateway.post("/jobs", json=body).json() == {"success": True, "payload": 6, "errors": [], "request": body}
+    answer = gateway.post("/api/unencodable", json={}).json()
+    assert answer["success"] is False and answer["request"]["route"] == "unencodable"
+    assert gateway.post("/api/none", json={}).status_code == 404
+
+
+def test_history_is_kept_as_long_as_it_is_told_to(plain_mist):
+    gateway = plain_mist(limits={"history": "1s"})
+    job_id = gateway.submit("chatty", {"lines": 1})
+    gateway.wait(job_id)
+    gateway.until(lambda: gateway.get(f"/v2/api/jobs/{job_id}").status_code == 404)
+    gateway.until(lambda: not list(gateway.data.glob(f"logs/job-{job_id}*")))
+    assert gateway.run("typed", {"i": 1})["success"]

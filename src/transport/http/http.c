@@ -80,6 +80,7 @@ static void request_free(struct request *rq)
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	upload_free(rq->upload);
+	json_decref(rq->echo);
 	ask_done(&rq->ask);
 	free(rq->admission.worker);
 	free(rq->admission.secret);

@@ -68,15 +68,10 @@ static int read_request(struct request *rq, struct job_request *job, struct faul
 	return 0;
 }
 
-void job_submit(struct request *rq)
+static void submit(struct request *rq, struct job_request *taken)
 {
-	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	_cleanup_(job_request_freep) struct job_request *job = taken;
 	struct fault f = { 0 };
-	if (read_request(rq, job, &f) < 0) {
-		answer_fault(rq, &f);
-		return;
-	}
-	job->function = xstrdup(rq->id);
 	job->door = rq->http->env.self;
 	job->source = "Http";
 	job->to.live = rq;
@@ -91,6 +86,127 @@ void job_submit(struct request *rq)
 		answer_fault(rq, &f);
 		request_resume(rq);
 	}
+}
+
+void job_submit(struct request *rq)
+{
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_request(rq, job, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	job->function = xstrdup(rq->id);
+	submit(rq, TAKE_PTR(job));
+}
+
+/* A member of a devrun or of a first-generation job; NULL when it is not there. */
+static int read_member(
+	const json_t *body, const char *name, bool is_required, char **ret, struct fault *f)
+{
+	const json_t *value = json_object_get(body, name);
+	if (!is_required && (!value || json_is_null(value)))
+		return 0;
+	if (!json_is_string(value))
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s", name,
+			json_kind(value));
+	*ret = xstrdup(json_string_value(value));
+	return 0;
+}
+
+/* The names that a generation of Mist gave to the same things. */
+struct run_names {
+	const char *function, *path, *class_name, *context, *external_id;
+};
+
+static int read_run(
+	struct request *rq, const struct run_names *names, struct job_request *job, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *body = json_parse(
+		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX + 1, f);
+	if (!body)
+		return fault_prefix(f, "The request content was malformed");
+	if (!json_is_object(body))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the request's body: expected a JSON object, got %s", json_kind(body));
+	int r = names->function ? read_member(body, names->function, true, &job->function, f) : 0;
+	if (r == 0)
+		r = read_member(body, names->path, true, &job->path, f);
+	if (r == 0)
+		r = read_member(body, names->class_name, true, &job->class_name, f);
+	if (r == 0)
+		r = read_member(body, names->context, names->function, &job->context, f);
+	if (r == 0)
+		r = read_member(body, names->external_id, false, &job->external_id, f);
+	if (r == 0)
+		r = query_bool(rq, "force", &job->is_sync, f);
+	if (r < 0)
+		return r;
+	json_t *parameters = json_object_get(body, "parameters");
+	if (parameters && !json_is_object(parameters))
+		return fault_set(f, FAULT_BAD_REQUEST, "parameters: expected an object, got %s",
+			json_kind(parameters));
+	job->parameters = parameters ? json_text(parameters) : xstrdup("{}");
+	/* A tree of its own: nobody else may hold a part of it. */
+	job->arguments = json_loads(job->parameters, 0, NULL);
+	if (!job->function)
+		job->function = xstrdup(job->class_name);
+	if (!name_is_good(job->function))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"%s: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot first, "
+			"got \"%.64s\"",
+			names->function ? names->function : names->class_name, job->function);
+	return 0;
+}
+
+/* Runs a file without registering a function. */
+void job_devrun(struct request *rq)
+{
+	static const struct run_names names = { "fakeName", "path", "className", "context",
+		"externalId" };
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_run(rq, &names, job, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		submit(rq, TAKE_PTR(job));
+}
+
+/* First generation: POST /api/{function} and POST /jobs wait for the outcome, and the answer
+ * repeats the request. */
+static void submit_first_generation(struct request *rq, struct job_request *job)
+{
+	rq->echo = json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
+		job->class_name, "namespace", job->context, "parameters", job->arguments,
+		"externalId", job->external_id, "route", job->path ? NULL : job->function);
+	job->is_sync = true;
+	_cleanup_(json_decrefp) json_t *shared = job->arguments;
+	job->arguments = json_deep_copy(shared);
+	submit(rq, job);
+}
+
+void job_submit_route(struct request *rq)
+{
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_request(rq, job, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	job->function = xstrdup(rq->id);
+	submit_first_generation(rq, TAKE_PTR(job));
+}
+
+void job_submit_path(struct request *rq)
+{
+	static const struct run_names names = { NULL, "path", "className", "namespace",
+		"externalId" };
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_run(rq, &names, job, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		submit_first_generation(rq, TAKE_PTR(job));
 }
 
 /* Mist's job result: a failed run is a 200 with success false. */
@@ -110,6 +226,11 @@ static void answer_outcome(struct request *rq, const struct job_event *ev)
 				"(an error text that is not UTF-8)");
 		_cleanup_(freep) char *text = json_text(json);
 		buf_puts(&out, text);
+	}
+	if (rq->echo) {
+		_cleanup_(freep) char *echo = json_text(rq->echo);
+		out.len--; /* the last bracket */
+		buf_printf(&out, ",\"request\":%s}", echo);
 	}
 	size_t len = out.len;
 	answer_text(rq, 200, "application/json", buf_take(&out), len);

