@@ -3,12 +3,13 @@
 
 A Refusal is a sentence that needs no traceback: a file that is not there, an argument of the wrong type, a result
 that is no JSON. Everything else is the user's own exception and is told as Python tells it, without the frames of
-this package: they say nothing about the user's mistake."""
+this package and of mistpy: they say nothing about the user's mistake."""
 
 import os
 import traceback
 
 TEXT_MAX = 64 * 1024
+MISTPY = os.path.join("mistpy", "decorators.py")  # wherever it comes from
 OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -22,7 +23,7 @@ class Cancelled(BaseException):
 
 
 def is_ours(filename):
-    return filename.startswith(OUR_FOLDER) or filename.startswith("<frozen ")
+    return filename.startswith((OUR_FOLDER, "<frozen ")) or filename.endswith(os.sep + MISTPY)
 
 
 def explain(error):

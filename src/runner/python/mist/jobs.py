@@ -22,7 +22,7 @@ import queue
 import threading
 import time
 
-from mist import frames, logs, spark
+from mist import frames, logs, spark, streaming
 from mist.arguments import convert
 from mist.context import Context
 from mist.encode import clean, encode
@@ -252,6 +252,7 @@ class Jobs:
         return frames.text(encode(function.call(context, values)))
 
     def _end(self, job, result_text, error):
+        streaming.stop(job.id)
         if self.spark_log is not None:
             self.spark_log.settle()
         if error is None:
@@ -277,6 +278,7 @@ class Jobs:
             time.sleep(STOP_AGAIN_S)
             if not job.knows_of_cancel or time.monotonic() > tidy_until:
                 job.interrupt()
+                streaming.stop(job.id)  # now: a wait for its end is interrupted, and does not return
 
 
 def _explain(error):

@@ -24,7 +24,7 @@ import threading
 import types
 import zipimport
 
-from mist import spark
+from mist import compat, spark
 from mist.errors import Cancelled, Refusal, explain
 from mist.function import Function
 
@@ -46,6 +46,7 @@ class Loader:
         self._loaded = {}    # path → Loaded; of a packed file: (path, module name) → Loaded
         self._packed = {}    # path → stamp of the packed files on sys.path
         self._n_modules = 0
+        compat.make_importable()
 
     def load(self, path, class_name):
         """The Function. Raises a Refusal that says what is wrong with the file or the name."""
@@ -154,7 +155,9 @@ def _import_refusal(what, error):
 def _find(loaded, name, where):
     function = loaded.functions.get(name)
     if function is None:
-        function = loaded.functions[name] = Function(_target(loaded.module, name, where))
+        target = _target(loaded.module, name, where)
+        kind = compat.MistpyFunction if compat.is_mistpys(target) else Function
+        function = loaded.functions[name] = kind(target)
     return function
 
 
@@ -174,5 +177,11 @@ def _target(module, name, where):
 
 
 def _marked(module):
-    return {v.__mist__["name"]: v for v in list(vars(module).values())
-            if callable(v) and isinstance(getattr(v, "__mist__", None), dict)}
+    """By the name that jobs use: the one given to @mist.function, or of a function of mistpy's the module's own."""
+    marked = {}
+    for name, value in list(vars(module).items()):
+        if callable(value) and isinstance(getattr(value, "__mist__", None), dict):
+            marked[value.__mist__["name"]] = value
+        elif inspect.isfunction(value) and compat.is_mistpys(value):
+            marked[name] = value
+    return marked

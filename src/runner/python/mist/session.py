@@ -49,6 +49,7 @@ class Settings:
     capacity: int
     describer: bool
     spark_conf: dict
+    streaming_s: float
 
     @classmethod
     def read(cls):
@@ -60,7 +61,8 @@ class Settings:
             with open(path, encoding="utf-8") as f:
                 told = json.load(f)
             return cls(str(told["url"]), str(told["worker"]), str(told["secret"]), float(told["grace"]),
-                       max(1, int(told["capacity"])), bool(told.get("describer")), dict(told.get("sparkConf") or {}))
+                       max(1, int(told["capacity"])), bool(told.get("describer")), dict(told.get("sparkConf") or {}),
+                       float(told.get("streamingDuration") or 1))
         except OSError as e:
             raise ValueError(f"cannot read {path}: {e.strerror}") from None
         except (ValueError, TypeError) as e:

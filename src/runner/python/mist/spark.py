@@ -15,13 +15,18 @@ import logging
 import os
 import sys
 import threading
+import zipfile
+
+CATALOG = "spark.sql.catalogImplementation"
 
 _log = logging.getLogger("mist.worker")
 _lock = threading.RLock()
 _conf = {}
 _capacity = 1
+_hive = None          # the second session, see hive_session()
 _modules = []         # loaded before PySpark was: to be registered once it is
 _thread_context = None  # log4j's, looked up once: each name in its path costs a round trip
+_given_to = None      # the SparkContext whose executors have this package
 _parent = os.getppid()
 
 
@@ -49,6 +54,37 @@ def session():
             pickle_by_value(module)
         _modules.clear()
         return made
+
+
+def sql_context(session):
+    """Spark 1's way in, for functions that ask for it."""
+    from pyspark.sql import SQLContext
+    return SQLContext(session.sparkContext, session)
+
+
+def hive_context(session):
+    from pyspark.sql import HiveContext
+    hive = hive_session(session)
+    made = HiveContext(session.sparkContext, None, hive._jsparkSession.sqlContext())
+    made.sparkSession = hive  # it takes the active one
+    return made
+
+
+def hive_session(session):
+    """A session whose catalogue is Hive's: the worker's own if its context was configured so, else a second one, made
+    once and shared as the first is. Which catalogue a session has is settled when it is made, and the first one is
+    made before any function is known."""
+    global _hive
+    with _lock:
+        context = session.sparkContext
+        if context.getConf().get(CATALOG) == "hive":
+            return session
+        if _hive is None or _hive.sparkContext is not context:
+            made = context._jvm
+            for name in session._jsparkSession.getClass().getName().split("."):
+                made = getattr(made, name)
+            _hive = type(session)(context, made(context._jsc.sc(), {CATALOG: "hive"}))
+        return _hive
 
 
 def _configure(builder):
@@ -146,9 +182,33 @@ def add_file(path):
     if context is None:
         return
     try:
+        _give_packages(context)
+    except Exception as e:
+        _log.warning("the executors have no package mist: %s", e)
+    try:
         context.addPyFile(path)
     except Exception as e:  # Spark refuses a changed file of the same name; what runs in the driver works all the same
         _log.warning("the executors keep what they have of %s: %s", path, e)
+
+
+def _give_packages(context):
+    """The modules of a packed artifact are imported by the executors too, and import this package or mistpy there."""
+    global _given_to
+    if _given_to is context:
+        return
+    folder = os.path.dirname(os.path.abspath(__file__))
+    stand_in = os.path.join(folder, "stand_in")
+    mistpy = importlib.util.find_spec("mistpy")
+    packages = [(folder, "mist")]
+    if mistpy is not None and (mistpy.origin or "").startswith(stand_in + os.sep):
+        packages.append((os.path.join(stand_in, "mistpy"), "mistpy"))
+    archive = os.path.join(context._temp_dir, "mist-packages.zip")  # Spark's own, which goes with it
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+        for place, package in packages:
+            for file in glob.glob(os.path.join(glob.escape(place), "*.py")):
+                z.write(file, f"{package}/{os.path.basename(file)}")
+    context.addPyFile(archive)
+    _given_to = context
 
 
 def pickle_by_value(module):

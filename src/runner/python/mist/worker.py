@@ -20,7 +20,7 @@ if __package__ in (None, ""):
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != _package]
     sys.path.insert(0, os.path.dirname(_package))
 
-from mist import logs, spark  # noqa: E402
+from mist import logs, spark, streaming  # noqa: E402
 from mist.errors import explain  # noqa: E402
 from mist.jobs import Jobs  # noqa: E402
 from mist.load import Loader  # noqa: E402
@@ -46,6 +46,7 @@ def main():
         return leave(NO_WORKER_FILE)
     spark.make_importable()
     spark.configure({"spark.app.name": settings.worker, **settings.spark_conf}, settings.capacity)
+    streaming.configure(settings.streaming_s)
     outbox = Outbox()
     loader = Loader()
     jobs = Jobs(settings.capacity, outbox, loader)
