@@ -7,6 +7,7 @@
  * of an `ask` come on the core's thread. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,6 +84,8 @@ enum ask_kind {
 	ASK_METRICS,     /* OpenMetrics text */
 	ASK_READY,       /* fault: why not */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
+	ASK_WAIT, /* job `job`: answered when it has ended or `wait_ms` are over, and what happened
+		     can be read */
 	ASK_CANCEL, /* job `job`: answered when it has ended or `wait_ms` are over; the fault is
 		     * NOT_FOUND when no such job is live (it may have ended), CONFLICT when it
 		     * ended otherwise */
@@ -111,8 +114,52 @@ struct ask {
 int intake_ask(struct intake *in, struct ask *a);
 void ask_done(struct ask *a); /* frees what it owns */
 
+/* One event as subscribers get it; borrowed for the time of the call. */
+struct watch_event {
+	const char *name; /* the wire word */
+	int rank;         /* event_rank; 0 for logs */
+	bool is_logs;
+	int64_t log_bytes; /* logs: the length of the job's log with them */
+	const char *text;  /* Mist's event JSON, one line */
+	size_t len;
+};
+
+/* Somebody who listens to what happens to all jobs, or to one. Its calls come on the core's
+ * thread. */
+struct watch {
+	struct mail mail;
+	bool is_of_job; /* of `job` only, which need not be there */
+	bool with_logs;
+	struct uuid job;
+	/* From here on events come. Of a job that is alive `rank` and `log_bytes` are where it
+	 * stands: all before is past, all after comes. Else they are EVENT_RANK_FINAL and -1. */
+	void (*begun)(struct watch *w);
+	int rank;
+	int64_t log_bytes;
+	const char *worker; /* it is on, or NULL; good during `begun` */
+	/* Copies what it keeps; neither blocks nor unwatches at once. False: it was dropped, which
+	 * the metrics count. */
+	bool (*event)(struct watch *w, const struct watch_event *ev);
+	void (*flush)(struct watch *w); /* after one or more events, before the core sleeps */
+	/* Once: after intake_unwatch, or because the gateway stops, then perhaps without `begun`.
+	 * The watch is its owner's again. */
+	void (*ended)(struct watch *w);
+	/* The core's: */
+	struct mail leave;
+	struct list node, dirty;
+	_Atomic int state;
+};
+
+/* Any thread. 0: the watch is the core's until `ended`. -EAGAIN, -ESHUTDOWN as above. */
+int intake_watch(struct intake *in, struct watch *w);
+/* Any thread, at most once. 0: `ended` comes, or came. -ESHUTDOWN: it will not, the watch is the
+ * caller's. */
+int intake_unwatch(struct intake *in, struct watch *w);
+
 struct transport_env {
 	struct intake *in;
+	uv_loop_t *loop;       /* the core's, for use on its thread */
+	struct timers *timers; /* the same */
 	struct store *store;   /* for reading only */
 	const char *artifacts; /* the folder of the repository; lives as long as the instance */
 	struct transport *self;

@@ -123,6 +123,14 @@ char *json_text(const json_t *value)
 	return text;
 }
 
+char *json_quote(const char *text, size_t len)
+{
+	_cleanup_(json_decrefp) json_t *value = json_stringn(text, len);
+	if (!value)
+		value = json_string("(text that is not UTF-8)");
+	return json_text(value);
+}
+
 const char *json_string_of(const json_t *object, const char *name)
 {
 	return json_string_value(json_object_get(object, name));

@@ -22,6 +22,10 @@ const char *json_kind(const json_t *value);
 /* The value as compact text, NUL-terminated; the caller frees it. */
 char *json_text(const json_t *value);
 
+/* A text as a JSON string, in quotes; one that is not UTF-8 becomes a remark that says so. The
+ * caller frees it. */
+char *json_quote(const char *text, size_t len);
+
 /* Member `name` as text, or NULL if it is not there or no string. Borrowed. */
 const char *json_string_of(const json_t *object, const char *name);
 

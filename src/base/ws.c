@@ -139,6 +139,8 @@ static void on_message(
 	if (wslay_is_ctrl_frame(a->opcode))
 		return;
 	w->n_fragments = 0;
+	if (!w->message)
+		return;
 	if (a->opcode != WSLAY_TEXT_FRAME)
 		refuse(w, WSLAY_CODE_UNSUPPORTED_DATA, -EPROTO);
 	else if (!w->closing && !w->failed)
@@ -234,7 +236,7 @@ int ws_send(struct ws *w, const char *text, size_t len)
 		return -ESHUTDOWN;
 	if (w->failed)
 		return w->failed;
-	if (w->out.len - w->sent + len + FRAME_HEADER_MAX > w->max_out)
+	if (ws_waiting(w) + len + FRAME_HEADER_MAX > w->max_out)
 		return -ENOBUFS;
 	struct wslay_event_msg m = { WSLAY_TEXT_FRAME, (const uint8_t *)text, len };
 	int r = wslay_event_queue_msg(w->event, &m);
@@ -270,11 +272,22 @@ int ws_flush(struct ws *w)
 		w->sent += (size_t)n;
 	}
 	forget_sent(w);
-	if (w->out.cap > KEEP_MAX) {
-		buf_done(&w->out);
-		buf_init(&w->out, w->max_out + CONTROL_ROOM);
-	}
+	if (w->out.cap > KEEP_MAX)
+		ws_shrink(w);
 	return 0;
+}
+
+size_t ws_waiting(const struct ws *w)
+{
+	return w->out.len - w->sent;
+}
+
+void ws_shrink(struct ws *w)
+{
+	if (ws_waiting(w))
+		return;
+	buf_done(&w->out);
+	w->sent = 0;
 }
 
 int ws_close_code(const struct ws *w)

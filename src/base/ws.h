@@ -25,8 +25,9 @@ struct ws;
  * the ws. */
 typedef void ws_message_fn(void *owner, const char *text, size_t len);
 
-/* The socket stays the caller's. max_message bounds what is taken in (a longer message closes with
- * 1009), max_out what may wait to be written. Sets TCP_NODELAY. */
+/* The socket stays the caller's. Without `message` what the peer sends, be it text or not, is
+ * thrown away. max_message bounds what is taken in (a longer message closes with 1009), max_out
+ * what may wait to be written. Sets TCP_NODELAY. */
 struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out,
 	ws_message_fn *message, void *owner);
 void ws_free(struct ws *w);
@@ -51,6 +52,13 @@ void ws_close(struct ws *w, int code, const char *reason);
 /* Writes what is queued, in as few system calls as the socket takes. 0, WS_E_PENDING, or a negative
  * errno. */
 int ws_flush(struct ws *w);
+
+/* Bytes that are queued and not yet written. */
+size_t ws_waiting(const struct ws *w);
+
+/* Gives the memory of the queue back if nothing waits in it: for connections that are many and
+ * mostly idle. */
+void ws_shrink(struct ws *w);
 
 /* The code and reason of the close frame the peer sent; 0 when it sent none. */
 int ws_close_code(const struct ws *w);

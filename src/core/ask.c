@@ -267,16 +267,28 @@ static void ask_cancel(struct core *c, struct ask *a)
 	life_cancel(l, "Job was cancelled: user request");
 }
 
+static void ask_wait(struct core *c, struct ask *a)
+{
+	struct live_job *l = life_find(c, &a->job);
+	if (!l) {
+		ask_settle(c, a);
+		return;
+	}
+	list_append(&l->cancels, &a->waiting);
+	a->timer.fire = cancel_timed_out;
+	timer_set(&c->timers, &a->timer, a->wait_ms);
+}
+
 void cancel_answer_all(struct live_job *l, enum job_state how)
 {
 	struct list *n;
 	while ((n = list_pop(&l->cancels))) {
 		struct ask *a = container_of(n, struct ask, waiting);
 		timer_clear(&l->core->timers, &a->timer);
-		if (how == JOB_FINISHED)
+		if (a->kind == ASK_CANCEL && how == JOB_FINISHED)
 			fault_set(&a->fault, FAULT_CONFLICT,
 				"the job finished before it could be cancelled");
-		else if (how == JOB_FAILED)
+		else if (a->kind == ASK_CANCEL && how == JOB_FAILED)
 			fault_set(&a->fault, FAULT_CONFLICT,
 				"the job failed before it could be cancelled");
 		ask_settle(l->core, a);
@@ -340,6 +352,9 @@ static void ask_deliver(struct mail *mail, void *owner)
 		return;
 	case ASK_SETTLE:
 		ask_settle(c, a);
+		return;
+	case ASK_WAIT:
+		ask_wait(c, a);
 		return;
 	case ASK_CANCEL:
 		ask_cancel(c, a);

@@ -20,6 +20,7 @@ static void before_sleep(uv_prepare_t *handle)
 	while ((n = list_pop(&c->dirty)))
 		scheduler_run(container_of(n, struct lane, dirty));
 	c->crew->flush(c->room);
+	watch_flush(c);
 }
 
 /* Every job with a smaller id is older. */
@@ -65,6 +66,9 @@ struct core *core_new(const struct core_parts *parts)
 	map_init(&c->signatures);
 	list_init(&c->unrecorded);
 	list_init(&c->dirty);
+	list_init(&c->watches);
+	list_init(&c->watches_dirty);
+	map_init(&c->watched);
 	list_init(&c->acks);
 	list_init(&c->acks_settling);
 	c->record_tick.fire = life_record_tick;
@@ -205,6 +209,7 @@ void core_let_go(struct core *c)
 	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
 	c->is_let_go = true;
 	describe_fail_all(c, "the gateway is stopping");
+	watch_end_all(c);
 	map_each (n, &c->jobs) {
 		struct live_job *l = container_of(n, struct live_job, by_id);
 		const struct job_event ev = {
@@ -257,6 +262,7 @@ void core_free(struct core *c)
 	map_done(&c->lanes);
 	map_done(&c->jobs);
 	map_done(&c->workers);
+	map_done(&c->watched);
 	mailbox_done(&c->mailbox);
 	catalog_free(c->catalog);
 	free(c);

@@ -12,62 +12,82 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/utf8.h"
+#include "domain/log_line.h"
 
-enum { LOG_LINE_MAX = 1 << 20 };
+enum { LOG_LINE_MAX = 1 << 20, TEXT_MAX = 64 << 20 };
+
+/* What is added at once. */
+struct lines {
+	struct live_job *job;
+	char id[UUID_TEXT];
+	struct buf text, entries;
+	bool is_watched;
+};
 
 static void add_line(
-	struct live_job *l, struct buf *text, const char *level, int64_t at_ms, const char *message)
+	struct lines *lines, enum log_line_level level, int64_t at_ms, const char *message)
 {
-	char at[CLOCK_TEXT], id[UUID_TEXT];
-	clock_format(at_ms, at);
-	uuid_format(&l->job->id, id);
-	if (buf_printf(text, "%s %s [%s] %.*s\n", level, at, id, LOG_LINE_MAX - 128, message) ==
-		BUF_E_FULL)
-		buf_puts(text, "…\n");
+	struct log_line line = { .job = lines->id,
+		.level = level,
+		.at_ms = at_ms,
+		.message = message,
+		.len = strlen(message) };
+	if (line.len > LOG_LINE_MAX)
+		line.len = utf8_whole(message, LOG_LINE_MAX);
+	log_line_print(&line, &lines->text);
+	if (lines->is_watched)
+		log_line_print_json(&line, &lines->entries);
 }
 
-static void post(struct live_job *l, struct buf *text)
+static void post(struct lines *lines)
 {
+	struct live_job *l = lines->job;
 	struct store_op *op = store_op_new(STORE_LOG, NULL);
 	op->job_id = l->job->id;
-	op->text_len = text->len;
-	op->text = buf_take(text);
+	op->text_len = lines->text.len;
+	op->text = buf_take(&lines->text);
 	l->log_bytes += op->text_len;
 	store_post(l->core->store, op);
+	if (lines->is_watched)
+		watch_tell_logs(l->core, &l->job->id, &lines->entries, l->log_bytes);
 }
 
-static void add_life_so_far(struct live_job *l, struct buf *text)
+static void add_life_so_far(struct lines *lines)
 {
+	const struct live_job *l = lines->job;
 	const struct job *j = l->job;
 	if (j->queued_ms)
-		add_line(l, text, "INFO", j->queued_ms, "QueuedEvent");
+		add_line(lines, LOG_LINE_INFO, j->queued_ms, "QueuedEvent");
 	if (l->worker_id) {
 		_cleanup_(freep) char *line =
 			xasprintf("WorkerAssigned(workerId=%s)", l->worker_id);
-		add_line(l, text, "INFO", j->started_ms ? j->started_ms : j->queued_ms, line);
+		add_line(lines, LOG_LINE_INFO, j->started_ms ? j->started_ms : j->queued_ms, line);
 	}
 	if (j->started_ms)
-		add_line(l, text, "INFO", j->started_ms, "StartedEvent");
+		add_line(lines, LOG_LINE_INFO, j->started_ms, "StartedEvent");
 }
 
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message)
 {
 	int64_t max = l->core->limits.log_max;
-	struct buf text;
-	buf_init(&text, 2 * LOG_LINE_MAX);
+	if (l->log_bytes >= max)
+		return;
+	struct lines lines = { .job = l, .is_watched = watch_wants_logs(l->core, &l->job->id) };
+	uuid_format(&l->job->id, lines.id);
+	buf_init(&lines.text, TEXT_MAX);
+	buf_init(&lines.entries, TEXT_MAX);
 	if (l->log_bytes == 0)
-		add_life_so_far(l, &text);
-	if (l->log_bytes < max) {
-		add_line(l, &text, level, at_ms, message);
-		if (l->log_bytes + (int64_t)text.len >= max) {
-			_cleanup_(freep) char *line = xasprintf(
-				"The log ends here: it is over limits.job-log, %" PRId64 " bytes",
-				max);
-			add_line(l, &text, "WARN", at_ms, line);
-		}
-		post(l, &text);
+		add_life_so_far(&lines);
+	add_line(&lines, log_line_level_of(level), at_ms, message);
+	if (l->log_bytes + (int64_t)lines.text.len >= max) {
+		_cleanup_(freep) char *line = xasprintf(
+			"The log ends here: it is over limits.job-log, %" PRId64 " bytes", max);
+		add_line(&lines, LOG_LINE_WARN, at_ms, line);
 	}
-	buf_done(&text);
+	post(&lines);
+	buf_done(&lines.text);
+	buf_done(&lines.entries);
 }
 
 void joblog_event(struct live_job *l, const char *line)

@@ -75,8 +75,10 @@ static void life_free(struct live_job *l)
 void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
 	const char *error)
 {
-	l->core->counts[kind]++;
-	if (!l->door || !(l->to.wants & EVENT_BIT(kind)))
+	struct core *c = l->core;
+	bool is_wanted = l->door && l->to.wants & EVENT_BIT(kind);
+	c->counts[kind]++;
+	if (!is_wanted && !c->n_watches)
 		return;
 	const struct job_event ev = { .kind = kind,
 		.job = l->job,
@@ -85,7 +87,10 @@ void publish(struct live_job *l, enum event_kind kind, const char *result, size_
 		.result = result,
 		.result_len = result_len,
 		.error = error };
-	l->door->ops->publish(l->door->self, &l->to, &ev);
+	if (is_wanted)
+		l->door->ops->publish(l->door->self, &l->to, &ev);
+	if (c->n_watches)
+		watch_tell(c, &ev);
 }
 
 /* An operation that brings the store to where the job is now. */

@@ -104,6 +104,11 @@ struct core {
 	int64_t started_ms;
 	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
 	uint64_t workers_lost, workers_started;
+	struct list watches;       /* of all jobs */
+	struct map watched;        /* job → watches of it */
+	struct list watches_dirty; /* to be flushed before the loop sleeps */
+	unsigned n_watches;        /* altogether: without any, events cost nothing */
+	uint64_t events_dropped;
 };
 
 /* life.c: the moves of one job */
@@ -179,6 +184,16 @@ void describe_free_all(struct core *c);
 /* settle.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or
  * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
+
+/* watch.c: subscribers. Callers look at core->n_watches first. */
+struct buf;
+void watch_tell(struct core *c, const struct job_event *ev);
+bool watch_wants_logs(struct core *c, const struct uuid *job);
+/* The entries as in event_print_logs; log_bytes is the length of the log with them. */
+void watch_tell_logs(
+	struct core *c, const struct uuid *job, const struct buf *entries, int64_t log_bytes);
+void watch_flush(struct core *c);
+void watch_end_all(struct core *c);
 
 /* edit.c: functions and contexts that the API makes */
 void edit_function(struct core *c, struct ask *a);

@@ -123,6 +123,11 @@ char *status_metrics(struct core *c)
 		"# TYPE mist_workers_lost counter\n# HELP mist_workers_lost Workers that went "
 		"without being asked to.\n"
 		"mist_workers_lost_total %" PRIu64 "\n"
+		"# TYPE mist_subscribers gauge\n# HELP mist_subscribers Who listens to events of "
+		"jobs.\nmist_subscribers %u\n"
+		"# TYPE mist_events_dropped counter\n# HELP mist_events_dropped Events that "
+		"subscribers lost because they did not read.\n"
+		"mist_events_dropped_total %" PRIu64 "\n"
 		"# TYPE mist_store_backlog gauge\n# HELP mist_store_backlog Operations that wait "
 		"for the disk.\n"
 		"mist_store_backlog %zu\n"
@@ -131,7 +136,7 @@ char *status_metrics(struct core *c)
 		"# TYPE process_resident_memory_bytes gauge\n# UNIT process_resident_memory_bytes "
 		"bytes\n"
 		"process_resident_memory_bytes %" PRId64 "\n# EOF\n",
-		c->jobs.count, c->workers_started, c->workers_lost, store_backlog(c->store),
-		store_health(c->store) == 0, resident_bytes());
+		c->jobs.count, c->workers_started, c->workers_lost, c->n_watches, c->events_dropped,
+		store_backlog(c->store), store_health(c->store) == 0, resident_bytes());
 	return buf_take(&out);
 }

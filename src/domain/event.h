@@ -39,3 +39,34 @@ struct job_event {
 	size_t result_len;
 	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
 };
+
+/* The wire word of Mist. */
+const char *event_name(enum event_kind kind);
+
+/* How far in its life a job is: 1 for EVENT_ACCEPTED up to EVENT_RANK_FINAL; 0: it says nothing of
+ * that. A job that is tried again goes back. */
+enum { EVENT_RANK_FINAL = 7 };
+int event_rank(enum event_kind kind);
+
+/* What an event's JSON is made of, from a live job or from history. Borrowed; only what the kind
+ * has need be there. */
+struct event_facts {
+	enum event_kind kind;
+	const struct uuid *id;
+	int64_t at_ms;
+	const char *function, *context, *path, *class_name, *arguments;
+	const char *external_id; /* may be NULL */
+	const char *worker;
+	const char *result; /* JSON text */
+	size_t result_len;
+	const char *error;
+};
+
+/* Mist's event JSON on one line. 0, or BUF_E_FULL. */
+struct buf;
+int event_print(const struct event_facts *e, struct buf *out);
+
+/* The event `logs`: entries are log_line_print_json's, the offset is the length of the log file
+ * with them. */
+int event_print_logs(
+	const struct uuid *id, const struct buf *entries, int64_t file_offset, struct buf *out);

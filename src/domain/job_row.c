@@ -34,10 +34,8 @@ static int add_string(struct buf *out, const char *name, const char *text)
 {
 	if (!text)
 		return 0;
-	_cleanup_(json_decrefp) json_t *value = json_string(text);
-	if (!value) /* not UTF-8: an error text from a process may be anything */
-		value = json_string("(text that is not UTF-8)");
-	_cleanup_(freep) char *quoted = json_dumps(value, JSON_ENCODE_ANY);
+	_cleanup_(freep) char *quoted =
+		json_quote(text, strlen(text)); /* an error may be anything */
 	return buf_printf(out, ",\"%s\":%s", name, quoted);
 }
 

@@ -86,9 +86,11 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
 	g->artifacts = xasprintf("%s/artifacts", s->mist.data_directory);
-	const struct transport_env env = {
-		.in = core_intake(g->core), .store = g->store, .artifacts = g->artifacts
-	};
+	const struct transport_env env = { .in = core_intake(g->core),
+		.loop = g->loop,
+		.timers = core_timers(g->core),
+		.store = g->store,
+		.artifacts = g->artifacts };
 	int r = transport_open(&g->http, &http_transport, &s->http, &env, f);
 	if (r < 0)
 		return r;

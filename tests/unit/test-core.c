@@ -191,9 +191,11 @@ static int house_up(void **state)
 	h->crew.core = h->core;
 	h->crew.turn.fire = crew_turn;
 	core_configure(h->core, catalog_of(1, 0), &limits);
-	const struct transport_env env = {
-		.in = core_intake(h->core), .store = h->store, .artifacts = "/nowhere"
-	};
+	const struct transport_env env = { .in = core_intake(h->core),
+		.loop = &h->loop,
+		.timers = core_timers(h->core),
+		.store = h->store,
+		.artifacts = "/nowhere" };
 	assert_int_equal(transport_open(&h->door, &loopback_transport, NULL, &env, &f), 0);
 	core_start(h->core);
 	*state = h;

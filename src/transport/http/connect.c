@@ -1,42 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker comes in: GET /v2/workers/connect becomes a WebSocket (RFC 6455, section 4.2) and leaves
- * for the room of workers.
+/* A worker comes in: GET /v2/workers/connect becomes a WebSocket and leaves for the room of
+ * workers.
  *
- * Nobody is upgraded before the room admitted the worker by its secret. After the upgrade the
- * socket belongs to the room; libmicrohttpd only keeps the handle through which it is closed. */
-#include "transport/http/request.h"
+ * Nobody is upgraded before the room admitted the worker by its secret. */
+#include "transport/http/websocket.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "base/ws.h"
-
-static const char *header(struct request *rq, const char *name)
-{
-	return MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, name);
-}
-
-static bool has_word(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-	for (const char *p = list; p && *p; p += strcspn(p, ",")) {
-		p += strspn(p, ", \t");
-		if (strncasecmp(p, word, len) == 0 && strcspn(p, ", \t") == len)
-			return true;
-	}
-	return false;
-}
-
-/* libmicrohttpd closes the socket when it comes round to it; the peer shall know at once. */
 static void arrival_release(struct arrival *a)
 {
-	shutdown(a->fd, SHUT_RDWR);
-	MHD_upgrade_action(a->handle, MHD_UPGRADE_ACTION_CLOSE);
+	websocket_close(a->fd, a->handle);
 	free(a->worker);
 	free(a->peer);
 	free(a->extra);
@@ -74,12 +51,8 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 	a->fd = fd;
 	a->handle = handle;
 	a->release = arrival_release;
-	if (extra_len) {
-		a->extra = xcalloc(1, extra_len);
-		memcpy(a->extra, extra, extra_len);
-		a->extra_len = extra_len;
-	}
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	a->extra = websocket_take(fd, extra, extra_len);
+	a->extra_len = extra_len;
 	if (door->arrive(door->room, a) < 0)
 		arrival_release(a);
 }
@@ -87,7 +60,6 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 static void admission_asked(struct request *rq)
 {
 	struct fault f;
-	char accept[WS_ACCEPT_TEXT];
 	if (!rq->admission.is_admitted) {
 		fault_set(&f, rq->admission.is_stopping ? FAULT_UNAVAILABLE : FAULT_UNAUTHORIZED,
 			rq->admission.is_stopping ? "the gateway is stopping"
@@ -95,12 +67,7 @@ static void admission_asked(struct request *rq)
 		answer_fault(rq, &f);
 		return;
 	}
-	ws_accept_key(header(rq, "Sec-WebSocket-Key"), accept);
-	rq->upgrade = MHD_create_response_for_upgrade(upgraded, (void *)rq->http->door);
-	must(rq->upgrade);
-	MHD_add_response_header(rq->upgrade, "Upgrade", "websocket");
-	MHD_add_response_header(rq->upgrade, "Sec-WebSocket-Accept", accept);
-	rq->status = MHD_HTTP_SWITCHING_PROTOCOLS;
+	websocket_accept(rq, upgraded, (void *)rq->http->door);
 }
 
 static void admission_answered(struct admission *a)
@@ -110,16 +77,12 @@ static void admission_answered(struct admission *a)
 
 void worker_connect(struct request *rq)
 {
-	const char *worker = query_text(rq, "worker"), *secret = header(rq, "Authorization");
-	const char *key = header(rq, "Sec-WebSocket-Key"),
-		   *version = header(rq, "Sec-WebSocket-Version");
+	const char *worker = query_text(rq, "worker"),
+		   *secret =
+			   MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Authorization");
 	struct fault f = { 0 };
-	if (!has_word(header(rq, "Upgrade"), "websocket") ||
-		!has_word(header(rq, "Connection"), "upgrade") || !key || strlen(key) != 24 ||
-		!version || strcmp(version, "13") != 0)
-		fault_set(&f, FAULT_BAD_REQUEST,
-			"expected a WebSocket upgrade (RFC 6455, version 13)");
-	else if (!worker || !secret || strncasecmp(secret, "Bearer ", 7) != 0)
+	if (websocket_is_asked(rq, &f) &&
+		(!worker || !secret || strncasecmp(secret, "Bearer ", 7) != 0))
 		fault_set(&f, FAULT_UNAUTHORIZED,
 			"expected the worker's id as ?worker= and its secret as Authorization: "
 			"Bearer");

@@ -40,6 +40,13 @@ const struct conf_field http_conf[] = {
 	{ "cors-origins", CONF_STR, offsetof(struct http_settings, cors_origins), "",
 		.help = "origins whose pages may use the API, with commas between; *: all, as in "
 			"Mist" },
+	{ "ws-keepalive", CONF_DURATION, offsetof(struct http_settings, keepalive_ms), "1 minute",
+		.min = 100, .max = INT64_MAX,
+		.help = "subscribers that were told nothing for this time get a sign of life" },
+	{ "subscriber-buffer", CONF_SIZE, offsetof(struct http_settings, subscriber_max), "1m",
+		.min = 1024, .max = INT64_C(1) << 30, .unit = "bytes",
+		.help = "what may wait for a subscriber that does not read; events beyond it are "
+			"dropped and counted" },
 	{ "body", CONF_SIZE, offsetof(struct http_settings, body_max), "8m", .min = 1024,
 		.max = (int64_t)1 << 30, .unit = "bytes", .live = true,
 		.help = "largest request body" },
@@ -54,6 +61,7 @@ static struct request *request_new(
 	rq->http = http;
 	rq->conn = conn;
 	rq->answer_fd = -1;
+	rq->is_head = strcmp(method, "HEAD") == 0;
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
 	if (!origin_check(rq))
 		return rq;
@@ -80,7 +88,11 @@ static void request_free(struct request *rq)
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	upload_free(rq->upload);
+	if (rq->stream)
+		stream_leave(rq->stream);
 	json_decref(rq->echo);
+	free(rq->location);
+	free(rq->preference_applied);
 	ask_done(&rq->ask);
 	free(rq->admission.worker);
 	free(rq->admission.secret);
@@ -95,7 +107,9 @@ static struct MHD_Response *response_of(struct request *rq)
 	char seconds[16];
 	if (rq->upgrade)
 		return rq->upgrade;
-	if (rq->answer_fd >= 0)
+	if (rq->stream && !rq->answer)
+		response = stream_response(rq);
+	else if (rq->answer_fd >= 0)
 		response = file_response(rq);
 	else
 		response = MHD_create_response_from_buffer(
@@ -103,6 +117,10 @@ static struct MHD_Response *response_of(struct request *rq)
 	must(response);
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
 	origin_headers(rq, response);
+	if (rq->location)
+		MHD_add_response_header(response, "Location", rq->location);
+	if (rq->preference_applied)
+		MHD_add_response_header(response, "Preference-Applied", rq->preference_applied);
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
 	if (rq->retry_after_s) {

@@ -7,7 +7,8 @@
 
 struct http_settings {
 	char *host, *cors_origins;
-	int64_t port, threads, connections_max, idle_timeout_ms, body_max, artifact_max;
+	int64_t port, threads, connections_max, idle_timeout_ms, body_max, artifact_max,
+		keepalive_ms, subscriber_max;
 };
 
 extern const struct conf_field http_conf[];

@@ -19,6 +19,7 @@
 
 struct http;
 struct request;
+struct stream;
 struct upload;
 
 typedef void handler_fn(struct request *rq);
@@ -51,11 +52,14 @@ struct request {
 	char *id; /* the segment that "{id}" stood for; owned */
 	struct buf body;
 	bool is_handled, is_answered, is_body_too_large;
+	bool is_head;
+	bool with_logs;  /* of a subscriber */
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;
 	struct upload *upload;
-	json_t *echo; /* the first generation's answer repeats its request */
+	struct stream *stream; /* of events, until it is the response's */
+	json_t *echo;          /* the first generation's answer repeats its request */
 	struct ask ask;
 	struct admission admission;
 
@@ -65,7 +69,9 @@ struct request {
 	size_t answer_len;
 	int answer_fd; /* ≥ 0: the body is this file */
 	const char *allow;
-	const char *cors_origin; /* an origin whose pages may read the answer; borrowed */
+	char *location;           /* owned; of the job that was accepted */
+	char *preference_applied; /* owned */
+	const char *cors_origin;  /* an origin whose pages may read the answer; borrowed */
 	unsigned retry_after_s;
 	struct MHD_Response *upgrade;
 };
@@ -98,6 +104,10 @@ void answer_asked_json(struct request *rq);
 /* file.c: the answer of rq->answer_fd, which it takes; sets the status. */
 struct MHD_Response *file_response(struct request *rq);
 
+/* events.c: the answer of rq->stream, which it takes */
+struct MHD_Response *stream_response(struct request *rq);
+void stream_leave(struct stream *s); /* it is not to be answered */
+
 /* artifacts.c: a body that goes to the disk */
 void upload_begin(struct request *rq);
 void upload_data(struct request *rq, const char *data, size_t len);
@@ -122,6 +132,7 @@ handler_fn function_list, function_show, function_create, function_update, funct
 handler_fn context_list, context_show, context_create, context_update, context_delete;
 handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;
 handler_fn worker_list, worker_show, worker_stop, worker_connect;
+handler_fn events_stream, events_websocket;
 handler_fn status_show, metrics_show, health_live, health_ready;
 
 /* transport_ops.publish */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subscribers: whoever listens to what happens to jobs, beside the door a job came by.
+ *
+ * A watch belongs to its owner (a transport) and hangs here from `begun` to `ended`, in the list of
+ * those that want all jobs or in the list of its one job, so that an event costs nothing to those
+ * it does not concern. An event is made into text once, and only if somebody wants it. Owners take
+ * the text, note what they have to write, and write it in `flush`, once for all the events of a
+ * batch.
+ *
+ * Watching and unwatching are letters. The word on who ends a watch is its `state`: the first of
+ * intake_unwatch, on any thread, and watch_end_all, on the core's, wins; so `ended` comes once. */
+#include "core/private.h"
+
+#include <errno.h>
+
+#include "base/buf.h"
+#include "domain/log_line.h"
+
+enum { WATCH_LIVE, WATCH_LEAVING, WATCH_ENDED };
+#define EVENT_MAX ((size_t)1 << 30)
+
+/* Those who watch one job. */
+struct watched_job {
+	struct map_node by_id;
+	struct uuid id;
+	struct list watches;
+};
+
+static struct watched_job *watched_find(struct core *c, const struct uuid *id)
+{
+	struct map_node *n = map_find(&c->watched, id, sizeof *id);
+	return n ? container_of(n, struct watched_job, by_id) : NULL;
+}
+
+static struct watched_job *watched_get(struct core *c, const struct uuid *id)
+{
+	struct watched_job *wj = watched_find(c, id);
+	if (wj)
+		return wj;
+	wj = xcalloc(1, sizeof *wj);
+	wj->id = *id;
+	list_init(&wj->watches);
+	map_add(&c->watched, &wj->by_id, &wj->id, sizeof wj->id);
+	return wj;
+}
+
+static int rank_of(const struct live_job *l)
+{
+	switch (l->job->state) {
+	case JOB_INITIALIZED:
+		return 0;
+	case JOB_QUEUED:
+		return event_rank(l->worker ? EVENT_WORKER_ASSIGNED : EVENT_QUEUED);
+	case JOB_DOWNLOADING:
+		return event_rank(EVENT_DOWNLOADING);
+	case JOB_STARTED:
+		return event_rank(EVENT_STARTED);
+	case JOB_CANCELLING:
+		return event_rank(EVENT_CANCELLING);
+	default:
+		return EVENT_RANK_FINAL;
+	}
+}
+
+static void watch_deliver(struct mail *mail, void *owner)
+{
+	struct watch *w = container_of(mail, struct watch, mail);
+	struct core *c = owner;
+	if (c->is_let_go) {
+		/* An unwatch under way is answered when it comes. */
+		int live = WATCH_LIVE;
+		if (atomic_compare_exchange_strong(&w->state, &live, WATCH_ENDED))
+			w->ended(w);
+		return;
+	}
+	struct list *list = &c->watches;
+	w->rank = EVENT_RANK_FINAL;
+	w->log_bytes = -1;
+	if (w->is_of_job) {
+		const struct live_job *l = life_find(c, &w->job);
+		list = &watched_get(c, &w->job)->watches;
+		w->rank = l ? rank_of(l) : EVENT_RANK_FINAL;
+		w->log_bytes = l ? l->log_bytes : -1;
+		w->worker = l && l->worker ? l->worker->id : NULL;
+	}
+	list_append(list, &w->node);
+	c->n_watches++;
+	w->begun(w);
+}
+
+static void watch_remove(struct core *c, struct watch *w)
+{
+	if (list_empty(&w->node))
+		return;
+	list_remove(&w->node);
+	list_remove(&w->dirty);
+	c->n_watches--;
+	struct watched_job *wj = w->is_of_job ? watched_find(c, &w->job) : NULL;
+	if (wj && list_empty(&wj->watches)) {
+		map_remove(&c->watched, &wj->by_id);
+		free(wj);
+	}
+}
+
+static void unwatch_deliver(struct mail *mail, void *owner)
+{
+	struct watch *w = container_of(mail, struct watch, leave);
+	watch_remove(owner, w);
+	w->ended(w);
+}
+
+int intake_watch(struct intake *in, struct watch *w)
+{
+	w->mail.deliver = watch_deliver;
+	w->leave.deliver = unwatch_deliver;
+	atomic_init(&w->state, WATCH_LIVE);
+	list_init(&w->node);
+	list_init(&w->dirty);
+	return mailbox_post(&in->core->mailbox, &w->mail);
+}
+
+int intake_unwatch(struct intake *in, struct watch *w)
+{
+	int live = WATCH_LIVE;
+	if (!atomic_compare_exchange_strong(&w->state, &live, WATCH_LEAVING))
+		return 0;
+	return mailbox_post_always(&in->core->mailbox, &w->leave);
+}
+
+static void watch_end(struct core *c, struct watch *w)
+{
+	int live = WATCH_LIVE;
+	watch_remove(c, w);
+	if (atomic_compare_exchange_strong(&w->state, &live, WATCH_ENDED))
+		w->ended(w);
+}
+
+void watch_end_all(struct core *c)
+{
+	list_each (n, &c->watches)
+		watch_end(c, container_of(n, struct watch, node));
+	map_each (m, &c->watched) {
+		struct watched_job *wj = container_of(m, struct watched_job, by_id);
+		struct list *watches = &wj->watches;
+		bool is_last = false;
+		while (!is_last) {
+			is_last = watches->next->next == watches; /* it takes wj with it */
+			watch_end(c, container_of(watches->next, struct watch, node));
+		}
+	}
+}
+
+static void tell_list(struct core *c, struct list *list, const struct watch_event *ev)
+{
+	list_each (n, list) {
+		struct watch *w = container_of(n, struct watch, node);
+		if (ev->is_logs && !w->with_logs)
+			continue;
+		if (!w->event(w, ev))
+			c->events_dropped++;
+		if (list_empty(&w->dirty))
+			list_append(&c->watches_dirty, &w->dirty);
+	}
+}
+
+static void tell(struct core *c, struct watched_job *wj, const struct watch_event *ev)
+{
+	tell_list(c, &c->watches, ev);
+	if (wj)
+		tell_list(c, &wj->watches, ev);
+}
+
+void watch_tell(struct core *c, const struct job_event *ev)
+{
+	const struct job *j = ev->job;
+	struct watched_job *wj = watched_find(c, &j->id);
+	int rank = event_rank(ev->kind);
+	struct buf text;
+	if (rank == 0 || (!wj && list_empty(&c->watches)))
+		return;
+	buf_init(&text, EVENT_MAX);
+	const struct event_facts facts = { .kind = ev->kind,
+		.id = &j->id,
+		.at_ms = ev->kind == EVENT_STARTED  ? j->started_ms
+			 : rank == EVENT_RANK_FINAL ? j->ended_ms
+						    : ev->at_ms,
+		.function = j->function->name,
+		.context = j->context,
+		.path = j->function->settings.path,
+		.class_name = j->function->settings.class_name,
+		.arguments = j->parameters,
+		.external_id = j->external_id,
+		.worker = ev->worker,
+		.result = ev->result,
+		.result_len = ev->result_len,
+		.error = ev->error };
+	event_print(&facts, &text);
+	tell(c, wj,
+		&(struct watch_event){ .name = event_name(ev->kind),
+			.rank = rank,
+			.text = text.data,
+			.len = text.len });
+	buf_done(&text);
+}
+
+static bool wants_logs(struct list *list)
+{
+	list_each (n, list)
+		if (container_of(n, struct watch, node)->with_logs)
+			return true;
+	return false;
+}
+
+bool watch_wants_logs(struct core *c, const struct uuid *job)
+{
+	struct watched_job *wj = c->n_watches ? watched_find(c, job) : NULL;
+	return c->n_watches && (wants_logs(&c->watches) || (wj && wants_logs(&wj->watches)));
+}
+
+void watch_tell_logs(
+	struct core *c, const struct uuid *job, const struct buf *entries, int64_t log_bytes)
+{
+	struct buf text;
+	buf_init(&text, EVENT_MAX);
+	event_print_logs(job, entries, log_bytes, &text);
+	tell(c, watched_find(c, job),
+		&(struct watch_event){ .name = "logs",
+			.is_logs = true,
+			.log_bytes = log_bytes,
+			.text = text.data,
+			.len = text.len });
+	buf_done(&text);
+}
+
+void watch_flush(struct core *c)
+{
+	struct list *n;
+	while ((n = list_pop(&c->watches_dirty))) {
+		struct watch *w = container_of(n, struct watch, dirty);
+		w->flush(w);
+	}
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Server-Sent Events: GET /v2/api/events and /v2/api/jobs/{id}/events.
+ *
+ * The body of the answer is read by libmicrohttpd through a callback, on its thread; events come on
+ * the core's thread and wait in between in `out`, under the lock. With nothing to say the
+ * connection is suspended, which costs no thread, and resumed when there is. A suspended connection
+ * does not notice that its client has gone, so the tick looks.
+ *
+ * The stream of one job begins with what happened before (replay.c): the watch begins, the store
+ * settles, then the row is read; live events wait meanwhile and go on exactly where the past ends.
+ * It ends after the end of the job. An id is `rank-offset`, the place where a client that comes
+ * back with it as Last-Event-ID goes on without a gap. Who does not read is told how many events
+ * were dropped and the stream ends: the client comes back for them. In the stream of all jobs ids
+ * just count, and what was missed cannot be had again; there the stream goes on after a drop.
+ *
+ * A stream has two owners: the core from intake_watch to `ended`, and the request, later the
+ * response. The last one frees it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "transport/http/replay.h"
+#include "transport/http/request.h"
+
+enum { TICK_MS = 5000, BLOCK = 1024, WRITE_AT = 16 * 1024 };
+#define OUT_MAX ((size_t)1 << 30)
+
+struct stream {
+	struct watch watch;
+	_Atomic int refs;
+	struct http *http;
+	struct request *rq; /* that waits for the beginning; the core's */
+	struct MHD_Connection *conn;
+	int fd; /* libmicrohttpd's; good until is_over */
+
+	/* The core's thread: */
+	struct timer tick;
+	int64_t told_ms; /* monotonic */
+	struct place live;
+	bool is_begun;
+
+	/* libmicrohttpd's thread: */
+	struct place told; /* Last-Event-ID */
+	char *worker;
+	struct replay replay;
+	struct buf past;
+	size_t past_taken;
+
+	pthread_mutex_t lock;
+	struct buf out; /* events not taken yet, behind the first `taken` bytes */
+	size_t taken;
+	uint64_t n_dropped, n_told;
+	bool is_suspended, is_final; /* final: ends when `out` is empty */
+	bool is_gone, is_over; /* the client left; libmicrohttpd is done with the connection */
+};
+
+static void stream_unref(struct stream *s, int n)
+{
+	if (atomic_fetch_sub(&s->refs, n) != n)
+		return;
+	replay_done(&s->replay);
+	buf_done(&s->past);
+	buf_done(&s->out);
+	pthread_mutex_destroy(&s->lock);
+	free(s->worker);
+	free(s);
+}
+
+void stream_leave(struct stream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->is_over = true;
+	pthread_mutex_unlock(&s->lock);
+	stream_unref(s, intake_unwatch(s->http->env.in, &s->watch) < 0 ? 2 : 1);
+}
+
+/* The lock is held. */
+static void stream_resume(struct stream *s)
+{
+	if (!s->is_suspended || s->is_over)
+		return;
+	s->is_suspended = false;
+	MHD_resume_connection(s->conn);
+}
+
+static size_t stream_waiting(const struct stream *s)
+{
+	return s->out.len - s->taken;
+}
+
+/* The place after an event, as its id. The lock is held. */
+static void stream_id(struct stream *s, const struct watch_event *ev, char ret[static PLACE_TEXT])
+{
+	s->n_told++;
+	if (!s->watch.is_of_job) {
+		snprintf(ret, PLACE_TEXT, "%" PRIu64, s->n_told);
+		return;
+	}
+	if (ev->is_logs)
+		s->live.offset = ev->log_bytes;
+	else
+		s->live.rank = ev->rank;
+	place_format(&s->live, ret);
+}
+
+static bool stream_event(struct watch *w, const struct watch_event *ev)
+{
+	struct stream *s = container_of(w, struct stream, watch);
+	char id[PLACE_TEXT];
+	bool is_kept = true;
+	pthread_mutex_lock(&s->lock);
+	size_t waiting = stream_waiting(s), max = s->http->settings.subscriber_max;
+	if (s->is_over || s->is_gone || s->is_final) {
+		;
+	} else if (s->n_dropped || (waiting && waiting + ev->len > max)) {
+		s->n_dropped++;
+		is_kept = false;
+	} else {
+		stream_id(s, ev, id);
+		sse_add(&s->out, id, ev->name, ev->text, ev->len);
+		s->is_final = w->is_of_job && ev->rank == EVENT_RANK_FINAL;
+		s->told_ms = clock_mono_ms();
+		if (waiting > WRITE_AT)
+			stream_resume(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return is_kept;
+}
+
+static void stream_flush(struct watch *w)
+{
+	struct stream *s = container_of(w, struct stream, watch);
+	pthread_mutex_lock(&s->lock);
+	stream_resume(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static bool has_hung_up(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static void set_tick(struct stream *s, int64_t now)
+{
+	int64_t pause = s->http->settings.keepalive_ms - (now - s->told_ms);
+	timer_set(s->http->env.timers, &s->tick, pause <= 0 || pause > TICK_MS ? TICK_MS : pause);
+}
+
+static void on_tick(struct timers *t, struct timer *timer)
+{
+	struct stream *s = container_of(timer, struct stream, tick);
+	int64_t now = clock_mono_ms();
+	(void)t;
+	pthread_mutex_lock(&s->lock);
+	if (s->is_suspended && !s->is_over && has_hung_up(s->fd)) {
+		s->is_gone = true;
+		stream_resume(s);
+	} else if (s->is_suspended && now - s->told_ms >= s->http->settings.keepalive_ms) {
+		buf_puts(&s->out, ": keep-alive\n\n");
+		s->told_ms = now;
+		stream_resume(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+	set_tick(s, now);
+}
+
+/* The core is not there any more. */
+static void stream_refuse(struct request *rq)
+{
+	struct fault f;
+	rq->then = NULL;
+	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
+	answer_fault(rq, &f);
+	request_resume(rq);
+}
+
+static void stream_settled(struct ask *a)
+{
+	request_resume(a->owner);
+}
+
+static void stream_begun(struct watch *w)
+{
+	struct stream *s = container_of(w, struct stream, watch);
+	struct request *rq = TAKE_PTR(s->rq);
+	s->is_begun = true;
+	s->told_ms = clock_mono_ms();
+	s->tick.fire = on_tick;
+	set_tick(s, s->told_ms);
+	s->live = (struct place){ w->rank, w->log_bytes };
+	if (!w->with_logs)
+		s->live.offset = s->told.offset;
+	if (w->worker)
+		s->worker = xstrdup(w->worker);
+	if (!w->is_of_job) {
+		request_resume(rq);
+		return;
+	}
+	s->is_final = w->log_bytes < 0; /* nothing comes any more */
+	rq->ask.kind = ASK_SETTLE;
+	rq->ask.answered = stream_settled;
+	rq->ask.owner = rq;
+	if (intake_ask(s->http->env.in, &rq->ask) < 0)
+		stream_refuse(rq);
+}
+
+static void stream_ended(struct watch *w)
+{
+	struct stream *s = container_of(w, struct stream, watch);
+	struct request *rq = TAKE_PTR(s->rq);
+	timer_clear(s->http->env.timers, &s->tick);
+	if (rq)
+		stream_refuse(rq);
+	pthread_mutex_lock(&s->lock);
+	s->is_final = true;
+	stream_resume(s);
+	pthread_mutex_unlock(&s->lock);
+	stream_unref(s, 1);
+}
+
+/* What of `from` behind *taken fits in; gives the memory back when it is all taken. */
+static size_t take(struct buf *from, size_t *taken, char *to, size_t max)
+{
+	size_t n = from->len - *taken < max ? from->len - *taken : max;
+	if (n)
+		memcpy(to, from->data + *taken, n);
+	*taken += n;
+	if (*taken == from->len) {
+		buf_done(from);
+		*taken = 0;
+	}
+	return n;
+}
+
+/* All that was kept is taken: says how much was not. The lock is held. */
+static void announce_dropped(struct stream *s)
+{
+	char text[64];
+	int len = snprintf(
+		text, sizeof text, "{\"count\":%" PRIu64 ",\"event\":\"dropped\"}", s->n_dropped);
+	s->n_dropped = 0;
+	sse_add(&s->out, NULL, "dropped", text, len);
+	s->is_final |= s->watch.is_of_job;
+}
+
+static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
+{
+	struct stream *s = cls;
+	(void)pos;
+	while (s->past.len == 0 && replay_next(&s->replay, &s->past))
+		;
+	if (s->past.len)
+		return (ssize_t)take(&s->past, &s->past_taken, to, max);
+
+	pthread_mutex_lock(&s->lock);
+	if (stream_waiting(s) == 0 && s->n_dropped)
+		announce_dropped(s);
+	ssize_t n = (ssize_t)take(&s->out, &s->taken, to, max);
+	if (s->is_gone) {
+		n = MHD_CONTENT_READER_END_WITH_ERROR;
+	} else if (n == 0 && s->is_final) {
+		n = MHD_CONTENT_READER_END_OF_STREAM;
+	} else if (n == 0) {
+		s->is_suspended = true;
+		MHD_suspend_connection(s->conn);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+static void stream_left(void *cls)
+{
+	stream_leave(cls);
+}
+
+struct MHD_Response *stream_response(struct request *rq)
+{
+	struct stream *s = TAKE_PTR(rq->stream);
+	struct MHD_Response *response = MHD_create_response_from_callback(
+		MHD_SIZE_UNKNOWN, BLOCK, stream_read, s, stream_left);
+	must(response);
+	MHD_add_response_header(response, "Cache-Control", "no-cache");
+	MHD_add_response_header(response, "X-Accel-Buffering", "no");
+	return response;
+}
+
+static void answer_stream(struct request *rq)
+{
+	rq->status = 200;
+	rq->content_type = "text/event-stream";
+}
+
+static void job_settled(struct request *rq)
+{
+	struct stream *s = rq->stream;
+	struct job_row *row = NULL;
+	char path[4096];
+	struct fault f;
+	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
+	if (r < 0) {
+		fault_set(&f, r == -ENOENT ? FAULT_NOT_FOUND : FAULT_UNAVAILABLE,
+			r == -ENOENT ? "there is no job %.128s"
+				     : "the store cannot be read: %.128s",
+			r == -ENOENT ? rq->id : strerror(-r));
+		answer_fault(rq, &f);
+		return;
+	}
+	int log_fd = -1;
+	if (s->watch.with_logs) {
+		store_log_path(rq->http->env.store, &row->id, path, sizeof path);
+		log_fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	if (s->worker) { /* a row learns of its worker when the job starts */
+		free(row->worker);
+		row->worker = TAKE_PTR(s->worker);
+	}
+	const struct place stands = { s->watch.rank, s->watch.log_bytes };
+	replay_begin(&s->replay, row, log_fd, &s->told, &stands);
+	if (s->told.rank == EVENT_RANK_FINAL && s->watch.log_bytes < 0 &&
+		s->replay.log_end <= s->told.offset)
+		answer_text(rq, 204, TEXT_PLAIN, xstrdup(""), 0);
+	else
+		answer_stream(rq);
+}
+
+static int read_place(struct request *rq, struct place *ret, struct fault *f)
+{
+	const char *text = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Last-Event-ID");
+	if (!text || place_parse(text, ret))
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"Last-Event-ID: expected the id of an event of this job, got \"%.64s\"", text);
+}
+
+static int read_stream(struct request *rq, struct place *ret, struct fault *f)
+{
+	if (!rq->id)
+		return query_bool(rq, "withLogs", &rq->with_logs, f);
+	if (!uuid_parse(rq->id, &rq->ask.job))
+		return fault_set(f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
+	int r = query_bool(rq, "withLogs", &rq->with_logs, f);
+	return r < 0 ? r : read_place(rq, ret, f);
+}
+
+void events_stream(struct request *rq)
+{
+	struct place told = { 0 };
+	struct fault f;
+	if (read_stream(rq, &told, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	struct stream *s = xcalloc(1, sizeof *s);
+	s->watch = (struct watch){ .is_of_job = rq->id,
+		.with_logs = rq->with_logs,
+		.job = rq->ask.job,
+		.begun = stream_begun,
+		.event = stream_event,
+		.flush = stream_flush,
+		.ended = stream_ended };
+	s->http = rq->http;
+	s->rq = rq;
+	s->conn = rq->conn;
+	s->fd = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	s->told = told;
+	s->replay.log_fd = -1;
+	s->replay.with_logs = rq->with_logs;
+	atomic_init(&s->refs, 2);
+	buf_init(&s->past, OUT_MAX);
+	buf_init(&s->out, OUT_MAX);
+	must(pthread_mutex_init(&s->lock, NULL) == 0);
+	rq->stream = s;
+	rq->then = rq->id ? job_settled : answer_stream;
+	request_wait(rq);
+	if (intake_watch(rq->http->env.in, &s->watch) == 0)
+		return;
+	stream_unref(TAKE_PTR(rq->stream), 2);
+	stream_refuse(rq);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What has happened to a job already, from its row and its log, as Server-Sent Events. */
+#pragma once
+
+#include "base/buf.h"
+#include "domain/event.h"
+#include "domain/job.h"
+
+/* What a reader was told: the fixed rank of the last event in a job's life, and how far in its log
+ * file. As text it is "rank-offset", the id of an event. */
+struct place {
+	int rank;
+	int64_t offset;
+};
+
+struct replay {
+	struct job_row *row; /* owned; NULL: there is nothing to tell */
+	struct place at;     /* told so far */
+	int rank;            /* where the job stands: what is after it comes live */
+	bool with_logs;
+	int64_t log_end; /* likewise of its log */
+	int log_fd;      /* -1: none */
+	size_t chunk;
+};
+
+/* All are owned by the replay from here on. `to` is where the job stands; its offset is -1 when the
+ * log is whole. */
+void replay_begin(struct replay *r, struct job_row *row, int log_fd, const struct place *told,
+	const struct place *to);
+
+/* Adds the next piece; false: there is none. */
+bool replay_next(struct replay *r, struct buf *out);
+void replay_done(struct replay *r);
+
+/* One event as it is written. */
+void sse_add(struct buf *out, const char *id, const char *name, const char *text, size_t len);
+enum { PLACE_TEXT = 32 };
+void place_format(const struct place *p, char ret[static PLACE_TEXT]);
+bool place_parse(const char *text, struct place *ret);

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Submitting jobs over HTTP: Mist's call and its dev run, the first generation's calls, and the
+ * ways of waiting.
+ *
+ * `force=true` (Mist) waits on the connection and is answered with the outcome, whatever it is, as
+ * a 200. Without it the answer comes when the job is durable; `Prefer: wait=N` (RFC 7240) then
+ * waits for the outcome of that durable job, at most N seconds, and `Prefer: respond-async` asks
+ * for the plain 202. Answers come on the core's thread through http_publish. */
+#include "transport/http/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+
+enum { WAIT_MAX_S = 3600, PARAMETER_DEPTH_MAX = 64, PRIORITY_MAX = 100, TEXT_MAX = 1024 };
+#define ANSWER_MAX ((size_t)1 << 30)
+
+static char *copy_query(struct request *rq, const char *name)
+{
+	const char *text = query_text(rq, name);
+	return text ? xstrdup(text) : NULL;
+}
+
+static int read_external_id(struct request *rq, char **ret, struct fault *f)
+{
+	const char *text = query_text(rq, "externalId");
+	if (text && strlen(text) > TEXT_MAX)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"query parameter externalId: expected at most %d bytes", TEXT_MAX);
+	*ret = copy_query(rq, "externalId");
+	return 0;
+}
+
+/* W3C Trace Context: version 00 as it is; a header that is not well-formed is as good as none. */
+static char *read_trace(struct request *rq)
+{
+	static const char form[] = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+	const char *text = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "traceparent");
+	if (!text || strlen(text) != strlen(form))
+		return NULL;
+	for (size_t i = 0; form[i]; i++)
+		if (form[i] == 'h' ? !strchr("0123456789abcdef", text[i]) : form[i] != text[i])
+			return NULL;
+	return xstrdup(text);
+}
+
+static int read_request(struct request *rq, struct job_request *job, struct fault *f)
+{
+	int64_t priority = 0;
+	job->arguments = json_parse(
+		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX, f);
+	if (!job->arguments)
+		return fault_prefix(
+			f, "the request's body, the arguments of the function, is no JSON object");
+	if (!json_is_object(job->arguments))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the request's body: expected a JSON object with the arguments of the "
+			"function, got %s",
+			json_kind(job->arguments));
+	int r = query_bool(rq, "force", &job->is_sync, f);
+	if (r == 0)
+		r = query_duration(rq, "startTimeout", &job->start_timeout_ms, f);
+	if (r == 0)
+		r = query_duration(rq, "performTimeout", &job->perform_timeout_ms, f);
+	if (r == 0)
+		r = query_int(rq, "priority", -PRIORITY_MAX, PRIORITY_MAX, &priority, f);
+	if (r == 0)
+		r = read_external_id(rq, &job->external_id, f);
+	if (r < 0)
+		return r;
+	job->priority = priority;
+	job->trace = read_trace(rq);
+	job->context = copy_query(rq, "context");
+	job->parameters = buf_take(&rq->body);
+	return 0;
+}
+
+static void submit(struct request *rq, struct job_request *taken)
+{
+	_cleanup_(job_request_freep) struct job_request *job = taken;
+	struct fault f = { 0 };
+	job->door = rq->http->env.self;
+	job->source = "Http";
+	job->to.live = rq;
+	job->to.wants = EVENT_BIT(EVENT_REFUSED) |
+			(job->is_sync ? EVENTS_FINAL : EVENT_BIT(EVENT_ACCEPTED));
+	request_wait(rq);
+	int r = intake_submit(rq->http->env.in, &job);
+	if (r < 0) {
+		fault_set(&f, r == -EAGAIN ? FAULT_TOO_MANY : FAULT_UNAVAILABLE,
+			r == -EAGAIN ? "too many requests wait (limits.mailbox)"
+				     : "the gateway is stopping");
+		answer_fault(rq, &f);
+		request_resume(rq);
+	}
+}
+
+/* One preference of RFC 7240, "wait=10" or "respond-async"; NULL: not asked for. A copy. */
+static char *prefer(struct request *rq, const char *name)
+{
+	const char *p = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Prefer");
+	size_t len = strlen(name);
+	for (; p && *p; p += strcspn(p, ",")) {
+		p += strspn(p, ", \t");
+		size_t n = strcspn(p, ",; \t");
+		if (n >= len && strncasecmp(p, name, len) == 0 && (n == len || p[len] == '='))
+			return strndup(p, n);
+	}
+	return NULL;
+}
+
+/* How the caller prefers to wait. `force` is Mist's word and goes before. */
+static void apply_preferences(struct request *rq, const struct job_request *job)
+{
+	int64_t seconds;
+	_cleanup_(freep) char *wait = prefer(rq, "wait");
+	char *end;
+	if (job->is_sync)
+		return;
+	if ((rq->preference_applied = prefer(rq, "respond-async")))
+		return;
+	if (!wait || !strchr(wait, '='))
+		return;
+	seconds = strtoll(strchr(wait, '=') + 1, &end, 10);
+	if (*end || seconds < 1 || seconds > WAIT_MAX_S)
+		return; /* a preference that makes no sense is ignored, as the RFC says */
+	rq->ask.wait_ms = seconds * 1000;
+	rq->preference_applied = TAKE_PTR(wait);
+}
+
+static char *location_of(const char *id)
+{
+	return xasprintf("/v2/api/jobs/%s", id);
+}
+
+void job_submit(struct request *rq)
+{
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_request(rq, job, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	job->function = xstrdup(rq->id);
+	apply_preferences(rq, job);
+	submit(rq, TAKE_PTR(job));
+}
+
+/* A member of a devrun or of a first-generation job; NULL when it is not there. */
+static int read_member(
+	const json_t *body, const char *name, bool is_required, char **ret, struct fault *f)
+{
+	const json_t *value = json_object_get(body, name);
+	if (!is_required && (!value || json_is_null(value)))
+		return 0;
+	if (!json_is_string(value))
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s", name,
+			json_kind(value));
+	*ret = xstrdup(json_string_value(value));
+	return 0;
+}
+
+/* The names that a generation of Mist gave to the same things. */
+struct run_names {
+	const char *function, *path, *class_name, *context, *external_id;
+};
+
+static int read_run(
+	struct request *rq, const struct run_names *names, struct job_request *job, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *body = json_parse(
+		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX + 1, f);
+	if (!body)
+		return fault_prefix(f, "The request content was malformed");
+	if (!json_is_object(body))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the request's body: expected a JSON object, got %s", json_kind(body));
+	int r = names->function ? read_member(body, names->function, true, &job->function, f) : 0;
+	if (r == 0)
+		r = read_member(body, names->path, true, &job->path, f);
+	if (r == 0)
+		r = read_member(body, names->class_name, true, &job->class_name, f);
+	if (r == 0)
+		r = read_member(body, names->context, names->function, &job->context, f);
+	if (r == 0)
+		r = read_member(body, names->external_id, false, &job->external_id, f);
+	if (r == 0)
+		r = query_bool(rq, "force", &job->is_sync, f);
+	if (r < 0)
+		return r;
+	json_t *parameters = json_object_get(body, "parameters");
+	if (parameters && !json_is_object(parameters))
+		return fault_set(f, FAULT_BAD_REQUEST, "parameters: expected an object, got %s",
+			json_kind(parameters));
+	job->parameters = parameters ? json_text(parameters) : xstrdup("{}");
+	/* A tree of its own: nobody else may hold a part of it. */
+	job->arguments = json_loads(job->parameters, 0, NULL);
+	if (!job->function)
+		job->function = xstrdup(job->class_name);
+	if (!name_is_good(job->function))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"%s: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot first, "
+			"got \"%.64s\"",
+			names->function ? names->function : names->class_name, job->function);
+	return 0;
+}
+
+/* Runs a file without registering a function. */
+void job_devrun(struct request *rq)
+{
+	static const struct run_names names = { "fakeName", "path", "className", "context",
+		"externalId" };
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_run(rq, &names, job, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		submit(rq, TAKE_PTR(job));
+}
+
+/* First generation: POST /api/{function} and POST /jobs wait for the outcome, and the answer
+ * repeats the request. */
+static void submit_first_generation(struct request *rq, struct job_request *job)
+{
+	rq->echo = json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
+		job->class_name, "namespace", job->context, "parameters", job->arguments,
+		"externalId", job->external_id, "route", job->path ? NULL : job->function);
+	job->is_sync = true;
+	_cleanup_(json_decrefp) json_t *shared = job->arguments;
+	job->arguments = json_deep_copy(shared);
+	submit(rq, job);
+}
+
+void job_submit_route(struct request *rq)
+{
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_request(rq, job, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	job->function = xstrdup(rq->id);
+	submit_first_generation(rq, TAKE_PTR(job));
+}
+
+void job_submit_path(struct request *rq)
+{
+	static const struct run_names names = { NULL, "path", "className", "namespace",
+		"externalId" };
+	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
+	struct fault f = { 0 };
+	if (read_run(rq, &names, job, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		submit_first_generation(rq, TAKE_PTR(job));
+}
+
+/* Mist's job result: a failed run is a 200 with success false. */
+static void answer_outcome(struct request *rq, const struct job_event *ev)
+{
+	struct buf out;
+	buf_init(&out, ANSWER_MAX);
+	if (ev->kind == EVENT_FINISHED) {
+		buf_puts(&out, "{\"success\":true,\"payload\":");
+		buf_add(&out, ev->result, ev->result_len);
+		buf_puts(&out, ",\"errors\":[]}");
+	} else {
+		_cleanup_(json_decrefp) json_t *json = json_pack(
+			"{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors", ev->error);
+		if (!json)
+			json = json_pack("{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors",
+				"(an error text that is not UTF-8)");
+		_cleanup_(freep) char *text = json_text(json);
+		buf_puts(&out, text);
+	}
+	if (rq->echo) {
+		_cleanup_(freep) char *echo = json_text(rq->echo);
+		out.len--; /* the last bracket */
+		buf_printf(&out, ",\"request\":%s}", echo);
+	}
+	size_t len = out.len;
+	answer_text(rq, 200, "application/json", buf_take(&out), len);
+}
+
+/* 200 and Mist's answer; 202 where the caller asked for the ways of RFC 7240. */
+static void answer_accepted(struct request *rq, const struct uuid *job)
+{
+	char id[UUID_TEXT];
+	uuid_format(job, id);
+	rq->location = location_of(id);
+	char *text = xasprintf("{\"id\":\"%s\"}", id);
+	answer_text(rq, rq->preference_applied ? 202 : 200, "application/json", text, strlen(text));
+}
+
+/* The job has ended, or the caller has waited as long as it wanted to. */
+static void waited(struct request *rq)
+{
+	char id[UUID_TEXT];
+	struct job_row *found = NULL;
+	int r = store_job_get(rq->http->env.store, &rq->ask.job, &found);
+	_cleanup_(job_row_freep) struct job_row *row = found;
+	if (r < 0 || !job_state_is_final(row->state)) {
+		answer_accepted(rq, &rq->ask.job);
+		return;
+	}
+	uuid_format(&row->id, id);
+	rq->location = location_of(id);
+	answer_outcome(rq, &(struct job_event){ .kind = row->state == JOB_FINISHED ? EVENT_FINISHED
+										   : EVENT_FAILED,
+				   .result = row->result,
+				   .result_len = row->result ? strlen(row->result) : 0,
+				   .error = row->error ? row->error : "" });
+}
+
+static void wait_accepted(struct request *rq)
+{
+	rq->ask.kind = ASK_WAIT;
+	request_ask(rq, waited);
+}
+
+void http_publish(void *self, const struct reply_to *to, const struct job_event *ev)
+{
+	struct request *rq = to->live;
+	(void)self;
+	if (ev->kind == EVENT_REFUSED) {
+		answer_fault(rq, ev->fault);
+	} else if (ev->kind == EVENT_ACCEPTED && rq->ask.wait_ms) {
+		rq->ask.job = ev->job->id;
+		rq->then = wait_accepted;
+	} else if (ev->kind == EVENT_ACCEPTED) {
+		answer_accepted(rq, &ev->job->id);
+	} else {
+		answer_outcome(rq, ev);
+	}
+	request_resume(rq);
+}

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers of events that read only when a test says so: WebSockets and Server-Sent Events on bare sockets."""
+import base64
+import json
+import os
+import socket
+import struct
+
+from support.mistd import PATIENCE
+
+TIMEOUT = 30
+
+
+class Closed(Exception):
+    """The gateway closed; `code` is the one of its close frame, if it sent one."""
+
+    def __init__(self, code=None):
+        super().__init__(f"closed with {code}")
+        self.code = code
+
+
+class Connection:
+    def __init__(self, gateway, path, headers=(), receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(TIMEOUT * PATIENCE)
+        self.socket.connect((gateway.host, gateway.port))
+        lines = [f"GET {path} HTTP/1.1", f"Host: {gateway.host}:{gateway.port}", *headers, "", ""]
+        self.socket.sendall("\r\n".join(lines).encode())
+        self.data = b""
+        while b"\r\n\r\n" not in self.data:
+            self._more()
+        self.head, self.data = self.data.split(b"\r\n\r\n", 1)
+        self.status = int(self.head.split()[1])
+
+    def _more(self):
+        piece = self.socket.recv(1 << 16)
+        if not piece:
+            raise Closed
+        self.data += piece
+
+    def _take(self, n):
+        while len(self.data) < n:
+            self._more()
+        piece, self.data = self.data[:n], self.data[n:]
+        return piece
+
+    def _line(self):
+        while b"\n" not in self.data:
+            self._more()
+        line, self.data = self.data.split(b"\n", 1)
+        return line
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class WebSocket(Connection):
+    def __init__(self, gateway, path, **options):
+        key = base64.b64encode(os.urandom(16)).decode()
+        super().__init__(gateway, path, ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                                         f"Sec-WebSocket-Key: {key}"], **options)
+        assert self.status == 101, self.head
+
+    def text(self):
+        """The next text frame."""
+        first, length = self._take(2)
+        if length == 126:
+            length = struct.unpack(">H", self._take(2))[0]
+        elif length == 127:
+            length = struct.unpack(">Q", self._take(8))[0]
+        payload = self._take(length)
+        if first & 15 == 8:
+            raise Closed(struct.unpack(">H", payload[:2])[0])
+        assert first == 0x81, f"frame {first:#x}"
+        return payload.decode()
+
+    def event(self):
+        return json.loads(self.text())
+
+
+class Stream(Connection):
+    """Server-Sent Events; the answer comes in chunks."""
+
+    def __init__(self, gateway, path, last_id=None, **options):
+        super().__init__(gateway, path, [f"Last-Event-ID: {last_id}"] if last_id else [], **options)
+        self.body, self.id = b"", None
+        self.is_chunked = b"chunked" in self.head
+
+    def _chunk(self):
+        n = int(self._line(), 16)
+        piece = self._take(n + 2)[:-2]
+        if not piece:
+            raise Closed
+        self.body += piece
+
+    def block(self):
+        """The next event or comment: its lines as a dict; the name of a comment is ""."""
+        while b"\n\n" not in self.body:
+            self._chunk()
+        block, self.body = self.body.split(b"\n\n", 1)
+        return dict(line.split(": ", 1) for line in block.decode().split("\n"))
+
+    def event(self):
+        block = self.block()
+        while "data" not in block:
+            block = self.block()
+        self.id = block.get("id", self.id)
+        event = json.loads(block["data"])
+        assert event["event"] == block["event"]
+        return event
+
+    def rest(self):
+        """All events to the end of the stream."""
+        events = []
+        try:
+            while True:
+                events.append(self.event())
+        except Closed:
+            return events
