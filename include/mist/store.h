@@ -73,6 +73,10 @@ struct store_settings {
 				  folder `logs` */
 };
 
+/* The strings are borrowed. */
+typedef void store_key_fn(
+	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms);
+
 struct store_ops {
 	const char *name;
 	size_t size; /* of the instance; allocated and zeroed by store_open */
@@ -100,6 +104,10 @@ struct store_ops {
 	/* Jobs that are not in a final state, oldest first: once, at start. */
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+	/* The idempotency keys of jobs made since that time; once, at start, before the first
+	 * `begin`. */
+	int (*key_each)(void *self, int64_t since_ms, store_key_fn *each, void *arg);
 
 	/* Everything of that kind, by name; once, at start, before the first `begin`. */
 	int (*noun_each)(void *self, enum store_noun noun,
@@ -135,6 +143,7 @@ int store_job_list(struct store *st, const struct job_query *q,
 int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
 
+int store_key_each(struct store *st, int64_t since_ms, store_key_fn *each, void *arg);
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg);
 

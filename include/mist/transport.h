@@ -41,9 +41,12 @@ struct job_request {
 	/* Not NULL: run this callable without a registered function; `function` is the name to
 	 * show. */
 	char *path, *class_name;
-	char *parameters;                             /* JSON text of `arguments` */
-	json_t *arguments;                            /* an object */
-	char *context, *external_id, *trace;          /* NULL: not given */
+	char *parameters;                    /* JSON text of `arguments` */
+	json_t *arguments;                   /* an object */
+	char *context, *external_id, *trace; /* NULL: not given */
+	/* NULL: not given. A request with the key of an earlier one and the same digest is answered
+	 * with the job of that one; with another digest it is refused. */
+	char *idempotency_key, *idempotency_digest;
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;                                 /* -100 to 100; more is sooner */

@@ -8,11 +8,12 @@ enum fault_code {
 	FAULT_UNAUTHORIZED,
 	FAULT_FORBIDDEN,
 	FAULT_NOT_FOUND,
-	FAULT_METHOD,      /* the thing exists, the verb does not */
-	FAULT_CONFLICT,    /* too late, or already there */
-	FAULT_TOO_LARGE,   /* over a named limit */
-	FAULT_TOO_MANY,    /* try again later: a queue or a rate is at its limit */
-	FAULT_UNAVAILABLE, /* not now: starting, stopping, no disk */
+	FAULT_METHOD,        /* the thing exists, the verb does not */
+	FAULT_CONFLICT,      /* too late, or already there */
+	FAULT_UNPROCESSABLE, /* understood, and against what was said before */
+	FAULT_TOO_LARGE,     /* over a named limit */
+	FAULT_TOO_MANY,      /* try again later: a queue or a rate is at its limit */
+	FAULT_UNAVAILABLE,   /* not now: starting, stopping, no disk */
 	FAULT_INTERNAL,
 	_FAULT_MAX
 };

@@ -64,6 +64,8 @@ struct core *core_new(const struct core_parts *parts)
 	map_init(&c->jobs);
 	map_init(&c->workers);
 	map_init(&c->signatures);
+	map_init(&c->keys);
+	list_init(&c->keys_aged);
 	list_init(&c->unrecorded);
 	list_init(&c->dirty);
 	list_init(&c->watches);
@@ -167,6 +169,9 @@ static void recover_job(void *arg, const struct job_row *r)
 
 int core_recover(struct core *c)
 {
+	int r = keys_load(c);
+	if (r < 0)
+		return r;
 	return store_job_open_each(c->store, recover_job, c);
 }
 
@@ -254,6 +259,7 @@ void core_free(struct core *c)
 	}
 	acks_forget(c, NULL);
 	describe_free_all(c);
+	keys_free(c);
 	map_each (n, &c->lanes) {
 		struct lane *lane = container_of(n, struct lane, by_name);
 		lane->queue.len = 0;

@@ -39,11 +39,13 @@ void job_request_free(struct job_request *rq)
 	free(rq->context);
 	free(rq->external_id);
 	free(rq->trace);
+	free(rq->idempotency_key);
+	free(rq->idempotency_digest);
 	free(rq->to.text);
 	free(rq);
 }
 
-static void refuse(struct core *c, struct job_request *rq, const struct fault *f)
+void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f)
 {
 	c->counts[EVENT_REFUSED]++;
 	if (rq->to.wants & EVENT_BIT(EVENT_REFUSED)) {
@@ -88,6 +90,8 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->parameters = TAKE_PTR(rq->parameters);
 	j->external_id = TAKE_PTR(rq->external_id);
 	j->trace = TAKE_PTR(rq->trace);
+	j->idempotency_key = TAKE_PTR(rq->idempotency_key);
+	j->idempotency_digest = TAKE_PTR(rq->idempotency_digest);
 	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
 	j->source = xstrdup(rq->source);
 	j->start_timeout_ms = rq->start_timeout_ms;
@@ -100,6 +104,8 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 static void accept_job(struct core *c, struct job_request *rq, const struct function *fn,
 	const struct signature *s)
 {
+	if (keys_answer(c, rq))
+		return;
 	_cleanup_(job_request_freep) struct job_request *mine = rq;
 	struct fault f = { 0 };
 	const char *context = rq->context ? rq->context : fn->settings.context;
@@ -120,16 +126,19 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 			c->limits.contexts_max);
 	if (r == 0)
 		r = check_limits(c, lane, &f);
+	if (r == 0)
+		r = keys_check(c, rq, &f);
 	if (r < 0) {
 		if (lane)
 			lane_touch(lane);
-		refuse(c, TAKE_PTR(mine), &f);
+		intake_refuse(c, TAKE_PTR(mine), &f);
 		return;
 	}
 	struct live_job *l = life_begin(c, job_of(rq, fn), lane);
 	l->door = rq->door;
 	l->to = rq->to;
 	rq->to.text = NULL;
+	keys_add(c, l->job);
 	life_accept(l);
 }
 
@@ -174,17 +183,17 @@ static void request_deliver(struct mail *mail, void *owner)
 	struct fault f;
 	if (c->is_let_go) {
 		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
-		refuse(c, rq, &f);
+		intake_refuse(c, rq, &f);
 		return;
 	}
 	if (check_texts(rq, &f) < 0) {
-		refuse(c, rq, &f);
+		intake_refuse(c, rq, &f);
 		return;
 	}
 	_cleanup_(function_unrefp) const struct function *fn = function_of(c, rq);
 	if (!fn) {
 		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s", rq->function);
-		refuse(c, rq, &f);
+		intake_refuse(c, rq, &f);
 		return;
 	}
 	struct parked *p = xcalloc(1, sizeof *p);

@@ -170,6 +170,7 @@ static void life_durable(struct mail *mail, void *owner)
 		l->door->ops->publish(l->door->self, &l->to, &ev);
 	}
 	l->core->counts[EVENT_REFUSED]++;
+	keys_drop(l->core, l->job);
 	life_free(l);
 }
 

@@ -92,6 +92,8 @@ struct core {
 	struct catalog *catalog;
 	struct core_limits limits;
 	struct map lanes, jobs, workers, signatures;
+	struct map keys;       /* idempotency keys, */
+	struct list keys_aged; /* the oldest first */
 	struct list unrecorded, dirty;
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
@@ -194,6 +196,19 @@ void watch_tell_logs(
 	struct core *c, const struct uuid *job, const struct buf *entries, int64_t log_bytes);
 void watch_flush(struct core *c);
 void watch_end_all(struct core *c);
+
+/* keys.c: idempotency keys. A key belongs to the job it came with first. */
+struct idempotency;
+/* The job that the request's key belongs to already: then the request has been answered, or will
+ * be. False: it is new, or has no key. */
+bool keys_answer(struct core *c, struct job_request *rq);
+int keys_check(struct core *c, const struct job_request *rq,
+	struct fault *f); /* may one more be remembered? */
+void keys_add(struct core *c, const struct job *j);
+void keys_drop(struct core *c, const struct job *j); /* the job was not accepted after all */
+int keys_load(struct core *c);
+void keys_free(struct core *c);
+void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f); /* takes rq */
 
 /* edit.c: functions and contexts that the API makes */
 void edit_function(struct core *c, struct ask *a);

@@ -79,6 +79,8 @@ void job_unref(struct job *j)
 	free(j->external_id);
 	free(j->reply_to);
 	free(j->trace);
+	free(j->idempotency_key);
+	free(j->idempotency_digest);
 	free(j->source);
 	free(j);
 }

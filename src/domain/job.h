@@ -48,7 +48,8 @@ struct job {
 	char *reply_to; /* the adapter's own text; NULL when nobody can be answered after a restart
 			 */
 	char *trace;
-	char *source; /* "Http", "Async Mqtt", "Async Kafka" */
+	char *idempotency_key, *idempotency_digest; /* may be NULL, both */
+	char *source;                               /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;

@@ -44,6 +44,12 @@ static const struct conf_field limits_conf[] = {
 	{ "describe-timeout", CONF_DURATION, LIMIT(describe_timeout_ms), "60s", .min = 100,
 		.max = INT64_MAX, .live = true,
 		.help = "how long a worker may take to say what arguments a function has" },
+	{ "idempotency-keys", CONF_INT, LIMIT(keys_max), "100000", .min = 1, .max = 100000000,
+		.live = true, .help = "idempotency keys remembered; more are answered with 429" },
+	{ "idempotency-time", CONF_DURATION, LIMIT(key_ms), "24h", .min = 1000,
+		.max = INT64_C(31536000000), .live = true,
+		.help = "how long a request with the same idempotency key is answered with the "
+			"same job" },
 	{ "history", CONF_DURATION, LIMIT(history_ms), "Inf", .min = 1000, .max = INT64_MAX,
 		.live = true,
 		.help = "ended jobs older than this are forgotten, and their logs removed" },

@@ -23,10 +23,13 @@ CREATE TABLE job (
 	perform_timeout_ms INTEGER NOT NULL,
 	priority INTEGER NOT NULL,
 	attempt INTEGER NOT NULL,
-	is_sync INTEGER NOT NULL
+	is_sync INTEGER NOT NULL,
+	idempotency_key TEXT,
+	idempotency_digest TEXT -- of the request that came with the key
 ) WITHOUT ROWID, STRICT;
 
 CREATE INDEX job_open ON job (id) WHERE state < 5;
+CREATE INDEX job_key ON job (created_ms) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX job_function ON job (function, id);
 
 -- Functions and contexts that were made by the API.

@@ -31,13 +31,16 @@ enum job_column {
 	JOB_COL_PRIORITY,
 	JOB_COL_ATTEMPT,
 	JOB_COL_IS_SYNC,
+	JOB_COL_KEY,
+	JOB_COL_DIGEST,
 	_JOB_COL_MAX
 };
 
 #define JOB_COLUMNS                                                                                \
 	"id, state, function, path, class_name, context, parameters, source, external_id, "        \
 	"reply_to, trace, worker, result, error, created_ms, started_ms, ended_ms, "               \
-	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync"
+	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "                       \
+	"idempotency_key, idempotency_digest"
 
 /* The negative errno for the last failure on this connection: one of -ENOSPC, -EROFS, -EBUSY, -EIO,
  * -ENOMEM, which are the disk's or the machine's, or -E2BIG, -EINVAL, which are the value's. SQLite

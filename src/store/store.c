@@ -410,6 +410,11 @@ int store_job_open_each(
 	return st->ops->job_open_each(st->self, each, arg);
 }
 
+int store_key_each(struct store *st, int64_t since_ms, store_key_fn *each, void *arg)
+{
+	return st->ops->key_each(st->self, since_ms, each, arg);
+}
+
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {

@@ -217,6 +217,13 @@ static int mem_noun_each(void *self, enum store_noun noun,
 	return 0;
 }
 
+/* What is in memory has no earlier process. */
+static int mem_key_each(void *self, int64_t since_ms, store_key_fn *each, void *arg)
+{
+	(void)self, (void)since_ms, (void)each, (void)arg;
+	return 0;
+}
+
 static void mem_close(void *self)
 {
 	struct mem *m = self;
@@ -243,6 +250,7 @@ const struct store_ops store_mem = {
 	.job_get = mem_get,
 	.job_list = mem_list,
 	.job_open_each = mem_open_each,
+	.key_each = mem_key_each,
 	.noun_each = mem_noun_each,
 	.close = mem_close,
 };

@@ -25,6 +25,7 @@ enum stmt {
 	STMT_NOUN_PUT,
 	STMT_NOUN_DROP,
 	STMT_NOUN_EACH,
+	STMT_KEY_EACH,
 	STMT_TOUCH,
 	_STMT_MAX
 };
@@ -35,13 +36,16 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_ROLLBACK] = "ROLLBACK",
 	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, "
 			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-			    "?20, ?21, ?22)",
+			    "?20, ?21, ?22, ?23, ?24)",
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8 WHERE id = ?1",
 	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5",
 	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
 	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
 	[STMT_NOUN_EACH] = "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name",
+	[STMT_KEY_EACH] =
+		"SELECT idempotency_key, idempotency_digest, id, created_ms FROM job WHERE "
+		"idempotency_key IS NOT NULL AND created_ms >= ?1 ORDER BY created_ms",
 	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
 };
 
@@ -126,6 +130,8 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, JOB_COL_PRIORITY + 1, j->priority);
 	bind_int(&b, JOB_COL_ATTEMPT + 1, c->attempt);
 	bind_int(&b, JOB_COL_IS_SYNC + 1, j->is_sync);
+	bind_text(&b, JOB_COL_KEY + 1, j->idempotency_key);
+	bind_text(&b, JOB_COL_DIGEST + 1, j->idempotency_digest);
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_INSERT);
 }
 
@@ -232,6 +238,23 @@ static int sqlite_noun_each(void *self, enum store_noun noun,
 	return r;
 }
 
+static int sqlite_key_each(void *self, int64_t since_ms, store_key_fn *each, void *arg)
+{
+	struct sqlite *sq = self;
+	sqlite3_stmt *s = sq->stmt[STMT_KEY_EACH];
+	struct uuid id;
+	int step;
+	sqlite3_bind_int64(s, 1, since_ms);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		memcpy(&id, sqlite3_column_blob(s, 2), sizeof id);
+		each(arg, (const char *)sqlite3_column_text(s, 0),
+			(const char *)sqlite3_column_text(s, 1), &id, sqlite3_column_int64(s, 3));
+	}
+	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
+	sqlite3_reset(s);
+	return r;
+}
+
 static void sqlite_close(void *self)
 {
 	struct sqlite *sq = self;
@@ -255,6 +278,7 @@ const struct store_ops store_sqlite = {
 	.job_get = sqlite_get,
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,
+	.key_each = sqlite_key_each,
 	.noun_each = sqlite_noun_each,
 	.close = sqlite_close,
 };

@@ -62,3 +62,56 @@ def test_a_stop_answers_who_waits(plain_mist, tmp_path):
     gateway.stop()
     thread.join(30)
     assert answers and answers[0].status_code == 202
+
+
+def keyed(gateway, key, function, params, **query):
+    return gateway.post(f"/v2/api/functions/{function}/jobs", json=params, params=query, headers={"Idempotency-Key": key})
+
+
+def test_the_same_key_and_body_is_the_same_job(gateway, tmp_path):
+    ran = tmp_path / "ran"
+    body = {"path": str(ran), "n": 1}
+    ids = {keyed(gateway, "k1", "record", body).json()["id"] for _ in range(5)}
+    assert len(ids) == 1
+    gateway.wait(ids.pop())
+    answers = [keyed(gateway, "k1", "record", body, force="true").json() for _ in range(3)]
+    assert answers == [{"success": True, "payload": 1, "errors": []}] * 3
+    assert len(ran.read_text().splitlines()) == 1
+    keyed(gateway, "k2", "record", body, force="true")
+    assert len(ran.read_text().splitlines()) == 2
+
+
+def test_the_same_key_with_another_body_is_refused(gateway, tmp_path):
+    body = {"path": str(tmp_path / "ran"), "n": 1}
+    assert keyed(gateway, "k", "record", body).status_code == 200
+    for other in ({**body, "n": 2}, "record"), (body, "record"):
+        r = keyed(gateway, "k", other[1], other[0], **({"context": "other"} if other[0] is body else {}))
+        assert r.status_code == 422 and "another request" in r.json()["detail"]
+    assert keyed(gateway, "", "record", body).status_code == 400
+    assert keyed(gateway, "x" * 256, "record", body).status_code == 400
+    r = keyed(gateway, "bad", "record", {"path": 1, "n": 1})
+    assert r.status_code == 400
+    assert keyed(gateway, "bad", "record", body).status_code == 200, "a refused request does not use its key up"
+
+
+def test_many_at_once_with_one_key_make_one_job(gateway, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    ran = tmp_path / "ran"
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: keyed(gateway, "once", "record", {"path": str(ran), "n": 3}, force="true").json(), range(16)))
+    assert answers == [{"success": True, "payload": 3, "errors": []}] * 16
+    assert len(ran.read_text().splitlines()) == 1
+
+
+def test_a_key_is_remembered_across_kill_9_and_forgotten_in_time(plain_mist, tmp_path):
+    gateway = plain_mist(limits={"idempotency-time": "3s", "idempotency-keys": 2})
+    body = {"path": str(tmp_path / "ran"), "n": 1}
+    first = keyed(gateway, "k", "record", body).json()["id"]
+    gateway.kill9()
+    gateway.restart()
+    assert keyed(gateway, "k", "record", body).json()["id"] == first
+    keyed(gateway, "k2", "record", body)
+    r = keyed(gateway, "k3", "record", body)
+    assert r.status_code == 429 and "limits.idempotency-keys is 2" in r.json()["detail"]
+    gateway.until(lambda: keyed(gateway, "k", "record", body).json().get("id") not in (first, None))

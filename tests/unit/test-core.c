@@ -171,6 +171,7 @@ static const struct core_limits limits = { .queue_max = 5,
 	.cancel_grace_ms = 20,
 	.describe_timeout_ms = 1000,
 	.log_max = 1 << 20,
+	.history_ms = DURATION_INF,
 	.broken_retry_ms = 10 };
 
 static int house_up(void **state)

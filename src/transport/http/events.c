@@ -282,9 +282,14 @@ static void stream_left(void *cls)
 
 struct MHD_Response *stream_response(struct request *rq)
 {
-	struct stream *s = TAKE_PTR(rq->stream);
-	struct MHD_Response *response = MHD_create_response_from_callback(
-		MHD_SIZE_UNKNOWN, BLOCK, stream_read, s, stream_left);
+	struct MHD_Response *response;
+	/* libmicrohttpd 0.9.75 ends the chunks of a body of unknown size also for HEAD, where there
+	 * are none, and so spoils the connection. */
+	if (rq->is_head)
+		response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+	else
+		response = MHD_create_response_from_callback(
+			MHD_SIZE_UNKNOWN, BLOCK, stream_read, TAKE_PTR(rq->stream), stream_left);
 	must(response);
 	MHD_add_response_header(response, "Cache-Control", "no-cache");
 	MHD_add_response_header(response, "X-Accel-Buffering", "no");

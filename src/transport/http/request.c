@@ -19,6 +19,7 @@ static const struct {
 	[FAULT_NOT_FOUND] = { 404, "Not Found" },
 	[FAULT_METHOD] = { 405, "Method Not Allowed" },
 	[FAULT_CONFLICT] = { 409, "Conflict" },
+	[FAULT_UNPROCESSABLE] = { 422, "Unprocessable Content" },
 	[FAULT_TOO_LARGE] = { 413, "Content Too Large" },
 	[FAULT_TOO_MANY] = { 429, "Too Many Requests" },
 	[FAULT_UNAVAILABLE] = { 503, "Service Unavailable" },

@@ -8,13 +8,22 @@
  * for the plain 202. Answers come on the core's thread through http_publish. */
 #include "transport/http/request.h"
 
+#include <gnutls/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
-enum { WAIT_MAX_S = 3600, PARAMETER_DEPTH_MAX = 64, PRIORITY_MAX = 100, TEXT_MAX = 1024 };
+enum {
+	KEY_MAX = 255,
+	DIGEST_BYTES = 32,
+	WAIT_MAX_S = 3600,
+	PARAMETER_DEPTH_MAX = 64,
+	PRIORITY_MAX = 100,
+	TEXT_MAX = 1024
+};
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static char *copy_query(struct request *rq, const char *name)
@@ -135,6 +144,42 @@ static char *location_of(const char *id)
 	return xasprintf("/v2/api/jobs/%s", id);
 }
 
+/* What makes two requests the same: function, parameters and context, and not how their callers
+ * wait. */
+static char *request_digest(const struct job_request *job)
+{
+	const char *const parts[] = { job->function, job->context ? job->context : "",
+		job->parameters };
+	unsigned char digest[DIGEST_BYTES];
+	char *text = xcalloc(1, 2 * sizeof digest + 1);
+	gnutls_hash_hd_t hash;
+	must(gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		gnutls_hash(hash, parts[i], strlen(parts[i]) + 1);
+	gnutls_hash_deinit(hash, digest);
+	for (size_t i = 0; i < sizeof digest; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	return text;
+}
+
+/* Idempotency-Key (IETF draft). A call that waits with one waits for a durable job, so that a
+ * second call finds it. */
+static int read_key(struct request *rq, struct job_request *job, struct fault *f)
+{
+	const char *key = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Idempotency-Key");
+	if (!key)
+		return 0;
+	if (!key[0] || strlen(key) > KEY_MAX || !utf8_is_valid(key, strlen(key)))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"header Idempotency-Key: expected 1 to %d bytes of UTF-8", KEY_MAX);
+	job->idempotency_key = xstrdup(key);
+	job->idempotency_digest = request_digest(job);
+	if (job->is_sync)
+		rq->ask.wait_ms = DURATION_INF;
+	job->is_sync = false;
+	return 0;
+}
+
 void job_submit(struct request *rq)
 {
 	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
@@ -145,7 +190,10 @@ void job_submit(struct request *rq)
 	}
 	job->function = xstrdup(rq->id);
 	apply_preferences(rq, job);
-	submit(rq, TAKE_PTR(job));
+	if (read_key(rq, job, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		submit(rq, TAKE_PTR(job));
 }
 
 /* A member of a devrun or of a first-generation job; NULL when it is not there. */

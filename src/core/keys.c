@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Idempotency keys: a request that is sent again, by a client that did not hear the answer, is
+ * answered with the job it made the first time.
+ *
+ * The key and a digest of the request are columns of the job's row, durable with it and read back
+ * at start; here is the picture in memory, for limits.idempotency-time. An answer waits until
+ * everything posted so far is durable, and so until the first job is. The same key with another
+ * digest is another request under a used name, and refused. */
+#include "core/private.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+struct idempotency {
+	struct map_node by_key;
+	struct list aged;
+	char *key, *digest;
+	struct uuid job;
+	int64_t created_ms;
+};
+
+struct again {
+	struct core *core;
+	struct job_request *rq;
+	struct uuid job;
+};
+
+static void key_free(struct core *c, struct idempotency *k)
+{
+	map_remove(&c->keys, &k->by_key);
+	list_remove(&k->aged);
+	free(k->key);
+	free(k->digest);
+	free(k);
+}
+
+static struct idempotency *key_find(const struct core *c, const char *key)
+{
+	struct map_node *n = map_find_str(&c->keys, key);
+	return n ? container_of(n, struct idempotency, by_key) : NULL;
+}
+
+static void drop_old(struct core *c)
+{
+	int64_t oldest = clock_wall_ms() - c->limits.key_ms;
+	list_each (n, &c->keys_aged) {
+		struct idempotency *k = container_of(n, struct idempotency, aged);
+		if (k->created_ms >= oldest)
+			break;
+		key_free(c, k);
+	}
+}
+
+static void remember(
+	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms)
+{
+	struct core *c = arg;
+	struct idempotency *k = key_find(c, key);
+	if (k)
+		key_free(c, k);
+	k = xcalloc(1, sizeof *k);
+	k->key = xstrdup(key);
+	k->digest = xstrdup(digest);
+	k->job = *job;
+	k->created_ms = created_ms;
+	list_append(&c->keys_aged, &k->aged);
+	map_add_str(&c->keys, &k->by_key, k->key);
+}
+
+static void again_settled(void *owner, int status)
+{
+	_cleanup_(freep) struct again *a = owner;
+	_cleanup_(job_request_freep) struct job_request *rq = a->rq;
+	struct fault f;
+	if (status < 0) {
+		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-status));
+		intake_refuse(a->core, TAKE_PTR(rq), &f);
+		return;
+	}
+	if (!(rq->to.wants & EVENT_BIT(EVENT_ACCEPTED)))
+		return;
+	const struct job job = { .id = a->job };
+	const struct job_event ev = {
+		.kind = EVENT_ACCEPTED, .job = &job, .at_ms = clock_wall_ms()
+	};
+	rq->door->ops->publish(rq->door->self, &rq->to, &ev);
+}
+
+bool keys_answer(struct core *c, struct job_request *rq)
+{
+	struct fault f;
+	drop_old(c);
+	const struct idempotency *k = rq->idempotency_key ? key_find(c, rq->idempotency_key) : NULL;
+	if (!k)
+		return false;
+	if (strcmp(k->digest, rq->idempotency_digest) != 0) {
+		fault_set(&f, FAULT_UNPROCESSABLE,
+			"the idempotency key %.64s was used for another request", k->key);
+		intake_refuse(c, rq, &f);
+		return true;
+	}
+	struct again *a = xcalloc(1, sizeof *a);
+	*a = (struct again){ .core = c, .rq = rq, .job = k->job };
+	settle(c, again_settled, a);
+	return true;
+}
+
+int keys_check(struct core *c, const struct job_request *rq, struct fault *f)
+{
+	if (!rq->idempotency_key || c->keys.count < (size_t)c->limits.keys_max)
+		return 0;
+	return fault_set(f, FAULT_TOO_MANY,
+		"too many idempotency keys are remembered: limits.idempotency-keys is %" PRId64,
+		c->limits.keys_max);
+}
+
+void keys_add(struct core *c, const struct job *j)
+{
+	if (j->idempotency_key)
+		remember(c, j->idempotency_key, j->idempotency_digest, &j->id, j->created_ms);
+}
+
+void keys_drop(struct core *c, const struct job *j)
+{
+	struct idempotency *k = j->idempotency_key ? key_find(c, j->idempotency_key) : NULL;
+	if (k && memcmp(&k->job, &j->id, sizeof j->id) == 0)
+		key_free(c, k);
+}
+
+int keys_load(struct core *c)
+{
+	return store_key_each(c->store, clock_wall_ms() - c->limits.key_ms, remember, c);
+}
+
+void keys_free(struct core *c)
+{
+	while (!list_empty(&c->keys_aged))
+		key_free(c, container_of(c->keys_aged.next, struct idempotency, aged));
+	map_done(&c->keys);
+}
