@@ -10,6 +10,7 @@
 #include "mist/store.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "domain/function.h"
 #include "store/sqlite_db.h"
