@@ -16,9 +16,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
-enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 16 * 1024, BACKLOG = 1024 };
+enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 16 * 1024, BACKLOG = 1024, DRAIN_MS = 2000 };
 
 const struct conf_field http_conf[] = {
 	{ "host", CONF_STR, offsetof(struct http_settings, host), "127.0.0.1",
@@ -83,8 +84,17 @@ static struct request *request_new(
 	return rq;
 }
 
+/* It has its answer, or gets it piece by piece for as long as it likes. */
+static void request_settled(struct request *rq)
+{
+	if (rq->is_owed)
+		atomic_fetch_sub(&rq->http->n_owed, 1);
+	rq->is_owed = false;
+}
+
 static void request_free(struct request *rq)
 {
+	request_settled(rq);
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	upload_free(rq->upload);
@@ -132,8 +142,11 @@ static struct MHD_Response *response_of(struct request *rq)
 
 static enum MHD_Result request_send(struct request *rq)
 {
+	bool is_lasting = rq->upgrade || (rq->stream && !rq->answer);
 	struct MHD_Response *response = response_of(rq);
 	rq->is_answered = true;
+	if (is_lasting)
+		request_settled(rq);
 	enum MHD_Result r = MHD_queue_response(rq->conn, rq->status, response);
 	MHD_destroy_response(response);
 	return r;
@@ -309,11 +322,22 @@ static void http_reload(void *self, const void *settings)
 	atomic_store(&http->body_max, s->body_max);
 }
 
+/* libmicrohttpd's end cuts off answers that are still on their way to its threads. */
+static void drain(struct http *http)
+{
+	const struct timespec pause = { 0, 1000000 };
+	int64_t until = clock_mono_ms() + DRAIN_MS;
+	while (atomic_load(&http->n_owed) && clock_mono_ms() < until)
+		nanosleep(&pause, NULL);
+}
+
 static void http_stop(void *self)
 {
 	struct http *http = self;
-	if (http->daemon)
-		MHD_stop_daemon(http->daemon);
+	if (!http->daemon)
+		return;
+	drain(http);
+	MHD_stop_daemon(http->daemon);
 	http->daemon = NULL;
 }
 

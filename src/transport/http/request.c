@@ -66,6 +66,9 @@ void answer_fd(struct request *rq, const char *content_type, int fd)
 void request_wait(struct request *rq)
 {
 	rq->is_waiting = true;
+	if (!rq->is_owed)
+		atomic_fetch_add(&rq->http->n_owed, 1);
+	rq->is_owed = true;
 	MHD_suspend_connection(rq->conn);
 }
 

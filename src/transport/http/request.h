@@ -43,6 +43,7 @@ struct http {
 	int listen_fd;
 	char *url;
 	_Atomic int64_t body_max; /* live */
+	_Atomic unsigned n_owed;  /* requests that waited for the core and are not answered */
 };
 
 struct request {
@@ -54,6 +55,7 @@ struct request {
 	bool is_handled, is_answered, is_body_too_large;
 	bool is_head;
 	bool with_logs;  /* of a subscriber */
+	bool is_owed;    /* counted in http->n_owed */
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;
