@@ -8,7 +8,7 @@
  *
  * A job that is tried again goes back in its life. A reader that was told more than where the job
  * stands now is told again from `queued`. */
-#include "transport/http/replay.h"
+#include "transport/http/events/replay.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "transport/http/replay.h"
+#include "transport/http/events/replay.h"
 #include "transport/http/request.h"
 
 enum { TICK_MS = 5000, BLOCK = 1024, WRITE_AT = 16 * 1024 };
