@@ -38,4 +38,4 @@ def violations():
             if room == "transport" and door and door[1] != PurePath(here).parts[2] and path.parent.name != "transport":
                 yield f"{here}: one door may not include another's \"{include}\""
         yield from (f"{here}: {word} belongs to {folder} only" for word, folder in ONLY_IN.items()
-                    if word in text(path) and path.parent != ROOT / folder)
+                    if word in text(path) and ROOT / folder not in path.parents)
