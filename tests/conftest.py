@@ -2,6 +2,9 @@
 """Fixtures of every test that needs a gateway. What a gateway said is shown when its test fails."""
 import pytest
 
+from support.broker_fixtures import (  # noqa: F401
+    kafka, kafka_factory, mosquitto, mosquitto_factory, prefix, shared_kafka, shared_mosquitto,
+)
 from support.mistd import Mistd
 
 GATEWAYS = pytest.StashKey[list]()

@@ -23,7 +23,9 @@ enum store_op_kind {
 	STORE_NOUN_PUT,  /* `name` of kind `noun` is `text`, JSON of its settings; new or over the
 			    old one */
 	STORE_NOUN_DROP, /* it is gone */
-	STORE_JOBS_PRUNE, /* rows of ended jobs with id below `job_id` go, and their logs */
+	STORE_JOBS_DELIVERED, /* the jobs `ids` are owed no more */
+	STORE_JOBS_PRUNE,     /* rows of ended jobs with id below `job_id` that are not owed go, and
+				 their logs */
 };
 
 /* What is kept by name beside jobs. The numbers stand in the database: append only. */
@@ -37,6 +39,7 @@ struct job_change {
 	char *worker;                 /* owned; NULL: none */
 	char *result;                 /* owned JSON text; NULL: none */
 	char *error;                  /* owned text; NULL: none */
+	bool is_owed; /* it has ended and its outcome is to be delivered, or was not yet */
 };
 
 struct store_op {
@@ -50,6 +53,8 @@ struct store_op {
 	char *name; /* owned */
 	char *text; /* owned */
 	size_t text_len;
+	struct uuid *ids; /* owned */
+	size_t n_ids;
 	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative
 	 * errno and the operation is forgotten. An operation with `done` is one that somebody waits
 	 * for: it is committed at once, and when the disk refuses it is given up. One without is
@@ -73,7 +78,7 @@ struct store_settings {
 				  folder `logs` */
 };
 
-/* The strings are borrowed. */
+/* The strings are borrowed; digest NULL: the key is a place in a log. */
 typedef void store_key_fn(
 	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms);
 
@@ -105,9 +110,14 @@ struct store_ops {
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
-	/* The idempotency keys of jobs made since that time; once, at start, before the first
-	 * `begin`. */
-	int (*key_each)(void *self, int64_t since_ms, store_key_fn *each, void *arg);
+	/* Ended jobs that are owed, oldest first: once, at start. */
+	int (*job_owed_each)(
+		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+	/* The idempotency keys of jobs made since that time, and the newest places; once, at start,
+	 * before the first `begin`. */
+	int (*key_each)(
+		void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
 
 	/* Everything of that kind, by name; once, at start, before the first `begin`. */
 	int (*noun_each)(void *self, enum store_noun noun,
@@ -143,7 +153,11 @@ int store_job_list(struct store *st, const struct job_query *q,
 int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
 
-int store_key_each(struct store *st, int64_t since_ms, store_key_fn *each, void *arg);
+int store_job_owed_each(
+	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+int store_key_each(
+	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg);
 

@@ -20,6 +20,7 @@
 #include "base/timers.h"
 #include "base/uuid.h"
 #include "domain/event.h"
+#include "domain/log_line.h"
 
 struct intake;
 struct store;
@@ -31,6 +32,9 @@ struct reply_to {
 	char *text;     /* owned; kept with the job, so that its end finds its door after a restart;
 			   NULL: no answer then */
 	uint32_t wants; /* EVENT_BIT()s that publish() is called for */
+	/* The outcome is owed until the adapter says that it was delivered: after a restart it is
+	 * published again. Needs `text`. */
+	bool is_owed;
 };
 
 struct job_request {
@@ -45,7 +49,9 @@ struct job_request {
 	json_t *arguments;                   /* an object */
 	char *context, *external_id, *trace; /* NULL: not given */
 	/* NULL: not given. A request with the key of an earlier one and the same digest is answered
-	 * with the job of that one; with another digest it is refused. */
+	 * with the job of that one; with another digest it is refused. A key without a digest is a
+	 * place in a log from which messages may come twice: only the newest places are remembered,
+	 * PLACES_MAX of them, and a second message from one makes no second job. */
 	char *idempotency_key, *idempotency_digest;
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
@@ -59,9 +65,15 @@ void job_request_free(struct job_request *rq);
 DEFINE_CLEANUP(struct job_request *, job_request_free)
 
 /* Any thread. 0: *rq is taken and cleared, exactly one of EVENT_ACCEPTED and EVENT_REFUSED will be
- * published if it is wanted. -EAGAIN: the mailbox is full, -ESHUTDOWN: stopping; *rq is still the
- * caller's. */
+ * published if it is wanted. FAULT_UNAVAILABLE is about the gateway (its disk, its end), not about
+ * the request: a door that can hold on to it submits it again later. -EAGAIN: the mailbox is full,
+ * -ESHUTDOWN: stopping; *rq is still the caller's. */
 int intake_submit(struct intake *in, struct job_request **rq);
+
+enum { PLACES_MAX = 65536 };
+
+/* Any thread: these outcomes were taken by whoever was to get them. */
+void intake_delivered(struct intake *in, const struct uuid *ids, size_t n);
 
 /* A question to the core, answered on its thread. */
 enum ask_kind {
@@ -100,12 +112,15 @@ struct ask {
 	char *name;   /* owned */
 	json_t *body; /* owned; nobody else holds a part of it */
 	bool force;
+	/* Of an edit: lists of entity tags, owned; NULL: none. The fault is PRECONDITION. */
+	char *if_match, *if_none_match;
 	struct uuid job;
 	int64_t wait_ms;
 	void (*answered)(struct ask *a); /* core's thread, once; the ask is the asker's again */
 	void *owner;
 	struct fault fault; /* code FAULT_NONE: it went well */
 	char *text;         /* the answer, owned */
+	char *tag;          /* of the one function or context that it shows, owned; or NULL */
 	/* The core's: */
 	json_t *json;
 	struct list waiting;
@@ -122,9 +137,16 @@ struct watch_event {
 	const char *name; /* the wire word */
 	int rank;         /* event_rank; 0 for logs */
 	bool is_logs;
+	const struct uuid *job;
+	/* Not logs: where the job's own events go; `door` NULL: nowhere. */
+	const struct transport *door;
+	const struct reply_to *to;
 	int64_t log_bytes; /* logs: the length of the job's log with them */
+	const char *id;    /* event_id(); NULL with logs */
 	const char *text;  /* Mist's event JSON, one line */
 	size_t len;
+	const char *lines; /* logs: as they stand in the file */
+	size_t lines_len;
 };
 
 /* Somebody who listens to what happens to all jobs, or to one. Its calls come on the core's
@@ -133,6 +155,8 @@ struct watch {
 	struct mail mail;
 	bool is_of_job; /* of `job` only, which need not be there */
 	bool with_logs;
+	/* Entries of it and above, 0: all. Of those below comes an event with nothing in it. */
+	enum log_line_level log_level;
 	struct uuid job;
 	/* From here on events come. Of a job that is alive `rank` and `log_bytes` are where it
 	 * stands: all before is past, all after comes. Else they are EVENT_RANK_FINAL and -1. */
@@ -159,7 +183,17 @@ int intake_watch(struct intake *in, struct watch *w);
  * caller's. */
 int intake_unwatch(struct intake *in, struct watch *w);
 
+/* How an adapter is, for /health/ready and the metrics. */
+struct transport_state {
+	bool is_down;
+	char why[256];                   /* when it is: one sentence */
+	uint64_t accepted, refused;      /* requests that became jobs, and that did not */
+	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
+};
+
 struct transport_env {
+	const char *name;    /* of the instance, in mist.conf; lives as long as it */
+	const char *gateway; /* a name for this gateway that stays, unlike any other's */
 	struct intake *in;
 	uv_loop_t *loop;       /* the core's, for use on its thread */
 	struct timers *timers; /* the same */
@@ -169,7 +203,7 @@ struct transport_env {
 };
 
 struct transport_ops {
-	const char *scheme;            /* "http": its section in mist.conf */
+	const char *scheme;            /* "http"; its `type` in mist.conf */
 	size_t size;                   /* of the instance; the registry allocates and zeroes it */
 	const struct conf_field *conf; /* the adapter's settings, ended by { 0 } */
 	size_t settings_size;
@@ -183,6 +217,11 @@ struct transport_ops {
 	/* Core's thread; must not block; copies what it keeps. Only for events that `to` wants.
 	 * After a final event `to` is not used again. */
 	void (*publish)(void *self, const struct reply_to *to, const struct job_event *ev);
+	/* Core's thread, after a restart: `to->text` is of a job of before; fills in the rest. A
+	 * negative return: nobody can be told. May be NULL: then nobody is. */
+	int (*restore)(void *self, struct reply_to *to);
+	/* Core's thread. May be NULL: it is never down. */
+	void (*state)(void *self, struct transport_state *ret);
 	/* Core's thread: settings marked live have new values. May be NULL. */
 	void (*reload)(void *self, const void *settings);
 	/* Waits until the adapter is silent: nothing is submitted or asked after it returns. */
@@ -193,6 +232,17 @@ struct transport_ops {
 
 /* One instance of an adapter. */
 struct transport {
+	char *name;
 	const struct transport_ops *ops;
 	void *self;
+};
+
+/* A shared object that `transports = ( { type = "plugin"; path = "..."; } )` names exports this as
+ * `mist_transport_plugin`. open() gets the group's `settings` as a `const json_t *`, an object of
+ * strings; `conf` and `settings_size` are not used. The version is counted up when this header
+ * changes so that an older plugin would be misunderstood. */
+enum { TRANSPORT_VERSION = 1 };
+struct transport_plugin {
+	unsigned version; /* TRANSPORT_VERSION */
+	const struct transport_ops *ops;
 };

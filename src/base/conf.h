@@ -16,7 +16,7 @@
  * CONF_SIZE: a number, or a string such as "64k", "8m", "1g" (powers of 1024).
  * CONF_DURATION: a string as in base/clock.h, or a number of seconds.
  * CONF_PATH: a string; a relative path counts from the folder of the file it stands in, by --set or
- * default from the working directory ("" stays "").
+ * default from the working directory ("" stays "", and "hdfs://…", "file:/…" are no paths of here).
  * CONF_MAP: nested groups, flattened to dotted keys, or a list of "key=value". */
 enum conf_type {
 	CONF_BOOL,     /* bool; in text: true, false */
@@ -50,9 +50,16 @@ struct conf_section {
 	size_t size;                     /* of the struct the fields lie in */
 	bool named;
 	const char *help;
+	/* A named section of groups that differ: `transports = ( { type = "mqtt"; ... } );`.
+	 * `type` is the name of one of these (ended by { 0 }), which has the fields; `name` may be
+	 * left out and is the type then. */
+	const struct conf_section *kinds;
 };
 
 struct conf; /* a parsed file with its overrides */
+
+/* The length of the scheme of "hdfs://…" or "file:/…"; 0: it has none. */
+size_t path_scheme_len(const char *path);
 
 /* path NULL: an empty file. `sets` are texts "http.port=0" (for named sections
  * "contexts.default.max-jobs=2") that win over the file. A value from --set is text in the form the
@@ -83,13 +90,19 @@ int conf_read_named(struct conf *c, const struct conf_section *s, const void *ba
 	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
 	struct fault *f);
 
-/* A deep copy into a struct that is not initialised. */
+/* The same for a section with kinds. Groups must be in the file. */
+int conf_read_kinds(struct conf *c, const struct conf_section *s,
+	int (*each)(void *arg, const struct conf_section *kind, const char *name,
+		const void *settings, struct fault *f),
+	void *arg, struct fault *f);
+
 /* The same from a JSON object: the field "max-jobs" is the member "maxJobs"; absent and null are
  * the same and mean `base`'s value, else the default. Durations are strings. Unknown members are
  * ignored. The fault starts with the member's name. Nothing to free on failure. */
 int conf_read_json(const struct conf_section *s, const json_t *object, const void *base,
 	void *settings, struct fault *f);
 
+/* A deep copy into a struct that is not initialised. */
 void conf_copy(const struct conf_field *fields, void *to, const void *from);
 /* Frees the strings and maps, and leaves zeroes. */
 void conf_done(const struct conf_field *fields, void *settings);

@@ -10,10 +10,12 @@ enum fault_code {
 	FAULT_NOT_FOUND,
 	FAULT_METHOD,        /* the thing exists, the verb does not */
 	FAULT_CONFLICT,      /* too late, or already there */
+	FAULT_PRECONDITION,  /* it is not what the caller said it is */
 	FAULT_UNPROCESSABLE, /* understood, and against what was said before */
 	FAULT_TOO_LARGE,     /* over a named limit */
 	FAULT_TOO_MANY,      /* try again later: a queue or a rate is at its limit */
 	FAULT_UNAVAILABLE,   /* not now: starting, stopping, no disk */
+	FAULT_NO_WORKER,     /* not now: no worker can say what the function takes */
 	FAULT_INTERNAL,
 	_FAULT_MAX
 };

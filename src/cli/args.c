@@ -34,6 +34,7 @@ static const struct {
 	{ 'p', 'p', "prefix", required_argument },
 	{ 's', 's', "status", required_argument },
 	{ 'l', 'l', "limit", required_argument },
+	{ 'L', 'L', "level", required_argument },
 };
 
 struct tables {
@@ -104,6 +105,9 @@ static void take(struct cli *cli, struct args *args, char key, enum show *show)
 		break;
 	case 'l':
 		args->limit = optarg;
+		break;
+	case 'L':
+		args->level = optarg;
 		break;
 	}
 }

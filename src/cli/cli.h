@@ -34,6 +34,7 @@ struct args {
 	char **words; /* what is left when the options are taken out */
 	int n_words;
 	const char *context, *timeout, *file, *prefix, *status, *limit; /* NULL: not given */
+	const char *level;                                              /* the same */
 	bool is_following, is_dry;
 };
 

@@ -36,6 +36,7 @@ _mist()
 	-f | --file) [ "$command" != apply ] || { mapfile -t COMPREPLY < <(compgen -f -- "$word") && return; } ;;
 	-c | --context) names=$(_mist_names contexts name) ;;
 	-s | --status) names='initialized queued job-file-downloading started cancelling finished cancelled failed' ;;
+	-L | --level) names='debug info warn error' ;;
 	-u | --url | -t | --timeout | -l | --limit | -p | --prefix) return ;;
 	esac
 	if [ -z "$names" ] && [[ $word = -* ]]; then
@@ -43,7 +44,7 @@ _mist()
 		case $command in
 		run | submit) names+=' --context --timeout' ;;
 		wait) names+=' --timeout' ;;
-		logs) names+=' --follow' ;;
+		logs) names+=' --follow --level' ;;
 		jobs) names+=' --status --limit' ;;
 		apply) names+=' --file --dry-run --prefix' ;;
 		esac

@@ -77,7 +77,10 @@ _mist()
 				'(-t --timeout)'{-t,--timeout}'[cancel it after]:time:' '1:function:{_mist_names functions}' '*:argument:'
 			;;
 		wait) _arguments $common '(-t --timeout)'{-t,--timeout}'[at most]:time:' '1:job:{_mist_names jobs}' ;;
-		logs) _arguments $common '(-f --follow)'{-f,--follow}'[until the job ends]' '1:job:{_mist_names jobs}' ;;
+		logs)
+			_arguments $common '(-f --follow)'{-f,--follow}'[until the job ends]' \
+				'(-L --level)'{-L,--level}'[this and above]:level:(debug info warn error)' '1:job:{_mist_names jobs}'
+			;;
 		cancel) _arguments $common '1:job:{_mist_names jobs}' ;;
 		esac
 		;;

@@ -65,7 +65,8 @@ static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
 	return 0;
 }
 
-int follow_log(struct cli *cli, struct follow *follow)
+/* What is new in the job's log, once. */
+static int follow_log(struct cli *cli, struct follow *follow)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(freep) char *path = path_of("jobs", follow->id, "logs");

@@ -23,8 +23,5 @@ struct follow {
  * status is. */
 int follow_job(struct cli *cli, struct follow *follow);
 
-/* What is new in the job's log, once. */
-int follow_log(struct cli *cli, struct follow *follow);
-
 /* How the ended job ended: its result on stdout, or its error on stderr. */
 int follow_outcome(struct cli *cli, const char *id);

@@ -65,13 +65,22 @@ void http_reply_done(struct http_reply *reply)
 	buf_done(&reply->body);
 }
 
+/* What comes as it happens is shown at once. */
+static size_t write_out(const struct http_call *call, const char *data, size_t len)
+{
+	size_t n = fwrite(data, 1, len, call->to);
+	if (call->is_patient)
+		fflush(call->to);
+	return n;
+}
+
 static size_t take_bytes(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 	long status = 0;
 	curl_easy_getinfo(t->http->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (t->call->to && status / 100 == 2)
-		return fwrite(data, size, n, t->call->to);
+		return write_out(t->call, data, size * n);
 	return buf_add(&t->reply->body, data, size * n) == 0 ? size * n : 0;
 }
 
@@ -96,7 +105,7 @@ static void set_up(const struct cli *cli, const struct http_call *call, struct t
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, h->no_proxy);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-	if (call->upload || call->to) {
+	if (call->upload || (call->to && !call->is_patient)) {
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ANSWER_S);
 	} else if (!call->is_patient) {

@@ -126,11 +126,15 @@ int submit_command(struct cli *cli, const struct args *args)
 
 int logs_command(struct cli *cli, const struct args *args)
 {
-	struct follow follow = { .id = args->words[0], .log = stdout };
-	if (!args->is_following)
-		return follow_log(cli, &follow);
-	int code = follow_job(cli, &follow);
-	return code == EXIT_INTERRUPTED ? complain(code, "interrupted, the job goes on") : code;
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	char *path = path_of("jobs", args->words[0], "logs");
+	path = path_query(path, "level", args->level);
+	path = path_query(path, "follow", args->is_following ? "true" : NULL);
+	int code = http_do(cli,
+		&(struct http_call){ .path = path, .to = stdout, .is_patient = args->is_following },
+		&reply);
+	free(path);
+	return code;
 }
 
 int cancel_job(struct cli *cli, const char *id)

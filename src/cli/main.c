@@ -75,11 +75,12 @@ static const struct command commands[] = {
 		"usage: mist wait ID [--timeout TIME]\n"
 		"\n"
 		"  -t, --timeout TIME   wait so long at most: 10s, 5m, 1h\n" },
-	{ "logs", "f", 1, 1, logs_command,
+	{ "logs", "fL", 1, 1, logs_command,
 		"print the log of a job\n"
-		"usage: mist logs [--follow] ID\n"
+		"usage: mist logs [--follow] [--level debug|info|warn|error] ID\n"
 		"\n"
-		"  -f, --follow   go on until the job ends\n" },
+		"  -f, --follow        go on until the job ends\n"
+		"  -L, --level LEVEL   only entries of this level and above\n" },
 	{ "cancel", "", 1, 1, cancel_command,
 		"cancel a job\n"
 		"usage: mist cancel ID\n" },

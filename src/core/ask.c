@@ -9,14 +9,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/edit.h"
 
 void ask_done(struct ask *a)
 {
 	free(a->name);
 	free(a->text);
+	free(a->tag);
+	free(a->if_match);
+	free(a->if_none_match);
 	json_decref(a->body);
 	json_decref(a->json);
-	a->name = a->text = NULL;
+	a->name = a->text = a->tag = a->if_match = a->if_none_match = NULL;
 	a->json = a->body = NULL;
 }
 
@@ -103,7 +107,7 @@ static void function_ready(struct described_wait *wait, struct core *c, const st
 	if (a->kind == ASK_FUNCTIONS && s->described)
 		json_array_append_new(a->json, function_described_json(fw->function, s));
 	else if (a->kind == ASK_FUNCTION && s->described)
-		a->json = function_described_json(fw->function, s);
+		ask_show_function(a, fw->function, function_described_json(fw->function, s));
 	else if (a->kind == ASK_FUNCTION)
 		fault_set(&a->fault, s->fault, "%s", s->error);
 	functions_step(fw->all);
@@ -170,8 +174,9 @@ static void ask_contexts(struct core *c, struct ask *a)
 	if (a->kind == ASK_CONTEXT) {
 		_cleanup_(context_unrefp) const struct context *context =
 			catalog_context(c->catalog, a->name);
-		a->json = context_json(context);
-		context_add_state(c, a->json);
+		json_t *shown = context_json(context);
+		context_add_state(c, shown);
+		ask_show_context(a, context, shown);
 	} else {
 		a->json = json_array();
 		catalog_each_context(c->catalog, context_add, a->json);
@@ -303,6 +308,12 @@ static void ask_ready(struct core *c, struct ask *a)
 	else if (health)
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s",
 			strerror(-health));
+	for (size_t i = 0; !a->fault.code && i < c->n_doors; i++) {
+		struct transport_state s = door_state(c->doors[i]);
+		if (s.is_down)
+			fault_set(&a->fault, FAULT_UNAVAILABLE, "transport %s: %s",
+				c->doors[i]->name, s.why);
+	}
 	ask_answer(a);
 }
 

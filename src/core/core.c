@@ -66,8 +66,10 @@ struct core *core_new(const struct core_parts *parts)
 	map_init(&c->signatures);
 	map_init(&c->keys);
 	list_init(&c->keys_aged);
+	list_init(&c->places_aged);
 	list_init(&c->unrecorded);
 	list_init(&c->dirty);
+	list_init(&c->edits);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
 	map_init(&c->watched);
@@ -115,34 +117,13 @@ static int64_t log_bytes(struct core *c, const struct uuid *id)
 static void recover_job(void *arg, const struct job_row *r)
 {
 	struct core *c = arg;
-	struct job *j = job_new();
-	j->id = r->id;
-	const struct function *known = catalog_function(c->catalog, r->function);
-	const struct function_settings settings = { .path = r->path,
-		.class_name = r->class_name,
-		.context = r->context,
-		.retries = known ? known->settings.retries : 0 };
-	_cleanup_(freep) char *location = catalog_location(c->catalog, r->path);
-	j->function = function_new(r->function, &settings, location);
-	j->context = xstrdup(r->context);
-	j->parameters = xstrdup(r->parameters);
-	j->external_id = r->external_id ? xstrdup(r->external_id) : NULL;
-	j->reply_to = r->reply_to ? xstrdup(r->reply_to) : NULL;
-	j->trace = r->trace ? xstrdup(r->trace) : NULL;
-	j->source = xstrdup(r->source);
-	j->created_ms = r->created_ms;
-	j->started_ms = r->started_ms;
-	j->start_timeout_ms = r->start_timeout_ms;
-	j->perform_timeout_ms = r->perform_timeout_ms;
-	j->priority = r->priority;
-	j->attempt = r->attempt;
-	j->is_sync = r->is_sync;
+	struct job *j = outbox_job(c, r);
 	j->state = r->state == JOB_INITIALIZED ? JOB_QUEUED : r->state;
 	j->queued_ms = r->created_ms;
-	j->is_recorded = true;
 
 	struct lane *lane = lane_get_always(c, r->context);
 	struct live_job *l = life_begin(c, j, lane);
+	l->door = outbox_restore(c, j, &l->to);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
 	l->log_bytes = log_bytes(c, &j->id);
 	if (j->state == JOB_CANCELLING)
@@ -239,7 +220,7 @@ static void free_live(struct live_job *l)
 {
 	list_remove(&l->unrecorded);
 	list_remove(&l->on_worker);
-	free(l->to.text);
+	outbox_forget(l);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	job_unref(l->job);

@@ -53,6 +53,13 @@ int core_load(struct core *c);
  * transport starts. */
 int core_recover(struct core *c);
 
+/* The instances by whose names jobs of before find their doors; lives as long as the core. Before
+ * core_recover. */
+void core_set_doors(struct core *c, struct transport *const *doors, size_t n);
+
+/* Tells the outcomes that are owed. Once, when the transports have started. */
+int core_tell_owed(struct core *c);
+
 /* Starts precreated workers; jobs may run from here on. */
 void core_start(struct core *c);
 

@@ -6,7 +6,12 @@
  * and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it,
  * which no context can have. The answer is kept until the artifact's time or size changes (looked
  * at once a second at most) or a reload changes the function. A describer that fails makes the
- * requests fail, not the gateway: the next request tries again. */
+ * requests fail, not the gateway: the next request tries again.
+ *
+ * What only Hadoop's client can read is described by a worker of the function's own context, which
+ * has that client and its settings; one is started if there is none. Of an artifact that is not on
+ * this machine nothing can be seen here, so what is known of it is asked for again after a while.
+ */
 #include "core/private.h"
 
 #include <errno.h>
@@ -17,7 +22,7 @@
 #include "base/log.h"
 #include "domain/params.h"
 
-enum { LOOK_AGAIN_MS = 1000 };
+enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000 };
 
 static void describe_timed_out(struct timers *t, struct timer *timer);
 
@@ -73,7 +78,7 @@ static void signature_fail(struct signature *s, const char *why)
 {
 	signature_forget(s);
 	s->error = xasprintf("function %s cannot be described: %s", s->name, why);
-	s->fault = FAULT_UNAVAILABLE;
+	s->fault = s->core->is_stopping || s->core->is_let_go ? FAULT_UNAVAILABLE : FAULT_NO_WORKER;
 	signature_answer(s);
 	signature_forget(s); /* not worth remembering: the next request tries again */
 }
@@ -83,7 +88,8 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 	struct signature *s = container_of(timer, struct signature, timeout);
 	struct worker *w = s->asked;
 	(void)t;
-	if (w && !w->is_killed) { /* it may hang in this one for ever: the others get another */
+	if (w && !w->is_killed && w->lane->is_describer) { /* it may hang in this one for ever: the
+							      others get another */
 		w->is_killed = true;
 		worker_room_changed(w);
 		s->core->crew->kill(s->core->room, w);
@@ -106,6 +112,12 @@ static void signature_refresh(struct signature *s, const struct function *f)
 			signature_leave(s);
 		}
 		s->checked_ms = 0;
+	}
+	if (f->path_kind != PATH_HERE) {
+		bool is_known = s->described || s->error;
+		if (is_known && (!s->checked_ms || now - s->checked_ms >= ASK_AGAIN_MS))
+			signature_forget(s);
+		return;
 	}
 	if (!f->location[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
 		return;
@@ -133,15 +145,31 @@ static void signature_ask(struct signature *s, struct worker *w)
 	s->core->crew->describe(s->core->room, w, s->id, s->function->location, fs->class_name);
 }
 
+static struct lane *lane_for(
+	struct core *c, const struct function *f, const struct context *context)
+{
+	const char *name = context->settings.runtime;
+	const struct runtime_settings *runtime = catalog_runtime(c->catalog, name);
+	if (f->path_kind == PATH_HADOOP && runtime && runtime->kind == RUNTIME_SPARK)
+		return lane_get(c, context->name, false);
+	_cleanup_(freep) char *describer = xasprintf("~%s", name);
+	return lane_get(c, describer, true);
+}
+
 static void signature_begin(struct core *c, struct signature *s)
 {
 	struct uuid u;
 	_cleanup_(context_unrefp) const struct context *context =
 		catalog_context(c->catalog, s->function->settings.context);
-	_cleanup_(freep) char *lane_name = xasprintf("~%s", context->settings.runtime);
-	struct lane *lane = lane_get(c, lane_name, true);
+	struct lane *lane = lane_for(c, s->function, context);
 	if (!lane) {
 		signature_fail(s, "there are too many contexts (limits.contexts)");
+		return;
+	}
+	if (lane->is_broken) {
+		_cleanup_(freep) char *why = lane_broken_text(lane);
+		lane_touch(lane);
+		signature_fail(s, why);
 		return;
 	}
 	uuid_make(&u, clock_wall_ms());
@@ -182,20 +210,20 @@ void describe_worker_ready(struct core *c, struct worker *w)
 	(void)c;
 	list_each (n, &w->lane->describes) {
 		struct signature *s = container_of(n, struct signature, in_lane);
-		if (!s->asked)
+		if (!s->asked || s->asked == w) /* its connection broke meanwhile */
 			signature_ask(s, w);
 	}
 }
 
 void describe_lost(struct worker *w, const char *why)
 {
-	bool is_killed = w->is_killed;
+	bool is_ended = w->is_killed || w->is_draining; /* by us */
 	list_each (n, &w->lane->describes) {
 		struct signature *s = container_of(n, struct signature, in_lane);
 		if (s->asked != w)
 			continue;
-		s->asked = NULL; /* the next describer is asked */
-		if (!is_killed)
+		s->asked = NULL; /* the next one is asked */
+		if (!is_ended)
 			signature_fail(s, why);
 	}
 }
@@ -210,6 +238,7 @@ int crew_described(
 	struct core *c, struct worker *w, const char *id, json_t *signature, const char *error)
 {
 	struct signature *s = NULL;
+	int64_t now = clock_mono_ms();
 	struct fault f;
 	(void)c;
 	list_each (n, &w->lane->describes) {
@@ -223,6 +252,7 @@ int crew_described(
 		signature_forget(s);
 		s->error = xasprintf("function %s cannot be loaded: %s", s->name,
 			error ? error : "no reason was given");
+		s->checked_ms = now;
 		signature_answer(s); /* kept: the artifact has to change first */
 		return 0;
 	}
@@ -234,6 +264,7 @@ int crew_described(
 		return 0;
 	}
 	signature_forget(s);
+	s->checked_ms = now;
 	s->described = json_incref(signature);
 	signature_answer(s);
 	return 0;

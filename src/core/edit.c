@@ -5,18 +5,24 @@
  * changes and the asker is answered. What the configuration file says stays as it is there: the API
  * shows it and refuses to change it. A new or changed function is described first, so that a wrong
  * class name is refused when the function is made, not when it is called; `force` leaves that out.
- */
-#include "core/private.h"
+ *
+ * One name has one edit at a time; others wait until it has taken effect or failed. So what an edit
+ * was checked against (is there one of that name? is it still what the asker read?) is what it
+ * changes, and of two askers with the same If-Match one is refused. */
+#include "core/edit.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "domain/tag.h"
 
 struct edit {
 	struct mail mail;
 	struct core *core;
+	struct list node; /* in core->edits */
 	struct ask *ask;
+	struct list waiting; /* asks to edit the same */
 	int status;
 	/* One of them; NULL: the thing of the ask's name is deleted. */
 	struct function *function;
@@ -31,7 +37,22 @@ static struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun
 	e->core = c;
 	e->ask = a;
 	e->noun = noun;
+	list_init(&e->waiting);
+	list_append(&c->edits, &e->node);
 	return e;
+}
+
+/* True: the ask comes back when the edit before it has ended. */
+static bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun)
+{
+	list_each (n, &c->edits) {
+		struct edit *e = container_of(n, struct edit, node);
+		if (e->noun == noun && strcmp(e->ask->name, a->name) == 0) {
+			list_append(&e->waiting, &a->waiting);
+			return true;
+		}
+	}
+	return false;
 }
 
 static void edit_free(struct edit *e)
@@ -45,9 +66,19 @@ static void edit_free(struct edit *e)
 
 static void edit_end(struct edit *e)
 {
+	struct core *c = e->core;
 	struct ask *a = e->ask;
+	struct list waiting, *n;
+	list_init(&waiting);
+	while ((n = list_pop(&e->waiting)))
+		list_append(&waiting, n);
+	list_remove(&e->node);
 	edit_free(e);
 	ask_answer(a);
+	while ((n = list_pop(&waiting))) {
+		struct ask *next = container_of(n, struct ask, waiting);
+		next->mail.deliver(&next->mail, c);
+	}
 }
 
 static void context_changed(struct core *c, const char *name)
@@ -123,6 +154,41 @@ static json_t *function_stored_json(const struct function *f)
 	return json;
 }
 
+static void show(struct ask *a, json_t *settings, json_t *shown, bool is_whole)
+{
+	free(a->tag);
+	a->tag = tag_new(settings, is_whole ? shown : NULL);
+	json_decref(a->json);
+	a->json = shown;
+	json_decref(settings);
+}
+
+void ask_show_function(struct ask *a, const struct function *f, json_t *shown)
+{
+	show(a, function_stored_json(f), shown, json_object_get(shown, "execute"));
+}
+
+void ask_show_context(struct ask *a, const struct context *context, json_t *shown)
+{
+	show(a, context_json(context), shown, true);
+}
+
+/* Against what is there: its settings, of which it takes the reference, or NULL for nothing. */
+static int check_conditions(const struct ask *a, json_t *settings, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *owned = settings;
+	_cleanup_(freep) char *tag = owned ? tag_new(owned, NULL) : NULL;
+	if (a->if_match && !tag_is_listed(a->if_match, tag, TAG_SETTINGS))
+		return fault_set(f, FAULT_PRECONDITION,
+			tag ? "If-Match: %.128s was changed since it was read"
+			    : "If-Match: %.128s does not exist",
+			a->name);
+	if (a->if_none_match && tag_is_listed(a->if_none_match, tag, TAG_SETTINGS))
+		return fault_set(
+			f, FAULT_PRECONDITION, "If-None-Match: %.128s exists already", a->name);
+	return 0;
+}
+
 static void function_described(
 	struct described_wait *wait, struct core *c, const struct signature *s)
 {
@@ -133,7 +199,7 @@ static void function_described(
 		edit_end(e);
 		return;
 	}
-	e->ask->json = function_described_json(e->function, s);
+	ask_show_function(e->ask, e->function, function_described_json(e->function, s));
 	edit_write(e, function_stored_json(e->function));
 }
 
@@ -168,6 +234,10 @@ static void delete_function(struct core *c, struct ask *a)
 	}
 	if (refuse_configured(c, a, STORE_FUNCTION))
 		return;
+	if (check_conditions(a, function_stored_json(f), &a->fault) < 0) {
+		ask_answer(a);
+		return;
+	}
 	struct edit *e = edit_new(c, a, STORE_FUNCTION);
 	e->wait.ready = deleted_described;
 	describe(c, f, &e->wait);
@@ -175,17 +245,20 @@ static void delete_function(struct core *c, struct ask *a)
 
 static int check_function(struct core *c, struct ask *a, struct fault *f)
 {
-	bool exists = catalog_function(c->catalog, a->name);
+	const struct function *old = catalog_function(c->catalog, a->name);
 	if (!name_is_good(a->name))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"name: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot "
 			"first, got \"%.64s\"",
 			a->name);
-	if (exists && a->kind == ASK_FUNCTION_CREATE && !a->force)
-		return fault_set(f, FAULT_BAD_REQUEST, "Endpoint %s already exists", a->name);
-	if (!exists && a->kind == ASK_FUNCTION_UPDATE)
+	if (!old && a->kind == ASK_FUNCTION_UPDATE)
 		return fault_set(f, FAULT_BAD_REQUEST, "Endpoint %s does not exist", a->name);
-	if (exists && catalog_is_configured(c->catalog, STORE_FUNCTION, a->name))
+	int r = check_conditions(a, old ? function_stored_json(old) : NULL, f);
+	if (r < 0)
+		return r;
+	if (old && a->kind == ASK_FUNCTION_CREATE && !a->force)
+		return fault_set(f, FAULT_BAD_REQUEST, "Endpoint %s already exists", a->name);
+	if (old && catalog_is_configured(c->catalog, STORE_FUNCTION, a->name))
 		return fault_set(f, FAULT_CONFLICT,
 			"function %s is in the configuration file and is changed there", a->name);
 	return 0;
@@ -194,6 +267,8 @@ static int check_function(struct core *c, struct ask *a, struct fault *f)
 void edit_function(struct core *c, struct ask *a)
 {
 	struct function_settings s;
+	if (edit_must_wait(c, a, STORE_FUNCTION))
+		return;
 	if (a->kind == ASK_FUNCTION_DELETE) {
 		delete_function(c, a);
 		return;
@@ -207,7 +282,7 @@ void edit_function(struct core *c, struct ask *a)
 	e->function = function_new(a->name, &s, location);
 	conf_done(function_conf, &s);
 	if (a->force && a->kind == ASK_FUNCTION_CREATE) {
-		a->json = function_json(e->function);
+		ask_show_function(a, e->function, function_json(e->function));
 		edit_write(e, function_stored_json(e->function));
 	} else {
 		e->wait.ready = function_described;
@@ -220,10 +295,19 @@ static const char *missing_member(const json_t *context)
 {
 	static const char *const members[] = { "name", "sparkConf", "downtime", "maxJobs",
 		"precreated", "runOptions", "workerMode", "streamingDuration", "maxConnFailures" };
-	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
-		if (!json_object_get(context, members[i]))
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		const json_t *value = json_object_get(context, members[i]);
+		if (!value || json_is_null(value))
 			return members[i];
+	}
 	return NULL;
+}
+
+static int check_context_conditions(struct core *c, struct ask *a, bool exists, struct fault *f)
+{
+	_cleanup_(context_unrefp) const struct context *old =
+		exists ? catalog_context(c->catalog, a->name) : NULL;
+	return check_conditions(a, old ? context_json(old) : NULL, f);
 }
 
 static int check_context(struct core *c, struct ask *a, struct fault *f)
@@ -240,6 +324,8 @@ static int check_context(struct core *c, struct ask *a, struct fault *f)
 			"the context default is set by context-defaults of the configuration file");
 	if (!exists && a->kind == ASK_CONTEXT_UPDATE)
 		return fault_set(f, FAULT_NOT_FOUND, "Context with name %s not found", a->name);
+	if (check_context_conditions(c, a, exists, f) < 0)
+		return -1;
 	if (missing)
 		return fault_set(f, FAULT_BAD_REQUEST, "%s: it must be given", missing);
 	if (exists && catalog_is_configured(c->catalog, STORE_CONTEXT, a->name))
@@ -258,6 +344,10 @@ static void delete_context(struct core *c, struct ask *a)
 		return;
 	_cleanup_(context_unrefp) const struct context *context =
 		catalog_context(c->catalog, a->name);
+	if (check_conditions(a, context_json(context), &a->fault) < 0) {
+		ask_answer(a);
+		return;
+	}
 	a->json = context_json(context);
 	edit_write(edit_new(c, a, STORE_CONTEXT), NULL);
 }
@@ -265,6 +355,8 @@ static void delete_context(struct core *c, struct ask *a)
 void edit_context(struct core *c, struct ask *a)
 {
 	struct context_settings s;
+	if (edit_must_wait(c, a, STORE_CONTEXT))
+		return;
 	if (a->kind == ASK_CONTEXT_DELETE) {
 		delete_context(c, a);
 		return;
@@ -283,7 +375,7 @@ void edit_context(struct core *c, struct ask *a)
 		edit_end(e);
 		return;
 	}
-	a->json = context_json(e->context);
+	ask_show_context(a, e->context, context_json(e->context));
 	edit_write(e, context_json(e->context));
 }
 

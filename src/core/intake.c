@@ -65,7 +65,8 @@ static int check_limits(struct core *c, const struct lane *lane, struct fault *f
 	if (health)
 		return fault_set(f, FAULT_UNAVAILABLE, "the store cannot write at the moment: %s",
 			strerror(-health));
-	if (lane_length(lane) >= (size_t)c->limits.queue_max)
+	/* Those whose row is being written will wait, too. */
+	if (lane->n_jobs - lane->n_running >= (size_t)c->limits.queue_max)
 		return fault_set(f, FAULT_TOO_MANY,
 			"the queue of context %s is full: limits.queue is %" PRId64, lane->name,
 			c->limits.queue_max);
@@ -93,6 +94,7 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->idempotency_key = TAKE_PTR(rq->idempotency_key);
 	j->idempotency_digest = TAKE_PTR(rq->idempotency_digest);
 	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
+	j->door = rq->to.text ? xstrdup(rq->door->name) : NULL;
 	j->source = xstrdup(rq->source);
 	j->start_timeout_ms = rq->start_timeout_ms;
 	j->perform_timeout_ms = rq->perform_timeout_ms;
@@ -160,7 +162,7 @@ static int check_texts(const struct job_request *rq, struct fault *f)
 		return fault_set(f, FAULT_BAD_REQUEST, "externalId: expected UTF-8");
 	if (rq->trace && !utf8_is_valid(rq->trace, strlen(rq->trace)))
 		return fault_set(f, FAULT_BAD_REQUEST, "traceparent: expected UTF-8");
-	return 0;
+	return rq->path ? path_check(rq->path, f) : 0;
 }
 
 /* A new reference; NULL: there is none. */

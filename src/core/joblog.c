@@ -21,8 +21,7 @@ enum { LOG_LINE_MAX = 1 << 20, TEXT_MAX = 64 << 20 };
 struct lines {
 	struct live_job *job;
 	char id[UUID_TEXT];
-	struct buf text, entries;
-	bool is_watched;
+	struct buf text;
 };
 
 static void add_line(
@@ -36,8 +35,6 @@ static void add_line(
 	if (line.len > LOG_LINE_MAX)
 		line.len = utf8_whole(message, LOG_LINE_MAX);
 	log_line_print(&line, &lines->text);
-	if (lines->is_watched)
-		log_line_print_json(&line, &lines->entries);
 }
 
 static void post(struct lines *lines)
@@ -45,12 +42,11 @@ static void post(struct lines *lines)
 	struct live_job *l = lines->job;
 	struct store_op *op = store_op_new(STORE_LOG, NULL);
 	op->job_id = l->job->id;
+	l->log_bytes += lines->text.len;
+	watch_tell_logs(l->core, &l->job->id, &lines->text, l->log_bytes);
 	op->text_len = lines->text.len;
 	op->text = buf_take(&lines->text);
-	l->log_bytes += op->text_len;
 	store_post(l->core->store, op);
-	if (lines->is_watched)
-		watch_tell_logs(l->core, &l->job->id, &lines->entries, l->log_bytes);
 }
 
 static void add_life_so_far(struct lines *lines)
@@ -73,10 +69,9 @@ void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char
 	int64_t max = l->core->limits.log_max;
 	if (l->log_bytes >= max)
 		return;
-	struct lines lines = { .job = l, .is_watched = watch_wants_logs(l->core, &l->job->id) };
+	struct lines lines = { .job = l };
 	uuid_format(&l->job->id, lines.id);
 	buf_init(&lines.text, TEXT_MAX);
-	buf_init(&lines.entries, TEXT_MAX);
 	if (l->log_bytes == 0)
 		add_life_so_far(&lines);
 	add_line(&lines, log_line_level_of(level), at_ms, message);
@@ -87,7 +82,6 @@ void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char
 	}
 	post(&lines);
 	buf_done(&lines.text);
-	buf_done(&lines.entries);
 }
 
 void joblog_event(struct live_job *l, const char *line)

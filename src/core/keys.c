@@ -29,6 +29,8 @@ struct again {
 
 static void key_free(struct core *c, struct idempotency *k)
 {
+	if (!k->digest)
+		c->n_places--;
 	map_remove(&c->keys, &k->by_key);
 	list_remove(&k->aged);
 	free(k->key);
@@ -62,11 +64,17 @@ static void remember(
 		key_free(c, k);
 	k = xcalloc(1, sizeof *k);
 	k->key = xstrdup(key);
-	k->digest = xstrdup(digest);
+	k->digest = digest ? xstrdup(digest) : NULL;
 	k->job = *job;
 	k->created_ms = created_ms;
-	list_append(&c->keys_aged, &k->aged);
 	map_add_str(&c->keys, &k->by_key, k->key);
+	if (digest) {
+		list_append(&c->keys_aged, &k->aged);
+		return;
+	}
+	list_append(&c->places_aged, &k->aged);
+	if (++c->n_places > PLACES_MAX)
+		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
 }
 
 static void again_settled(void *owner, int status)
@@ -79,13 +87,21 @@ static void again_settled(void *owner, int status)
 		intake_refuse(a->core, TAKE_PTR(rq), &f);
 		return;
 	}
-	if (!(rq->to.wants & EVENT_BIT(EVENT_ACCEPTED)))
+	_cleanup_(job_unrefp) struct job *job = outbox_find(a->core, &a->job);
+	if (!job) {
+		fault_set(&f, FAULT_CONFLICT,
+			"the job of this idempotency key was removed from the history");
+		intake_refuse(a->core, TAKE_PTR(rq), &f);
 		return;
-	const struct job job = { .id = a->job };
+	}
 	const struct job_event ev = {
-		.kind = EVENT_ACCEPTED, .job = &job, .at_ms = clock_wall_ms()
+		.kind = EVENT_ACCEPTED, .job = job, .at_ms = job->created_ms
 	};
-	rq->door->ops->publish(rq->door->self, &rq->to, &ev);
+	if (rq->to.wants & EVENT_BIT(EVENT_ACCEPTED))
+		rq->door->ops->publish(rq->door->self, &rq->to, &ev);
+	/* What comes again from its place in a log has its reply-to with the job already. */
+	if (rq->idempotency_digest)
+		outbox_listen(a->core, &a->job, rq->door, &rq->to);
 }
 
 bool keys_answer(struct core *c, struct job_request *rq)
@@ -95,7 +111,8 @@ bool keys_answer(struct core *c, struct job_request *rq)
 	const struct idempotency *k = rq->idempotency_key ? key_find(c, rq->idempotency_key) : NULL;
 	if (!k)
 		return false;
-	if (strcmp(k->digest, rq->idempotency_digest) != 0) {
+	const char *digest = rq->idempotency_digest;
+	if (k->digest && digest ? strcmp(k->digest, digest) != 0 : k->digest || digest) {
 		fault_set(&f, FAULT_UNPROCESSABLE,
 			"the idempotency key %.64s was used for another request", k->key);
 		intake_refuse(c, rq, &f);
@@ -109,7 +126,8 @@ bool keys_answer(struct core *c, struct job_request *rq)
 
 int keys_check(struct core *c, const struct job_request *rq, struct fault *f)
 {
-	if (!rq->idempotency_key || c->keys.count < (size_t)c->limits.keys_max)
+	size_t n = c->keys.count - c->n_places;
+	if (!rq->idempotency_digest || n < (size_t)c->limits.keys_max)
 		return 0;
 	return fault_set(f, FAULT_TOO_MANY,
 		"too many idempotency keys are remembered: limits.idempotency-keys is %" PRId64,
@@ -131,12 +149,15 @@ void keys_drop(struct core *c, const struct job *j)
 
 int keys_load(struct core *c)
 {
-	return store_key_each(c->store, clock_wall_ms() - c->limits.key_ms, remember, c);
+	return store_key_each(
+		c->store, clock_wall_ms() - c->limits.key_ms, PLACES_MAX, remember, c);
 }
 
 void keys_free(struct core *c)
 {
 	while (!list_empty(&c->keys_aged))
 		key_free(c, container_of(c->keys_aged.next, struct idempotency, aged));
+	while (!list_empty(&c->places_aged))
+		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
 	map_done(&c->keys);
 }

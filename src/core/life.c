@@ -17,12 +17,6 @@
 
 enum { RECORD_AFTER_MS = 100 };
 
-static const enum event_kind final_event[_JOB_STATE_MAX] = {
-	[JOB_FINISHED] = EVENT_FINISHED,
-	[JOB_CANCELLED] = EVENT_CANCELLED,
-	[JOB_FAILED] = EVENT_FAILED,
-};
-
 static void job_move(struct job *j, enum job_state to)
 {
 	must(job_may(j->state, to));
@@ -45,6 +39,7 @@ struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
 	list_init(&l->on_worker);
 	list_init(&l->unrecorded);
 	list_init(&l->cancels);
+	list_init(&l->listeners);
 	j->live = l;
 	map_add(&c->jobs, &l->by_id, &j->id, sizeof j->id);
 	return l;
@@ -64,7 +59,7 @@ static void life_free(struct live_job *l)
 	map_remove(&c->jobs, &l->by_id);
 	l->lane->n_jobs--;
 	lane_touch(l->lane);
-	free(l->to.text);
+	outbox_forget(l);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	l->job->live = NULL;
@@ -76,7 +71,7 @@ void publish(struct live_job *l, enum event_kind kind, const char *result, size_
 	const char *error)
 {
 	struct core *c = l->core;
-	bool is_wanted = l->door && l->to.wants & EVENT_BIT(kind);
+	bool is_wanted = outbox_wants(l, kind);
 	c->counts[kind]++;
 	if (!is_wanted && !c->n_watches)
 		return;
@@ -88,7 +83,7 @@ void publish(struct live_job *l, enum event_kind kind, const char *result, size_
 		.result_len = result_len,
 		.error = error };
 	if (is_wanted)
-		l->door->ops->publish(l->door->self, &l->to, &ev);
+		outbox_tell(l, &ev);
 	if (c->n_watches)
 		watch_tell(c, &ev);
 }
@@ -103,6 +98,7 @@ static struct store_op *life_op(struct live_job *l)
 			.attempt = j->attempt,
 			.started_ms = j->started_ms,
 			.ended_ms = j->ended_ms,
+			.is_owed = job_state_is_final(j->state) && l->to.is_owed,
 			.worker = l->worker_id ? xstrdup(l->worker_id) : NULL,
 			.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL };
 	j->is_recorded = true;
@@ -163,12 +159,8 @@ static void life_durable(struct mail *mail, void *owner)
 	struct fault f;
 	fault_set(&f, FAULT_UNAVAILABLE, "the job was not accepted: the store cannot write (%s)",
 		strerror(-l->durable_status));
-	if (l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED)) {
-		const struct job_event ev = {
-			.kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms()
-		};
-		l->door->ops->publish(l->door->self, &l->to, &ev);
-	}
+	outbox_tell(l, &(struct job_event){
+			       .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() });
 	l->core->counts[EVENT_REFUSED]++;
 	keys_drop(l->core, l->job);
 	life_free(l);
@@ -362,7 +354,7 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 	lane_remove(l->lane, l);
 	life_leave_worker(l);
 	life_log_end(l, how, error);
-	publish(l, final_event[how], result, result ? strlen(result) : 0, error);
+	publish(l, job_final_event(how), result, result ? strlen(result) : 0, error);
 
 	struct store_op *op = life_op(l);
 	free(op->change.error);

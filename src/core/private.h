@@ -29,9 +29,10 @@ struct live_job {
 	struct list cancels;    /* asks that wait for its end */
 	struct transport *door;
 	struct reply_to to;
-	char *cancel_reason; /* once cancelling */
-	char *worker_id;     /* the last worker it was given to */
-	struct mail durable; /* comes when its row is */
+	struct list listeners; /* others who asked for this job, outbox.c */
+	char *cancel_reason;   /* once cancelling */
+	char *worker_id;       /* the last worker it was given to */
+	struct mail durable;   /* comes when its row is */
 	int durable_status;
 	int64_t log_bytes; /* of its log, 0 while it has none */
 	bool is_kill_sent;
@@ -60,7 +61,7 @@ struct lane {
 	uint64_t worker_count;
 	struct list
 		dirty; /* in core->dirty: the scheduler has to look at it before the loop sleeps */
-	struct list describes; /* signatures that its describer owes */
+	struct list describes; /* signatures that its workers owe */
 };
 
 /* What is known of a function's arguments. */
@@ -76,9 +77,9 @@ struct signature {
 	char id[UUID_TEXT];  /* of the describe under way; "" none */
 	struct timer timeout;
 	struct core *core;
-	struct lane *lane;    /* of its describer, while a describe is under way */
-	struct worker *asked; /* NULL: its describer is not ready yet */
-	struct list in_lane;  /* in the describes of its describer's lane */
+	struct lane *lane;    /* whose worker describes it, while a describe is under way */
+	struct worker *asked; /* NULL: that is not ready yet */
+	struct list in_lane;  /* in the describes of that lane */
 };
 
 struct core {
@@ -94,7 +95,12 @@ struct core {
 	struct map lanes, jobs, workers, signatures;
 	struct map keys;       /* idempotency keys, */
 	struct list keys_aged; /* the oldest first */
+	struct list places_aged;
+	size_t n_places; /* of keys */
+	struct transport *const *doors;
+	size_t n_doors;
 	struct list unrecorded, dirty;
+	struct list edits; /* of functions and contexts, under way */
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
@@ -177,7 +183,7 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 void describe_forget(struct core *c, const char *name);
 void describe_forget_later(struct core *c, const char *name); /* also from within it */
 void describe_worker_ready(struct core *c, struct worker *w);
-/* No describer can be started: all that the lane owes. */
+/* No worker of it can be started: all that the lane owes. */
 void describe_failed(struct lane *lane, const char *why);
 void describe_lost(struct worker *w, const char *why); /* what it was asked */
 void describe_fail_all(struct core *c, const char *why);
@@ -190,10 +196,9 @@ void settle(struct core *c, void (*settled)(void *owner, int status), void *owne
 /* watch.c: subscribers. Callers look at core->n_watches first. */
 struct buf;
 void watch_tell(struct core *c, const struct job_event *ev);
-bool watch_wants_logs(struct core *c, const struct uuid *job);
-/* The entries as in event_print_logs; log_bytes is the length of the log with them. */
+/* The text is what a log has grown by, whole entries; log_bytes is its length with it. */
 void watch_tell_logs(
-	struct core *c, const struct uuid *job, const struct buf *entries, int64_t log_bytes);
+	struct core *c, const struct uuid *job, const struct buf *text, int64_t log_bytes);
 void watch_flush(struct core *c);
 void watch_end_all(struct core *c);
 
@@ -210,9 +215,18 @@ int keys_load(struct core *c);
 void keys_free(struct core *c);
 void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f); /* takes rq */
 
-/* edit.c: functions and contexts that the API makes */
-void edit_function(struct core *c, struct ask *a);
-void edit_context(struct core *c, struct ask *a);
+/* outbox.c: whom a job's end is told to */
+struct job *outbox_job(struct core *c, const struct job_row *r); /* as it was; a new reference */
+struct job *outbox_find(struct core *c, const struct uuid *id);  /* alive or ended; NULL: none */
+/* The door of a job of before, and what it is told; NULL: there is none. ret->text is the caller's.
+ */
+struct transport *outbox_restore(struct core *c, const struct job *j, struct reply_to *ret);
+/* Somebody else is told the end of that job, now or later. Takes to->text if it keeps it. */
+void outbox_listen(
+	struct core *c, const struct uuid *id, struct transport *door, struct reply_to *to);
+void outbox_tell(struct live_job *l, const struct job_event *ev);
+bool outbox_wants(const struct live_job *l, enum event_kind kind);
+void outbox_forget(struct live_job *l);
 
 /* ask.c */
 void ask_answer(struct ask *a);
@@ -221,6 +235,7 @@ json_t *function_described_json(const struct function *f, const struct signature
 
 /* joblog.c, status.c */
 json_t *status_json(struct core *c);
+struct transport_state door_state(const struct transport *door);
 char *status_metrics(struct core *c);
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */

@@ -58,6 +58,8 @@ static int64_t slots_wanted(const struct lane *lane)
 		return !list_empty(&lane->describes) && list_empty(&lane->workers);
 	if (lane->is_broken) /* one try */
 		return lane->n_starting == 0;
+	if (wanted <= 0 && !list_empty(&lane->describes) && slots_alive(lane) == 0)
+		wanted = 1;
 	if (lane_is_kept(lane) && s->max_jobs - slots_alive(lane) > wanted)
 		wanted = s->max_jobs - slots_alive(lane);
 	return wanted;

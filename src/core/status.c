@@ -104,6 +104,41 @@ static void print_lanes(struct core *c, struct buf *out)
 	}
 }
 
+struct transport_state door_state(const struct transport *door)
+{
+	struct transport_state s = { 0 };
+	if (door->ops->state)
+		door->ops->state(door->self, &s);
+	return s;
+}
+
+static void print_doors(struct core *c, struct buf *out)
+{
+	static const struct {
+		const char *name, *type, *suffix, *help;
+	} rows[] = {
+		{ "up", "gauge", "", "1 while the transport is connected." },
+		{ "requests_accepted", "counter", "_total", "Requests that became jobs." },
+		{ "requests_refused", "counter", "_total", "Requests that became none." },
+		{ "events_told", "counter", "_total", "Events that the broker has taken." },
+		{ "events_waiting", "gauge", "", "Events that wait for the broker." },
+		{ "events_dropped", "counter", "_total", "Events for which there was no room." },
+	};
+	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
+		buf_printf(out, "# TYPE mist_transport_%s %s\n# HELP mist_transport_%s %s\n",
+			rows[k].name, rows[k].type, rows[k].name, rows[k].help);
+		for (size_t i = 0; i < c->n_doors; i++) {
+			const struct transport_state s = door_state(c->doors[i]);
+			const uint64_t values[] = { !s.is_down, s.accepted, s.refused, s.told,
+				s.waiting, s.dropped };
+			if (c->doors[i]->ops->state)
+				buf_printf(out,
+					"mist_transport_%s%s{transport=\"%s\"} %" PRIu64 "\n",
+					rows[k].name, rows[k].suffix, c->doors[i]->name, values[k]);
+		}
+	}
+}
+
 char *status_metrics(struct core *c)
 {
 	struct buf out;
@@ -114,6 +149,7 @@ char *status_metrics(struct core *c)
 		buf_printf(&out, "mist_job_events_total{event=\"%s\"} %" PRIu64 "\n",
 			event_names[i], c->counts[i]);
 	print_lanes(c, &out);
+	print_doors(c, &out);
 	buf_printf(&out,
 		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs "
 		"%zu\n"

@@ -150,17 +150,18 @@ void watch_end_all(struct core *c)
 	}
 }
 
+static void tell_one(struct core *c, struct watch *w, const struct watch_event *ev)
+{
+	if (!w->event(w, ev))
+		c->events_dropped++;
+	if (list_empty(&w->dirty))
+		list_append(&c->watches_dirty, &w->dirty);
+}
+
 static void tell_list(struct core *c, struct list *list, const struct watch_event *ev)
 {
-	list_each (n, list) {
-		struct watch *w = container_of(n, struct watch, node);
-		if (ev->is_logs && !w->with_logs)
-			continue;
-		if (!w->event(w, ev))
-			c->events_dropped++;
-		if (list_empty(&w->dirty))
-			list_append(&c->watches_dirty, &w->dirty);
-	}
+	list_each (n, list)
+		tell_one(c, container_of(n, struct watch, node), ev);
 }
 
 static void tell(struct core *c, struct watched_job *wj, const struct watch_event *ev)
@@ -179,57 +180,92 @@ void watch_tell(struct core *c, const struct job_event *ev)
 	if (rank == 0 || (!wj && list_empty(&c->watches)))
 		return;
 	buf_init(&text, EVENT_MAX);
-	const struct event_facts facts = { .kind = ev->kind,
-		.id = &j->id,
-		.at_ms = ev->kind == EVENT_STARTED  ? j->started_ms
-			 : rank == EVENT_RANK_FINAL ? j->ended_ms
-						    : ev->at_ms,
-		.function = j->function->name,
-		.context = j->context,
-		.path = j->function->settings.path,
-		.class_name = j->function->settings.class_name,
-		.arguments = j->parameters,
-		.external_id = j->external_id,
-		.worker = ev->worker,
-		.result = ev->result,
-		.result_len = ev->result_len,
-		.error = ev->error };
+	const struct event_facts facts = event_facts_of(ev);
 	event_print(&facts, &text);
+	const struct live_job *l = j->live;
+	char id[EVENT_ID];
+	event_id(&j->id, ev->kind, j->attempt, id);
 	tell(c, wj,
 		&(struct watch_event){ .name = event_name(ev->kind),
 			.rank = rank,
+			.job = &j->id,
+			.id = id,
+			.door = l->door,
+			.to = &l->to,
 			.text = text.data,
 			.len = text.len });
 	buf_done(&text);
 }
 
-static bool wants_logs(struct list *list)
+/* What a log has grown by, as those see it who want a level: made when the first of them is met. */
+struct news {
+	const struct uuid *job;
+	const struct buf *text;
+	int64_t log_bytes;
+	struct {
+		bool is_made;
+		struct buf lines, json;
+	} of[LOG_LINE_ERROR + 1];
+};
+
+static void news_make(struct news *news, enum log_line_level level)
 {
-	list_each (n, list)
-		if (container_of(n, struct watch, node)->with_logs)
-			return true;
-	return false;
+	struct buf entries, *lines = &news->of[level].lines, *json = &news->of[level].json;
+	const char *p = news->text->data, *end = p + news->text->len;
+	char id[UUID_TEXT];
+	struct log_line line;
+	uuid_format(news->job, id);
+	buf_init(lines, EVENT_MAX);
+	buf_init(json, EVENT_MAX);
+	buf_init(&entries, EVENT_MAX);
+	while (log_line_read(&p, end, id, &line)) {
+		if (line.level < level)
+			continue;
+		buf_add(lines, line.text, line.text_len);
+		log_line_print_json(&line, &entries);
+	}
+	if (entries.len)
+		event_print_logs(news->job, &entries, news->log_bytes, json);
+	buf_done(&entries);
+	news->of[level].is_made = true;
 }
 
-bool watch_wants_logs(struct core *c, const struct uuid *job)
+static void tell_news(struct core *c, struct list *list, struct news *news)
 {
-	struct watched_job *wj = c->n_watches ? watched_find(c, job) : NULL;
-	return c->n_watches && (wants_logs(&c->watches) || (wj && wants_logs(&wj->watches)));
+	list_each (n, list) {
+		struct watch *w = container_of(n, struct watch, node);
+		if (!w->with_logs)
+			continue;
+		if (!news->of[w->log_level].is_made)
+			news_make(news, w->log_level);
+		const struct buf *lines = &news->of[w->log_level].lines,
+				 *json = &news->of[w->log_level].json;
+		tell_one(c, w,
+			&(struct watch_event){ .name = "logs",
+				.is_logs = true,
+				.job = news->job,
+				.log_bytes = news->log_bytes,
+				.text = json->data,
+				.len = json->len,
+				.lines = lines->data,
+				.lines_len = lines->len });
+	}
 }
 
 void watch_tell_logs(
-	struct core *c, const struct uuid *job, const struct buf *entries, int64_t log_bytes)
+	struct core *c, const struct uuid *job, const struct buf *text, int64_t log_bytes)
 {
-	struct buf text;
-	buf_init(&text, EVENT_MAX);
-	event_print_logs(job, entries, log_bytes, &text);
-	tell(c, watched_find(c, job),
-		&(struct watch_event){ .name = "logs",
-			.is_logs = true,
-			.log_bytes = log_bytes,
-			.text = text.data,
-			.len = text.len });
-	buf_done(&text);
+	struct news news = { .job = job, .text = text, .log_bytes = log_bytes };
+	struct watched_job *wj = c->n_watches ? watched_find(c, job) : NULL;
+	tell_news(c, &c->watches, &news);
+	if (wj)
+		tell_news(c, &wj->watches, &news);
+	for (size_t i = 0; i < ARRAY_SIZE(news.of); i++) {
+		if (!news.of[i].is_made)
+			continue;
+		buf_done(&news.of[i].lines);
+		buf_done(&news.of[i].json);
+	}
 }
 
 void watch_flush(struct core *c)

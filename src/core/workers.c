@@ -217,7 +217,7 @@ void crew_settled(struct core *c, struct worker *w)
 		if (l->job->state == JOB_CANCELLING)
 			c->crew->cancel(c->room, w, &l->job->id, l->cancel_reason);
 	}
-	if (w->lane->is_describer)
+	if (!w->is_draining)
 		describe_worker_ready(c, w);
 	worker_room_changed(w);
 	lane_touch(w->lane);
@@ -247,8 +247,7 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 	}
 	list_each (n, &w->jobs)
 		life_lost_worker(container_of(n, struct live_job, on_worker), why);
-	if (lane->is_describer)
-		describe_lost(w, why);
+	describe_lost(w, why);
 	worker_free(c, w);
 }
 
@@ -260,10 +259,9 @@ void crew_start_failed(struct core *c, struct worker *w, const char *why)
 		return;
 	}
 	log_warn("worker %s did not start: %s", w->id, why);
-	if (lane->is_describer)
-		describe_failed(lane, why);
-	else
+	if (!lane->is_describer)
 		lane_break(c, lane, why);
+	describe_failed(lane, why);
 	worker_free(c, w);
 }
 

@@ -9,10 +9,12 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "domain/function.h"
 
 static const struct {
 	const char *name;
@@ -31,6 +33,17 @@ static const struct {
 	[EVENT_CANCELLED] = { "cancelled", EVENT_RANK_FINAL, true },
 	[EVENT_FAILED] = { "failed", EVENT_RANK_FINAL, true },
 };
+
+enum event_kind job_final_event(enum job_state s)
+{
+	static const enum event_kind ends[_JOB_STATE_MAX] = {
+		[JOB_FINISHED] = EVENT_FINISHED,
+		[JOB_CANCELLED] = EVENT_CANCELLED,
+		[JOB_FAILED] = EVENT_FAILED,
+	};
+	must(job_state_is_final(s));
+	return ends[s];
+}
 
 const char *event_name(enum event_kind kind)
 {
@@ -81,6 +94,37 @@ static int add_params(const struct event_facts *e, struct buf *out)
 		full |= add_string(out, "externalId", e->external_id);
 	full |= add_string(out, "function", e->function);
 	return full | add_string(out, "context", e->context);
+}
+
+struct event_facts event_facts_of(const struct job_event *ev)
+{
+	const struct job *j = ev->job;
+	bool is_end = kinds[ev->kind].rank == EVENT_RANK_FINAL;
+	return (struct event_facts){ .kind = ev->kind,
+		.id = &j->id,
+		.at_ms = ev->kind == EVENT_STARTED ? j->started_ms
+			 : is_end                  ? j->ended_ms
+						   : ev->at_ms,
+		.function = j->function->name,
+		.context = j->context,
+		.path = j->function->settings.path,
+		.class_name = j->function->settings.class_name,
+		.arguments = j->parameters,
+		.external_id = j->external_id,
+		.worker = ev->worker,
+		.result = ev->result,
+		.result_len = ev->result_len,
+		.error = ev->error };
+}
+
+void event_id(const struct uuid *job, enum event_kind kind, unsigned attempt, char ret[EVENT_ID])
+{
+	char id[UUID_TEXT];
+	uuid_format(job, id);
+	if (kinds[kind].rank == EVENT_RANK_FINAL || attempt < 2)
+		snprintf(ret, EVENT_ID, "%s:%s", id, kinds[kind].name);
+	else
+		snprintf(ret, EVENT_ID, "%s:%s:%u", id, kinds[kind].name, attempt);
 }
 
 int event_print(const struct event_facts *e, struct buf *out)

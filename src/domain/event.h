@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "base/uuid.h"
+#include "domain/job.h"
 
 enum event_kind {
 	EVENT_REFUSED,  /* there is no job: `fault` says why */
@@ -28,7 +29,6 @@ enum event_kind {
 	(EVENT_BIT(EVENT_FINISHED) | EVENT_BIT(EVENT_CANCELLED) | EVENT_BIT(EVENT_FAILED))
 
 /* Everything is borrowed for the time of the call. */
-struct job;
 struct job_event {
 	enum event_kind kind;
 	const struct job *job;     /* NULL with EVENT_REFUSED */
@@ -40,6 +40,9 @@ struct job_event {
 	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
 };
 
+/* The event that a job ends with in that state. */
+enum event_kind job_final_event(enum job_state s);
+
 /* The wire word of Mist. */
 const char *event_name(enum event_kind kind);
 
@@ -47,6 +50,11 @@ const char *event_name(enum event_kind kind);
  * that. A job that is tried again goes back. */
 enum { EVENT_RANK_FINAL = 7 };
 int event_rank(enum event_kind kind);
+
+/* The name of one event, the same however often it is told: "JOB:KIND", with ":ATTEMPT" behind it
+ * for what happens again when a job is tried again. */
+enum { EVENT_ID = UUID_TEXT + 40 };
+void event_id(const struct uuid *job, enum event_kind kind, unsigned attempt, char ret[EVENT_ID]);
 
 /* What an event's JSON is made of, from a live job or from history. Borrowed; only what the kind
  * has need be there. */
@@ -61,6 +69,9 @@ struct event_facts {
 	size_t result_len;
 	const char *error;
 };
+
+/* Of any event but EVENT_REFUSED; borrows from it. */
+struct event_facts event_facts_of(const struct job_event *ev);
 
 /* Mist's event JSON on one line. 0, or BUF_E_FULL. */
 struct buf;

@@ -4,13 +4,16 @@
 #include "domain/function.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 
 const struct conf_field function_conf[] = {
 	{ "path", CONF_PATH, offsetof(struct function_settings, path), "", .live = true,
-		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file; empty for a program "
-			"that brings its own functions" },
+		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file, here, or where the "
+			"worker gets it: http://, https://, file:// (on the worker's machine), "
+			"hdfs:// or another scheme of Hadoop; empty for a program that brings its "
+			"own functions" },
 	{ "class-name", CONF_STR, offsetof(struct function_settings, class_name), NULL,
 		.live = true,
 		.help = "what to call in the artifact: a function's name, or "
@@ -22,6 +25,41 @@ const struct conf_field function_conf[] = {
 		.help = "how many times a job is given to another worker after its worker died" },
 	{ 0 },
 };
+
+/* Hadoop's own file systems and those of its distributions. */
+static const char *const hadoop_schemes[] = { "hdfs", "viewfs", "webhdfs", "swebhdfs", "har", "s3a",
+	"s3n", "s3", "abfs", "abfss", "wasb", "wasbs", "adl", "gs", "o3fs", "ofs", "oss", "obs",
+	"cosn", "cos", "swift", "maprfs", "alluxio" };
+
+static bool is_scheme(const char *path, size_t len, const char *scheme)
+{
+	return strlen(scheme) == len && strncasecmp(path, scheme, len) == 0;
+}
+
+enum path_kind path_kind_of(const char *path)
+{
+	static const char *const others[] = { "file", "http", "https" };
+	size_t len = path_scheme_len(path);
+	if (!len)
+		return PATH_HERE;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (is_scheme(path, len, others[i]))
+			return PATH_AWAY;
+	for (size_t i = 0; i < ARRAY_SIZE(hadoop_schemes); i++)
+		if (is_scheme(path, len, hadoop_schemes[i]))
+			return PATH_HADOOP;
+	return _PATH_INVALID;
+}
+
+int path_check(const char *path, struct fault *f)
+{
+	if (path_kind_of(path) != _PATH_INVALID)
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"path: expected a file, or an address that begins with file, http, https, hdfs or "
+		"another scheme of Hadoop's, got \"%.64s\"",
+		path);
+}
 
 static char *start_members(const struct function *f)
 {
@@ -40,6 +78,7 @@ struct function *function_new(
 	f->name = xstrdup(name);
 	conf_copy(function_conf, &f->settings, s);
 	f->location = xstrdup(location);
+	f->path_kind = path_kind_of(location);
 	f->start_members = start_members(f);
 	return f;
 }
@@ -88,6 +127,8 @@ int function_read_json(const json_t *object, struct function_settings *ret, stru
 		r = read_string(object, "className", &s.class_name, f);
 	if (r == 0)
 		r = read_string(object, "defaultContext", &s.context, f);
+	if (r == 0)
+		r = path_check(s.path, f);
 	if (r == 0 && !s.class_name[0])
 		r = fault_set(f, FAULT_BAD_REQUEST, "className: expected a name, got \"\"");
 	if (r == 0 && !name_is_good(s.context))

@@ -17,14 +17,25 @@ struct function_settings {
 
 extern const struct conf_field function_conf[];
 
+/* Where a path points, by its scheme. Only what is PATH_HERE is looked at by the gateway. */
+enum path_kind {
+	PATH_HERE,   /* no scheme: a file of this machine */
+	PATH_AWAY,   /* file, http, https: any worker gets it */
+	PATH_HADOOP, /* hdfs, s3a, …: a worker with Spark gets it, by Hadoop's client there */
+	_PATH_INVALID,
+};
+enum path_kind path_kind_of(const char *path);
+int path_check(const char *path, struct fault *f); /* refuses _PATH_INVALID, naming `path` */
+
 struct function {
 	_Atomic unsigned refs;
 	char *name;
 	struct function_settings settings;
 	char *location; /* where the artifact is: settings.path, or the file of that name in the
 			   repository */
-	char *start_members; /* what a `start` frame says of it:
-				"function":"…","path":"…","className":"…" */
+	enum path_kind path_kind; /* of the location */
+	char *start_members;      /* what a `start` frame says of it:
+				     "function":"…","path":"…","className":"…" */
 };
 
 /* Copies everything. One reference, the caller's. */

@@ -48,8 +48,10 @@ struct job {
 	char *reply_to; /* the adapter's own text; NULL when nobody can be answered after a restart
 			 */
 	char *trace;
-	char *idempotency_key, *idempotency_digest; /* may be NULL, both */
-	char *source;                               /* "Http", "Async Mqtt", "Async Kafka" */
+	char *idempotency_key, *idempotency_digest; /* may be NULL; a key without a digest is a
+						       place in a log */
+	char *door;   /* the name of the transport that reply_to is of; NULL like it */
+	char *source; /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;
@@ -61,6 +63,8 @@ struct job {
 	int64_t queued_ms, started_ms, ended_ms;
 	bool is_recorded; /* the store has, or will have before any later operation, a row of it */
 	void *live;       /* the core's own bookkeeping */
+
+	const void *newest_change; /* the store's thread's */
 };
 
 /* One reference, owned by the caller; every string is NULL. */
@@ -81,11 +85,16 @@ struct job_row {
 	int64_t start_timeout_ms, perform_timeout_ms;
 	int priority;
 	unsigned attempt;
-	bool is_sync;
+	bool is_sync, is_owed;
+	char *door; /* may be NULL */
 };
 
 void job_row_done(struct job_row *r);
 void job_row_freep(struct job_row **r);
+
+/* The job that the row is of, as far as the row tells; its function is found by name only. A new
+ * reference. */
+struct job *job_of_row(const struct job_row *r);
 
 /* Mist's Job object (reference: absent members are left out; jobResult is the bare result, or the
  * error as a string). Returned text is the caller's. */

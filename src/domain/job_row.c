@@ -11,11 +11,13 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "domain/function.h"
 
 void job_row_done(struct job_row *r)
 {
 	char *const owned[] = { r->function, r->path, r->class_name, r->context, r->parameters,
-		r->source, r->external_id, r->reply_to, r->trace, r->worker, r->result, r->error };
+		r->source, r->external_id, r->reply_to, r->trace, r->worker, r->result, r->error,
+		r->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		free(owned[i]);
 	memset(r, 0, sizeof *r);
@@ -42,6 +44,38 @@ static int add_string(struct buf *out, const char *name, const char *text)
 static int add_time(struct buf *out, const char *name, int64_t ms)
 {
 	return ms ? buf_printf(out, ",\"%s\":%" PRId64, name, ms) : 0;
+}
+
+static char *copy(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+struct job *job_of_row(const struct job_row *r)
+{
+	const struct function_settings settings = {
+		.path = r->path, .class_name = r->class_name, .context = r->context
+	};
+	struct job *j = job_new();
+	j->id = r->id;
+	j->function = function_new(r->function, &settings, r->path);
+	j->context = xstrdup(r->context);
+	j->parameters = xstrdup(r->parameters);
+	j->external_id = copy(r->external_id);
+	j->reply_to = copy(r->reply_to);
+	j->door = copy(r->door);
+	j->trace = copy(r->trace);
+	j->source = xstrdup(r->source);
+	j->created_ms = r->created_ms;
+	j->started_ms = r->started_ms;
+	j->ended_ms = r->ended_ms;
+	j->start_timeout_ms = r->start_timeout_ms;
+	j->perform_timeout_ms = r->perform_timeout_ms;
+	j->priority = r->priority;
+	j->attempt = r->attempt;
+	j->is_sync = r->is_sync;
+	j->state = r->state;
+	return j;
 }
 
 int job_row_print(const struct job_row *r, struct buf *out)

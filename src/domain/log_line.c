@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/buf.h"
@@ -30,6 +31,17 @@ enum log_line_level log_line_level_of(const char *name)
 	while (level < LOG_LINE_ERROR && strcmp(levels[level], name) != 0)
 		level++;
 	return level;
+}
+
+bool log_line_level_parse(const char *word, enum log_line_level *ret)
+{
+	for (enum log_line_level level = LOG_LINE_DEBUG; level <= LOG_LINE_ERROR; level++) {
+		if (strcasecmp(levels[level], word) != 0)
+			continue;
+		*ret = level;
+		return true;
+	}
+	return false;
 }
 
 int log_line_print(const struct log_line *line, struct buf *out)
@@ -98,9 +110,11 @@ bool log_line_read(const char **p, const char *end, const char *job, struct log_
 		*p = end;
 		return false;
 	}
+	ret->text = at;
 	for (at = next_line(message, end); at < end && !read_head(at, end, job, &other);)
 		at = next_line(at, end);
 	*p = at;
+	ret->text_len = at - ret->text;
 	ret->message = message;
 	ret->len = at - message;
 	if (ret->len && message[ret->len - 1] == '\n')

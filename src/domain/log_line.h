@@ -18,10 +18,16 @@ struct log_line {
 	int64_t at_ms;
 	const char *message; /* may have several lines */
 	size_t len;
+	/* When it was read: all of it, as it stands there. */
+	const char *text;
+	size_t text_len;
 };
 
 /* "DEBUG", "INFO", "WARN" or "ERROR". */
 enum log_line_level log_line_level_of(const char *name);
+
+/* The same words in any case; false: it is none of them. */
+bool log_line_level_parse(const char *word, enum log_line_level *ret);
 
 /* `LEVEL 2019-10-07T12:48:23.123 [job] message`. 0, or BUF_E_FULL. */
 int log_line_print(const struct log_line *line, struct buf *out);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "mistd/plugin.h"
 #include "transport/registry.h"
 
 #define MIST(m)  offsetof(struct mist_settings, m)
@@ -63,6 +64,7 @@ static const struct conf_field limits_conf[] = {
 enum {
 	MIST_SECTION,
 	HTTP_SECTION,
+	TRANSPORTS_SECTION,
 	DEFAULTS_SECTION,
 	CONTEXTS_SECTION,
 	FUNCTIONS_SECTION,
@@ -72,11 +74,19 @@ enum {
 	_SECTION_MAX
 };
 
+static const struct conf_section transport_kinds[] = {
+	{ "plugin", plugin_conf, sizeof(struct plugin_settings),
+		.help = "A transport that was built outside Mist." },
+	{ 0 },
+};
+
 const struct conf_section settings_sections[] = {
 	[MIST_SECTION] = { "mist", mist_conf, sizeof(struct mist_settings), false,
 		"The gateway itself." },
 	[HTTP_SECTION] = { "http", http_conf, sizeof(struct http_settings), false,
 		"The HTTP transport." },
+	[TRANSPORTS_SECTION] = { "transports", .named = true, .kinds = transport_kinds,
+		.help = "Other transports." },
 	[DEFAULTS_SECTION] = { "context-defaults", context_conf, sizeof(struct context_settings),
 		false, "The context `default`, and what the others have where they say nothing." },
 	[CONTEXTS_SECTION] = { "contexts", context_conf, sizeof(struct context_settings), true,
@@ -118,6 +128,10 @@ static int add_function(void *arg, const char *name, const void *settings, struc
 			"functions.%s.context: expected a name of letters, digits, '.', '_' and "
 			"'-', got \"%.64s\"",
 			name, s->context);
+	if (path_check(s->path, f) < 0) {
+		const struct fault why = *f;
+		return fault_set(f, FAULT_BAD_REQUEST, "functions.%s.%s", name, why.text);
+	}
 	return catalog_add_function(arg, name, s);
 }
 
@@ -180,6 +194,21 @@ static int read_catalog(
 	return 0;
 }
 
+static int add_transport(void *arg, const struct conf_section *kind, const char *name,
+	const void *settings, struct fault *f)
+{
+	struct settings *s = arg;
+	const struct transport_ops *ops = transport_find(kind->name);
+	if (strcmp(name, http_transport.scheme) == 0)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"transports.http: the name belongs to the section http");
+	s->transports = xrealloc(s->transports, (s->n_transports + 1) * sizeof *s->transports);
+	struct transport_setting *t = &s->transports[s->n_transports++];
+	*t = (struct transport_setting){ xstrdup(name), kind, ops, xcalloc(1, kind->size) };
+	conf_copy(kind->fields, t->settings, settings);
+	return 0;
+}
+
 int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
 	struct fault *f)
 {
@@ -192,6 +221,9 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 		r = conf_read(conf, &settings_sections[MIST_SECTION], NULL, &s->mist, f);
 	if (r == 0)
 		r = conf_read(conf, &settings_sections[HTTP_SECTION], NULL, &s->http, f);
+	if (r == 0)
+		r = conf_read_kinds(
+			conf, &settings_sections[TRANSPORTS_SECTION], add_transport, s, f);
 	if (r == 0)
 		r = conf_read(conf, &settings_sections[LIMITS_SECTION], NULL, &s->limits, f);
 	if (r == 0)
@@ -210,6 +242,13 @@ void settings_done(struct settings *s)
 {
 	conf_done(mist_conf, &s->mist);
 	conf_done(http_conf, &s->http);
+	for (size_t i = 0; i < s->n_transports; i++) {
+		conf_done(s->transports[i].kind->fields, s->transports[i].settings);
+		free(s->transports[i].settings);
+		free(s->transports[i].name);
+	}
+	free(TAKE_PTR(s->transports));
+	s->n_transports = 0;
 	conf_done(limits_conf, &s->limits);
 	conf_done(room_conf, &s->room);
 	catalog_free(s->catalog);

@@ -13,9 +13,19 @@ struct mist_settings {
 	int64_t mailbox_max;
 };
 
+/* One of `transports`. */
+struct transport_setting {
+	char *name;
+	const struct conf_section *kind;
+	const struct transport_ops *ops; /* NULL: of a plugin */
+	void *settings;                  /* of the kind's fields */
+};
+
 struct settings {
 	struct mist_settings mist;
 	struct http_settings http;
+	struct transport_setting *transports;
+	size_t n_transports;
 	struct core_limits limits;
 	struct room_settings room;
 	struct catalog *catalog; /* taken by the core */

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Wiring: what is opened in which order, and closed in which.
  *
- * Up: data directory (locked: one gateway a directory) → store → room of workers → core → HTTP port
- * → the workers that an earlier gateway left → recovery → traffic. Nothing answers before recovery
- * is done.
+ * Up: data directory (locked: one gateway a directory) → store → room of workers → core →
+ * transports, HTTP's port first → the workers that an earlier gateway left → recovery → traffic.
+ * Nothing answers before recovery is done.
  *
  * Down: the core lets go of whoever waits, connections to workers close, the store writes what is
- * left, the last letters are delivered, and only then the HTTP threads end: no thread ever finds
- * something freed that it may still ask for. */
+ * left, the last letters are delivered, and only then the transports' threads end: no thread ever
+ * finds something freed that it may still ask for. */
 #include "mistd/wiring.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/uuid.h"
+#include "mistd/plugin.h"
 #include "transport/registry.h"
 
-enum { STOP_GRACE_MS = 10000 };
+enum { STOP_GRACE_MS = 10000, LOCK_WAIT_MS = 1000 };
 
 struct gateway {
 	uv_loop_t *loop;
@@ -28,8 +32,10 @@ struct gateway {
 	struct room *room;
 	struct core *core;
 	struct transport *http;
+	struct transport **doors; /* the first is HTTP */
+	size_t n_doors, n_serving;
+	char id[UUID_TEXT];
 	char *artifacts;
-	bool is_serving;
 };
 
 static int make_directory(const char *path, struct fault *f)
@@ -49,6 +55,18 @@ static int make_directory(const char *path, struct fault *f)
 	}
 }
 
+/* A gateway that was killed while it started a worker leaves the lock with that child until its
+ * exec. */
+static int lock(int fd)
+{
+	const struct timespec pause = { 0, 10 * 1000000 };
+	int64_t until = clock_mono_ms() + LOCK_WAIT_MS;
+	int r;
+	while ((r = flock(fd, LOCK_EX | LOCK_NB)) < 0 && clock_mono_ms() < until)
+		nanosleep(&pause, NULL);
+	return r;
+}
+
 static int take_lock(struct gateway *g, const char *directory, struct fault *f)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
@@ -56,7 +74,7 @@ static int take_lock(struct gateway *g, const char *directory, struct fault *f)
 	if (g->lock_fd < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the data directory %s cannot be written: %s", directory, strerror(errno));
-	if (flock(g->lock_fd, LOCK_EX | LOCK_NB) < 0)
+	if (lock(g->lock_fd) < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the data directory %s is in use by another mistd", directory);
 	return 0;
@@ -75,6 +93,66 @@ static int open_directories(struct gateway *g, const char *directory, struct fau
 	return r;
 }
 
+/* A name for this gateway that outlives it: brokers know their clients by theirs. */
+static int read_id(struct gateway *g, const char *directory, struct fault *f)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/gateway-id", directory);
+	_cleanup_(fclosep) FILE *file = fopen(path, "r+e");
+	struct uuid id;
+	if (file && fread(g->id, 1, UUID_TEXT - 1, file) == UUID_TEXT - 1 && uuid_parse(g->id, &id))
+		return 0;
+	uuid_make(&id, clock_wall_ms());
+	uuid_format(&id, g->id);
+	if (!file)
+		file = fopen(path, "we");
+	if (!file || fseek(file, 0, SEEK_SET) || fputs(g->id, file) < 0 || fflush(file) ||
+		fsync(fileno(file)))
+		return fault_set(
+			f, FAULT_UNAVAILABLE, "%s cannot be written: %s", path, strerror(errno));
+	return 0;
+}
+
+static int open_door(struct gateway *g, const struct transport_setting *t,
+	const struct transport_env *env, struct fault *f)
+{
+	const struct transport_ops *ops = t->ops;
+	const void *settings = t->settings;
+	struct transport_env own = *env;
+	int r = 0;
+	if (!ops) {
+		const struct plugin_settings *plugin = settings;
+		settings = plugin->settings;
+		r = plugin_load(plugin->path, &ops, f);
+	}
+	own.name = t->name;
+	if (r == 0)
+		r = transport_open(&g->doors[g->n_doors], ops, settings, &own, f);
+	if (r < 0)
+		return fault_prefix(f, "transports.%s", t->name);
+	g->n_doors++;
+	return 0;
+}
+
+static int open_doors(struct gateway *g, const struct settings *s, struct fault *f)
+{
+	const struct transport_env env = { .name = http_transport.scheme,
+		.gateway = g->id,
+		.in = core_intake(g->core),
+		.loop = g->loop,
+		.timers = core_timers(g->core),
+		.store = g->store,
+		.artifacts = g->artifacts };
+	g->doors = xcalloc(1 + s->n_transports, sizeof *g->doors);
+	int r = transport_open(&g->doors[0], &http_transport, &s->http, &env, f);
+	if (r < 0)
+		return r;
+	g->http = g->doors[g->n_doors++];
+	for (size_t i = 0; r == 0 && i < s->n_transports; i++)
+		r = open_door(g, &s->transports[i], &env, f);
+	core_set_doors(g->core, g->doors, g->n_doors);
+	return r;
+}
+
 static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 {
 	g->room = room_new(g->loop, s->mist.data_directory);
@@ -86,12 +164,7 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
 	g->artifacts = xasprintf("%s/artifacts", s->mist.data_directory);
-	const struct transport_env env = { .in = core_intake(g->core),
-		.loop = g->loop,
-		.timers = core_timers(g->core),
-		.store = g->store,
-		.artifacts = g->artifacts };
-	int r = transport_open(&g->http, &http_transport, &s->http, &env, f);
+	int r = open_doors(g, s, f);
 	if (r < 0)
 		return r;
 	_cleanup_(freep) char *url =
@@ -113,12 +186,18 @@ static int serve(struct gateway *g, struct fault *f)
 	if (r < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the jobs of before cannot be read from the store: %s", strerror(-r));
-	r = g->http->ops->start(g->http->self, f);
-	if (r < 0)
-		return r;
-	g->is_serving = true;
+	for (; g->n_serving < g->n_doors; g->n_serving++) {
+		struct transport *door = g->doors[g->n_serving];
+		r = door->ops->start(door->self, f);
+		if (r < 0)
+			return r;
+	}
 	core_start(g->core);
-	return 0;
+	r = core_tell_owed(g->core);
+	return r < 0 ? fault_set(f, FAULT_UNAVAILABLE,
+			       "the outcomes that are owed cannot be read from the store: %s",
+			       strerror(-r))
+		     : 0;
 }
 
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f)
@@ -129,6 +208,8 @@ int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, str
 	g->lock_fd = -1;
 	log_set_level(s->mist.log_level);
 	int r = open_directories(g, s->mist.data_directory, f);
+	if (r == 0)
+		r = read_id(g, s->mist.data_directory, f);
 	if (r == 0)
 		r = store_open(&g->store, &store_sqlite, &ss, f);
 	if (r == 0 && (r = store_start(g->store)) < 0)
@@ -151,11 +232,23 @@ const char *gateway_url(const struct gateway *g)
 	return http_url(g->http);
 }
 
+/* Instances that are new, or no more, are for the next start. */
+static void reload_door(struct gateway *g, const struct transport_setting *t)
+{
+	for (size_t i = 0; i < g->n_doors; i++) {
+		struct transport *door = g->doors[i];
+		if (strcmp(door->name, t->name) == 0 && door->ops == t->ops && t->ops->reload)
+			door->ops->reload(door->self, t->settings);
+	}
+}
+
 void gateway_reload(struct gateway *g, struct settings *s)
 {
 	log_set_level(s->mist.log_level);
 	room_configure(g->room, &s->room);
 	g->http->ops->reload(g->http->self, &s->http);
+	for (size_t i = 0; i < s->n_transports; i++)
+		reload_door(g, &s->transports[i]);
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
 }
 
@@ -181,9 +274,11 @@ void gateway_free(struct gateway *g)
 		core_close(g->core);
 		uv_run(g->loop, UV_RUN_DEFAULT);
 	}
-	if (g->is_serving)
-		g->http->ops->stop(g->http->self);
-	transport_close(g->http);
+	for (size_t i = 0; i < g->n_serving; i++)
+		g->doors[i]->ops->stop(g->doors[i]->self);
+	for (size_t i = 0; i < g->n_doors; i++)
+		transport_close(g->doors[i]);
+	free(g->doors);
 	core_free(g->core);
 	room_free(g->room);
 	store_close(g->store);

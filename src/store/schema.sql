@@ -25,10 +25,13 @@ CREATE TABLE job (
 	attempt INTEGER NOT NULL,
 	is_sync INTEGER NOT NULL,
 	idempotency_key TEXT,
-	idempotency_digest TEXT -- of the request that came with the key
+	idempotency_digest TEXT, -- of the request that came with the key; NULL: the key is a place in a log
+	door TEXT, -- the transport that reply_to is of
+	owed INTEGER NOT NULL -- 1: it has ended and whoever asked has not taken the outcome yet
 ) WITHOUT ROWID, STRICT;
 
 CREATE INDEX job_open ON job (id) WHERE state < 5;
+CREATE INDEX job_owed ON job (id) WHERE owed = 1;
 CREATE INDEX job_key ON job (created_ms) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX job_function ON job (function, id);
 

@@ -33,6 +33,8 @@ enum job_column {
 	JOB_COL_IS_SYNC,
 	JOB_COL_KEY,
 	JOB_COL_DIGEST,
+	JOB_COL_DOOR,
+	JOB_COL_OWED,
 	_JOB_COL_MAX
 };
 
@@ -40,7 +42,7 @@ enum job_column {
 	"id, state, function, path, class_name, context, parameters, source, external_id, "        \
 	"reply_to, trace, worker, result, error, created_ms, started_ms, ended_ms, "               \
 	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "                       \
-	"idempotency_key, idempotency_digest"
+	"idempotency_key, idempotency_digest, door, owed"
 
 /* The negative errno for the last failure on this connection: one of -ENOSPC, -EROFS, -EBUSY, -EIO,
  * -ENOMEM, which are the disk's or the machine's, or -E2BIG, -EINVAL, which are the value's. SQLite

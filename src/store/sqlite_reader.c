@@ -140,6 +140,8 @@ static void row_read(sqlite3_stmt *s, struct job_row *r)
 		.priority = sqlite3_column_int(s, JOB_COL_PRIORITY),
 		.attempt = (unsigned)sqlite3_column_int(s, JOB_COL_ATTEMPT),
 		.is_sync = sqlite3_column_int(s, JOB_COL_IS_SYNC),
+		.door = text_of(s, JOB_COL_DOOR),
+		.is_owed = sqlite3_column_int(s, JOB_COL_OWED),
 	};
 	if (id_len == sizeof r->id)
 		memcpy(&r->id, id, sizeof r->id);
@@ -231,17 +233,29 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 	return r;
 }
 
-int sqlite_job_open_each(
-	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg)
+static int all_each(struct sqlite_readers *rs, const char *sql,
+	void (*each)(void *arg, const struct job_row *r), void *arg)
 {
 	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
 	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
 	int r = reader_borrow(rs, &rd);
 	if (r < 0)
 		return r;
-	if (sqlite3_prepare_v2(rd->db,
-		    "SELECT " JOB_COLUMNS " FROM job WHERE state < 5 ORDER BY id", -1, &s,
-		    NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(rd->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return sqlite_errno(rd->db);
 	return rows_each(rd->db, s, each, arg);
+}
+
+int sqlite_job_open_each(
+	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	return all_each(
+		rs, "SELECT " JOB_COLUMNS " FROM job WHERE state < 5 ORDER BY id", each, arg);
+}
+
+int sqlite_job_owed_each(
+	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	return all_each(
+		rs, "SELECT " JOB_COLUMNS " FROM job WHERE owed = 1 ORDER BY id", each, arg);
 }

@@ -23,5 +23,7 @@ void sqlite_readers_done(struct sqlite_readers *rs); /* nobody reads any more */
 int sqlite_job_get(struct sqlite_readers *rs, const struct uuid *id, struct job_row **ret);
 int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
+int sqlite_job_owed_each(
+	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg);
 int sqlite_job_open_each(
 	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg);

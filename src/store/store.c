@@ -110,6 +110,7 @@ void store_op_free(struct store_op *op)
 	free(op->change.error);
 	free(op->name);
 	free(op->text);
+	free(op->ids);
 	free(op);
 }
 
@@ -157,6 +158,19 @@ static void set_health(struct store *st, int r)
 		log_info("the store can write again");
 }
 
+/* A job may have moved several times since the last batch; its last change says it all. */
+static void find_newest(struct store *st)
+{
+	for (struct store_op *op = st->batch.first; op; op = op->next)
+		if (op->kind == STORE_JOB_UPDATE)
+			op->job->newest_change = op;
+}
+
+static bool is_outdated(const struct store_op *op)
+{
+	return op->kind == STORE_JOB_UPDATE && op->job->newest_change != op;
+}
+
 /* One transaction of the batch's operations before `until` (NULL: all). *ret_bad is the operation
  * that failed, if it was one. */
 static int transact(struct store *st, const struct store_op *until, struct store_op **ret_bad)
@@ -169,9 +183,10 @@ static int transact(struct store *st, const struct store_op *until, struct store
 	if (!is_needed)
 		return 0;
 
+	find_newest(st);
 	int r = st->ops->begin(st->self);
 	for (struct store_op *op = st->batch.first; r == 0 && op != until; op = op->next) {
-		if (!is_for_backend(op))
+		if (!is_for_backend(op) || is_outdated(op))
 			continue;
 		r = st->ops->apply(st->self, op);
 		if (r < 0)
@@ -410,9 +425,16 @@ int store_job_open_each(
 	return st->ops->job_open_each(st->self, each, arg);
 }
 
-int store_key_each(struct store *st, int64_t since_ms, store_key_fn *each, void *arg)
+int store_job_owed_each(
+	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
-	return st->ops->key_each(st->self, since_ms, each, arg);
+	return st->ops->job_owed_each(st->self, each, arg);
+}
+
+int store_key_each(
+	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+{
+	return st->ops->key_each(st->self, since_ms, places_max, each, arg);
 }
 
 int store_noun_each(struct store *st, enum store_noun noun,

@@ -40,7 +40,7 @@ static struct job_row *row_copy(const struct job_row *r)
 	*c = *r;
 	char **const owned[] = { &c->function, &c->path, &c->class_name, &c->context,
 		&c->parameters, &c->source, &c->external_id, &c->reply_to, &c->trace, &c->worker,
-		&c->result, &c->error };
+		&c->result, &c->error, &c->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		*owned[i] = *owned[i] ? xstrdup(*owned[i]) : NULL;
 	return c;
@@ -59,6 +59,7 @@ static void change(struct job_row **at, const struct job_change *c)
 	struct job_row changed = **at;
 	changed.state = c->state, changed.attempt = c->attempt;
 	changed.started_ms = c->started_ms, changed.ended_ms = c->ended_ms;
+	changed.is_owed = c->is_owed;
 	changed.worker = c->worker, changed.result = c->result, changed.error = c->error;
 	struct job_row *r = row_copy(&changed);
 	job_row_freep(at);
@@ -78,6 +79,7 @@ static void insert(struct mem *m, const struct job *j, const struct job_change *
 		.external_id = j->external_id,
 		.reply_to = j->reply_to,
 		.trace = j->trace,
+		.door = j->door,
 		.created_ms = j->created_ms,
 		.priority = j->priority,
 		.start_timeout_ms = j->start_timeout_ms,
@@ -93,12 +95,21 @@ static void insert(struct mem *m, const struct job *j, const struct job_change *
 	change(find(m, &j->id), c);
 }
 
+static void deliver(struct mem *m, const struct store_op *op)
+{
+	for (size_t i = 0; i < op->n_ids; i++) {
+		struct job_row **r = find(m, &op->ids[i]);
+		if (r)
+			(*r)->is_owed = false;
+	}
+}
+
 static void prune(struct mem *m, const struct uuid *below)
 {
 	size_t n = m->n_rows;
 	m->n_rows = 0;
 	for (size_t i = 0; i < n; i++)
-		if (job_state_is_final(m->rows[i]->state) &&
+		if (job_state_is_final(m->rows[i]->state) && !m->rows[i]->is_owed &&
 			memcmp(&m->rows[i]->id, below, sizeof *below) < 0)
 			job_row_freep(&m->rows[i]);
 		else
@@ -149,6 +160,8 @@ static int mem_commit(void *self)
 			insert(m, op->job, &op->change);
 		else if (op->kind == STORE_JOB_UPDATE && find(m, &op->job->id))
 			change(find(m, &op->job->id), &op->change);
+		else if (op->kind == STORE_JOBS_DELIVERED)
+			deliver(m, op);
 		else if (op->kind == STORE_JOBS_PRUNE)
 			prune(m, &op->job_id);
 		else if (op->kind == STORE_NOUN_PUT || op->kind == STORE_NOUN_DROP)
@@ -207,6 +220,17 @@ static int mem_open_each(void *self, void (*each)(void *arg, const struct job_ro
 	return 0;
 }
 
+static int mem_owed_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	struct mem *m = self;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_rows; i++)
+		if (m->rows[i]->is_owed)
+			each(arg, m->rows[i]);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
 static int mem_noun_each(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
@@ -218,9 +242,10 @@ static int mem_noun_each(void *self, enum store_noun noun,
 }
 
 /* What is in memory has no earlier process. */
-static int mem_key_each(void *self, int64_t since_ms, store_key_fn *each, void *arg)
+static int mem_key_each(
+	void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
 {
-	(void)self, (void)since_ms, (void)each, (void)arg;
+	(void)self, (void)since_ms, (void)places_max, (void)each, (void)arg;
 	return 0;
 }
 
@@ -250,6 +275,7 @@ const struct store_ops store_mem = {
 	.job_get = mem_get,
 	.job_list = mem_list,
 	.job_open_each = mem_open_each,
+	.job_owed_each = mem_owed_each,
 	.key_each = mem_key_each,
 	.noun_each = mem_noun_each,
 	.close = mem_close,

@@ -22,11 +22,13 @@ enum stmt {
 	STMT_ROLLBACK,
 	STMT_JOB_INSERT,
 	STMT_JOB_UPDATE,
+	STMT_JOB_DELIVERED,
 	STMT_JOBS_PRUNE,
 	STMT_NOUN_PUT,
 	STMT_NOUN_DROP,
 	STMT_NOUN_EACH,
 	STMT_KEY_EACH,
+	STMT_PLACE_EACH,
 	STMT_TOUCH,
 	_STMT_MAX
 };
@@ -37,16 +39,22 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_ROLLBACK] = "ROLLBACK",
 	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, "
 			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-			    "?20, ?21, ?22, ?23, ?24)",
+			    "?20, ?21, ?22, ?23, ?24, ?25, ?26)",
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
-			    "started_ms = ?6, ended_ms = ?7, attempt = ?8 WHERE id = ?1",
-	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5",
+			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9 WHERE id = ?1",
+	[STMT_JOB_DELIVERED] = "UPDATE job SET owed = 0 WHERE id = ?1",
+	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5 AND owed = 0",
 	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
 	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
 	[STMT_NOUN_EACH] = "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name",
 	[STMT_KEY_EACH] =
 		"SELECT idempotency_key, idempotency_digest, id, created_ms FROM job WHERE "
-		"idempotency_key IS NOT NULL AND created_ms >= ?1 ORDER BY created_ms",
+		"idempotency_key IS NOT NULL AND created_ms >= ?1 AND idempotency_digest IS NOT "
+		"NULL ORDER BY created_ms",
+	[STMT_PLACE_EACH] =
+		"SELECT * FROM (SELECT idempotency_key, NULL, id, created_ms FROM job WHERE "
+		"idempotency_key IS NOT NULL AND idempotency_digest IS NULL ORDER BY created_ms "
+		"DESC LIMIT ?1) ORDER BY created_ms",
 	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
 };
 
@@ -133,6 +141,8 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, JOB_COL_IS_SYNC + 1, j->is_sync);
 	bind_text(&b, JOB_COL_KEY + 1, j->idempotency_key);
 	bind_text(&b, JOB_COL_DIGEST + 1, j->idempotency_digest);
+	bind_text(&b, JOB_COL_DOOR + 1, j->door);
+	bind_int(&b, JOB_COL_OWED + 1, c->is_owed);
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_INSERT);
 }
 
@@ -149,7 +159,19 @@ static int update(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, 6, c->started_ms);
 	bind_int(&b, 7, c->ended_ms);
 	bind_int(&b, 8, c->attempt);
+	bind_int(&b, 9, c->is_owed);
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
+}
+
+static int deliver(struct sqlite *sq, const struct store_op *op)
+{
+	struct binder b = { .s = sq->stmt[STMT_JOB_DELIVERED] };
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < op->n_ids; i++) {
+		bind_id(&b, 1, &op->ids[i]);
+		r = b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_DELIVERED);
+	}
+	return r;
 }
 
 static int prune(struct sqlite *sq, const struct store_op *op)
@@ -181,6 +203,8 @@ static int sqlite_apply(void *self, const struct store_op *op)
 		return insert(self, op);
 	case STORE_JOB_UPDATE:
 		return update(self, op);
+	case STORE_JOBS_DELIVERED:
+		return deliver(self, op);
 	case STORE_JOBS_PRUNE:
 		return prune(self, op);
 	case STORE_NOUN_PUT:
@@ -223,6 +247,11 @@ static int sqlite_open_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_open_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
+static int sqlite_owed_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	return sqlite_job_owed_each(&((struct sqlite *)self)->readers, each, arg);
+}
+
 /* On the writing connection: nobody writes yet. */
 static int sqlite_noun_each(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
@@ -239,13 +268,12 @@ static int sqlite_noun_each(void *self, enum store_noun noun,
 	return r;
 }
 
-static int sqlite_key_each(void *self, int64_t since_ms, store_key_fn *each, void *arg)
+static int keys_of(struct sqlite *sq, enum stmt i, int64_t bound, store_key_fn *each, void *arg)
 {
-	struct sqlite *sq = self;
-	sqlite3_stmt *s = sq->stmt[STMT_KEY_EACH];
+	sqlite3_stmt *s = sq->stmt[i];
 	struct uuid id;
 	int step;
-	sqlite3_bind_int64(s, 1, since_ms);
+	sqlite3_bind_int64(s, 1, bound);
 	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
 		memcpy(&id, sqlite3_column_blob(s, 2), sizeof id);
 		each(arg, (const char *)sqlite3_column_text(s, 0),
@@ -254,6 +282,13 @@ static int sqlite_key_each(void *self, int64_t since_ms, store_key_fn *each, voi
 	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
 	sqlite3_reset(s);
 	return r;
+}
+
+static int sqlite_key_each(
+	void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+{
+	int r = keys_of(self, STMT_KEY_EACH, since_ms, each, arg);
+	return r < 0 ? r : keys_of(self, STMT_PLACE_EACH, places_max, each, arg);
 }
 
 static void sqlite_close(void *self)
@@ -279,6 +314,7 @@ const struct store_ops store_sqlite = {
 	.job_get = sqlite_get,
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,
+	.job_owed_each = sqlite_owed_each,
 	.key_each = sqlite_key_each,
 	.noun_each = sqlite_noun_each,
 	.close = sqlite_close,

@@ -7,7 +7,11 @@
 /* NULL-ended. */
 extern const struct transport_ops *const transports[];
 
-/* Allocates an instance and opens it; env's `self` is filled in. The fault is the adapter's. */
+/* By its scheme; NULL: there is none. */
+const struct transport_ops *transport_find(const char *scheme);
+
+/* Allocates an instance and opens it; env's `self` is filled in, its `name` copied. The fault is
+ * the adapter's. */
 int transport_open(struct transport **ret, const struct transport_ops *ops, const void *settings,
 	const struct transport_env *env, struct fault *f);
 void transport_close(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "METHOD PATH", as libmicrohttpd hands them over: two texts. */
+/* "METHOD TARGET", as libmicrohttpd hands them over: two texts. */
 #include "fuzz.h"
 
 #include <string.h>
@@ -12,13 +12,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *allow = NULL;
 	memcpy(method, data, size);
 	size_t len = strcspn(method, " ");
-	_cleanup_(freep) char *path = xstrdup(method + len + (method[len] == ' '));
-	path[strcspn(path, "\r\n")] = '\0';
+	_cleanup_(freep) char *target = xstrdup(method + len + (method[len] == ' '));
+	target[strcspn(target, "\r\n")] = '\0';
+	_cleanup_(freep) char *path = target_path(target);
+	must(strlen(path) <= strlen(target));
 	method[len] = '\0';
 	const struct route *found = route_find(method, path, &id, &allow);
 	if (found) {
-		must(!id == !strstr(found->path, "{id}"));
-		must(!id || (id[0] && !strchr(id, '/') && strstr(path, id)));
+		bool is_rest = strstr(found->path, "{path}");
+		must(!id == !(is_rest || strstr(found->path, "{id}")));
+		must(!id || is_rest || (id[0] && !strchr(id, '/')));
+		must(!id || strstr(path, id));
 	} else {
 		must(!id);
 		must(!allow || allow[0]);

@@ -6,7 +6,7 @@ import subprocess
 from lint.tree import ROOT, text
 from support.mistd import gateway_binary
 
-SECTION = re.compile(r"^([\w-]+)(\.NAME)?:", re.MULTILINE)
+SECTION = re.compile(r"^([\w-]+)(?:\.NAME(?: of type \w+)?)?:", re.MULTILINE)
 SETTING = re.compile(r"^  (\S+)", re.MULTILINE)
 
 
@@ -16,7 +16,10 @@ def known():
                              text=True, check=True).stdout
     heads = list(SECTION.finditer(printed))
     ends = [head.start() for head in heads[1:]] + [len(printed)]
-    return {head[1]: SETTING.findall(printed[head.end():end]) for head, end in zip(heads, ends)}
+    names = {head[1]: [] for head in heads}
+    for head, end in zip(heads, ends):
+        names[head[1]] += SETTING.findall(printed[head.end():end])
+    return names
 
 
 def shown(conf, sections):

@@ -28,6 +28,13 @@ def mistd(*args):
     ("contexts = { default = { }; };", "context-defaults"),
     ("functions = { f = { path = \"x.py\"; }; };", "functions.f.class-name"),
     ("limits = { queue = -1; };", "limits.queue"),
+    ("transports = { };", "transports: expected a list"),
+    ("transports = ( { name = \"a\"; } );", "transports.type: expected one of"),
+    ("transports = ( { type = \"pigeon\"; } );", "transports.type: expected one of"),
+    ("transports = ( { type = \"plugin\"; } );", "transports.plugin.path: must be given"),
+    ("transports = ( { type = \"plugin\"; name = \"a\"; path = \"x\"; colour = 1; } );", "transports.a.colour"),
+    ("transports = ( { type = \"plugin\"; path = \"x\"; }, { type = \"plugin\"; path = \"y\"; } );", "stands at"),
+    ("transports = ( { type = \"plugin\"; name = \"http\"; path = \"x\"; } );", "the name belongs to the section http"),
 ])
 def test_what_is_wrong_is_said_with_its_place(tmp_path, text, words):
     path = tmp_path / "bad.conf"
@@ -43,6 +50,7 @@ def test_set_wins_and_is_checked(tmp_path):
     r = mistd("--check-config", "--set", "http.port=many")
     assert r.returncode == 1 and "http.port" in r.stderr
     assert mistd("--check-config", "--set", "nothing.here=1").returncode == 1
+    assert "no group of transports" in mistd("--check-config", "--set", "transports.a.path=x").stderr
     assert mistd("surplus").returncode == 2
     assert mistd("--no-such-option").returncode == 2
 

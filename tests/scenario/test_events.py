@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live events by WebSocket and as Server-Sent Events."""
-import os
 import re
 import selectors
 import threading
@@ -9,7 +8,7 @@ import pytest
 from websockets.sync.client import connect
 
 from support.mistd import until
-from support.subscribers import Closed, Stream, WebSocket
+from support.subscribers import Closed, Stream, WebSocket, descriptors, metric
 
 ALL = "/v2/api/ws/all"
 FINAL = ("finished", "failed", "cancelled")
@@ -38,10 +37,6 @@ def names(events):
 
 def entries(events):
     return [entry for e in events if e["event"] == "logs" for entry in e["events"]]
-
-
-def metric(mist, name):
-    return int(re.search(rf"^{name} (\d+)$", mist.get("/metrics").text, re.MULTILINE)[1])
 
 
 def subscribers(mist, n):
@@ -309,10 +304,6 @@ def test_bad_streams_are_refused_in_words(mist):
 
 
 # Many
-
-def descriptors(mist):
-    return len(os.listdir(f"/proc/{mist.pid}/fd"))
-
 
 def test_clients_that_leave_in_whatever_way_leave_nothing(c_mist):
     mist = c_mist(contexts=ASIDE, http={"ws-keepalive": "500ms"})

@@ -86,6 +86,9 @@ class Gateway(Mistd):
 def sections_of(base, changes):
     sections = {"runtimes": runtimes(), **base}
     for name, values in changes.items():
+        if isinstance(values, list):
+            sections[name] = values
+            continue
         values = {k: {**v, "path": FUNCTIONS} if isinstance(v, dict) and v.get("path") == "@functions" else v for k, v in values.items()}
         sections[name] = {**sections.get(name, {}), **values}
     return sections

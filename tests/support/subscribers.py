@@ -3,12 +3,21 @@
 import base64
 import json
 import os
+import re
 import socket
 import struct
 
 from support.mistd import PATIENCE
 
 TIMEOUT = 30
+
+
+def metric(gateway, name):
+    return int(re.search(rf"^{name} (\d+)$", gateway.get("/metrics").text, re.MULTILINE)[1])
+
+
+def descriptors(gateway):
+    return len(os.listdir(f"/proc/{gateway.pid}/fd"))
 
 
 class Closed(Exception):

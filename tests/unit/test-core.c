@@ -192,7 +192,8 @@ static int house_up(void **state)
 	h->crew.core = h->core;
 	h->crew.turn.fire = crew_turn;
 	core_configure(h->core, catalog_of(1, 0), &limits);
-	const struct transport_env env = { .in = core_intake(h->core),
+	const struct transport_env env = { .name = "loopback",
+		.in = core_intake(h->core),
 		.loop = &h->loop,
 		.timers = core_timers(h->core),
 		.store = h->store,

@@ -29,11 +29,47 @@ static void paths_find_their_row(void **state)
 	expect_row("DELETE", "/v2/api/jobs/a", job_cancel, "a");
 	expect_row("GET", "/v2/api/jobs/a/logs", job_logs, "a");
 	expect_row("POST", "/v2/api/functions/x.y-z/jobs", job_submit, "x.y-z");
+	expect_row("GET", "/", root_show, NULL);
+	expect_row("GET", "/ui", ui_redirect, NULL);
+}
+
+static void the_rest_of_a_path_is_one_id(void **state)
+{
+	(void)state;
+	expect_row("GET", "/ui/", ui_show, "");
+	expect_row("GET", "/ui/a", ui_show, "a");
+	expect_row("HEAD", "/ui/a/b.js", ui_show, "a/b.js");
+	expect_row("GET", "/ui//", ui_show, "/");
+}
+
+static void expect_target(const char *uri, const char *path)
+{
+	_cleanup_(freep) char *found = target_path(uri);
+	assert_string_equal(found, path);
+}
+
+static void a_target_is_decoded_once(void **state)
+{
+	const char *allow;
+	char *id = NULL;
+	(void)state;
+	expect_target("/v2/api/jobs?a=%41", "/v2/api/jobs");
+	expect_target("/%6Aobs/%c3%A4+b", "/jobs/\xc3\xa4+b");
+	expect_target("/%2541/%/%4/%zz/%4g", "/%41/%/%4/%zz/%4g");
+	expect_target("/a%2Fb%00c%2f", "/a\xff"
+				       "b\xff"
+				       "c\xff");
+	expect_target("", "");
+	_cleanup_(freep) char *path = target_path("/v2/api/jobs/a%2Flogs");
+	const struct route *r = route_find("GET", path, &id, &allow);
+	assert_ptr_equal(r->handle, job_show);
+	assert_string_equal(id, "a\xfflogs");
+	free(id);
 }
 
 static void nothing_else_does(void **state)
 {
-	static const char *const none[] = { "/", "", "/v2/api/jobs/", "/v2/api/jobs//logs",
+	static const char *const none[] = { "", "//", "/uix", "/v2/api/jobs/", "/v2/api/jobs//logs",
 		"/v2/api/jobs/a/b/logs", "/v2/api/job", "/v2/api/jobsx" };
 	const char *allow;
 	char *id = NULL;
@@ -66,6 +102,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths_find_their_row),
+		cmocka_unit_test(the_rest_of_a_path_is_one_id),
+		cmocka_unit_test(a_target_is_decoded_once),
 		cmocka_unit_test(nothing_else_does),
 		cmocka_unit_test(the_table_is_whole),
 	};

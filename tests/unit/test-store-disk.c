@@ -290,13 +290,39 @@ TEST(closing_gives_up_on_a_disk_that_refuses)
 	check(clock_mono_ms() - began < DEADLINE_MS);
 }
 
+static void key_tell(
+	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms)
+{
+	char *told = arg;
+	(void)job, (void)created_ms;
+	snprintf(told + strlen(told), 200 - strlen(told), "%s%s;", key, digest ? "+" : "");
+}
+
+TEST(keys_are_read_by_age_and_places_by_number)
+{
+	struct place *p = *state;
+	for (int i = 0; i < 6; i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", i);
+		j->created_ms = i + 1;
+		j->idempotency_key = xasprintf("k%d", i);
+		j->idempotency_digest = i % 2 ? xstrdup("d") : NULL;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	}
+	check_int(settle(p->st), 0);
+	place_reopen(p);
+	char told[200] = "";
+	check_int(store_key_each(p->st, 4, 2, key_tell, told), 0);
+	check_str(told, "k3+;k5+;k2;k4;");
+}
+
 #define ON_DISK(sentence)                                                                          \
 	cmocka_unit_test_prestate_setup_teardown(                                                  \
 		sentence, place_setup, place_teardown, (void *)&store_sqlite)
 #define ON_MOODY(sentence) cmocka_unit_test_setup_teardown(sentence, setup_moody, place_teardown)
 
-RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(the_database_is_its_owners_only),
-	ON_DISK(a_newer_schema_is_refused), ON_DISK(a_file_that_is_no_database_is_refused),
+RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places_by_number),
+	ON_DISK(the_database_is_its_owners_only), ON_DISK(a_newer_schema_is_refused),
+	ON_DISK(a_file_that_is_no_database_is_refused),
 	ON_DISK(a_directory_that_cannot_be_used_is_named),
 	ON_DISK(what_was_acknowledged_outlives_a_kill),
 	ON_DISK(a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_room),

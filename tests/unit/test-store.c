@@ -191,6 +191,60 @@ TEST(the_open_jobs_are_told_oldest_first)
 	check(is_at(&t, 0, &a) && is_at(&t, 1, &c));
 }
 
+TEST(the_last_of_many_changes_is_what_is_read)
+{
+	struct place *p = *state;
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 1);
+	store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	for (unsigned i = 1; i <= 100; i++) {
+		struct store_op *op = op_make(STORE_JOB_UPDATE, j, JOB_STARTED);
+		op->change.attempt = i;
+		store_post(p->st, op);
+	}
+	store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_FINISHED));
+	check_int(settle(p->st), 0);
+	check_int(state_of(p, &j->id), JOB_FINISHED);
+}
+
+TEST(an_outcome_is_owed_until_it_is_delivered)
+{
+	struct place *p = *state;
+	struct uuid ids[3];
+	for (int i = 0; i < 3; i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", i);
+		j->door = xstrdup("mqtt");
+		j->reply_to = xstrdup("there");
+		ids[i] = j->id;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+		struct store_op *op = op_make(STORE_JOB_UPDATE, j, JOB_FINISHED);
+		op->change.is_owed = true;
+		store_post(p->st, op);
+	}
+	check_int(settle(p->st), 0);
+	struct told t = { 0 };
+	check_int(store_job_owed_each(p->st, tell, &t), 0);
+	check(t.n == 3 && is_at(&t, 0, &ids[0]) && is_at(&t, 2, &ids[2]));
+
+	struct store_op *op = store_op_new(STORE_JOBS_DELIVERED, NULL);
+	op->n_ids = 2;
+	op->ids = xcalloc(2, sizeof *op->ids);
+	op->ids[0] = ids[0];
+	op->ids[1] = ids[2];
+	store_post(p->st, op);
+	op = store_op_new(STORE_JOBS_PRUNE, NULL);
+	uuid_at(&op->job_id, clock_wall_ms() + 60000);
+	store_post(p->st, op);
+	check_int(settle(p->st), 0);
+	t.n = 0;
+	check_int(store_job_owed_each(p->st, tell, &t), 0);
+	check(t.n == 1 && is_at(&t, 0, &ids[1]));
+	check_int(count_all(p), 1);
+	_cleanup_(job_row_freep) struct job_row *r = NULL;
+	check_int(store_job_get(p->st, &ids[1], &r), 0);
+	check_str(r->door, "mqtt");
+	check(r->is_owed);
+}
+
 TEST(logs_are_appended_in_order_each_to_its_own_file)
 {
 	struct place *p = *state;
@@ -348,6 +402,8 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(a_page_is_the_newest_first_and_the_total_counts_all),
 	ON_BOTH(a_page_is_of_the_function_worker_and_states_asked_for),
 	ON_BOTH(the_open_jobs_are_told_oldest_first),
+	ON_BOTH(the_last_of_many_changes_is_what_is_read),
+	ON_BOTH(an_outcome_is_owed_until_it_is_delivered),
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
 	ON_BOTH(many_read_while_one_writes), ON_BOTH(closing_answers_everybody),

@@ -22,6 +22,7 @@ struct reader {
 	const char *name;              /* in a named section, else NULL */
 	const config_setting_t *group; /* NULL: not in the file */
 	bool is_in_list;               /* then it has a member "name" */
+	bool is_of_kind;               /* then it has a member "type" */
 	struct fault *f;
 };
 
@@ -314,7 +315,8 @@ static int check_names(const struct reader *r)
 	for (int i = 0; r->group && i < config_setting_length(r->group); i++) {
 		const config_setting_t *at = config_setting_get_elem(r->group, (unsigned)i);
 		const char *name = config_setting_name(at);
-		bool is_known = r->is_in_list && strcmp(name, "name") == 0;
+		bool is_known = (r->is_in_list && strcmp(name, "name") == 0) ||
+				(r->is_of_kind && strcmp(name, "type") == 0);
 		for (const struct conf_field *field = r->section->fields; !is_known && field->name;
 			field++)
 			is_known = strcmp(field->name, name) == 0;
@@ -377,6 +379,10 @@ struct naming {
 	int (*each)(void *arg, const char *name, const void *settings, struct fault *f);
 	void *arg;
 	struct fault *f;
+	const struct conf_section *kind; /* of a section with kinds, */
+	int (*each_kind)(void *arg, const struct conf_section *kind, const char *name,
+		const void *settings, struct fault *f);
+	bool *is_used; /* by number of --set */
 };
 
 /* Reads one group and hands it out; `group` NULL: it exists by --set only. */
@@ -395,12 +401,13 @@ static int one_named(
 		return fault_set(n->f, FAULT_BAD_REQUEST, "%s: %s: \"%s\" stands at %s already",
 			place, n->section->name, name, first);
 	must(json_object_set_new(n->seen, name, json_stringn_nocheck(place, strlen(place))) == 0);
-	const struct reader reader = { n->c, n->section, name, group, is_in_list, n->f };
+	const struct reader reader = { n->c, n->section, name, group, is_in_list, n->kind, n->f };
 	_cleanup_(freep) void *settings = xcalloc(1, n->section->size);
 	int r = read_group(&reader, n->base, settings);
 	if (r < 0)
 		return r;
-	r = n->each(n->arg, name, settings, n->f);
+	r = n->kind ? n->each_kind(n->arg, n->kind, name, settings, n->f)
+		    : n->each(n->arg, name, settings, n->f);
 	conf_done(n->section->fields, settings);
 	return r < 0 ? fault_prefix(n->f, "%s", place) : 0;
 }
@@ -446,7 +453,9 @@ int conf_read_named(struct conf *c, const struct conf_section *s, const void *ba
 {
 	must(s->named);
 	_cleanup_(json_decrefp) json_t *seen = json_object();
-	const struct naming n = { c, s, base, seen, each, arg, f };
+	const struct naming n = {
+		.c = c, .section = s, .base = base, .seen = seen, .each = each, .arg = arg, .f = f
+	};
 	const config_setting_t *section =
 		config_setting_get_member(config_root_setting(&c->tree), s->name);
 	bool is_list = section && config_setting_is_list(section);
@@ -459,4 +468,86 @@ int conf_read_named(struct conf *c, const struct conf_section *s, const void *ba
 	for (int i = 0; r == 0 && section && i < config_setting_length(section); i++)
 		r = named_in_file(&n, config_setting_get_elem(section, (unsigned)i), is_list);
 	return r < 0 ? r : named_by_sets(&n);
+}
+
+static const struct conf_section *kind_of(const struct conf_section *s, const char *type)
+{
+	for (const struct conf_section *kind = s->kinds; type && kind->name; kind++)
+		if (strcmp(kind->name, type) == 0)
+			return kind;
+	return NULL;
+}
+
+/* The overrides that are for this group. */
+static void note_sets(const struct naming *n, const char *name)
+{
+	const struct reader r = { .c = n->c, .section = n->section, .name = name };
+	struct target t;
+	for (size_t i = 0; i < n->c->n_sets; i++)
+		n->is_used[i] |= set_is_for(&r, i, &t);
+}
+
+/* One group of a section with kinds: read as if the section had just the fields of its kind. */
+static int one_of_kind(const struct naming *all, const config_setting_t *at)
+{
+	const char *section = all->section->name, *type = NULL, *name = NULL;
+	if (!config_setting_is_group(at)) {
+		_cleanup_(freep) char *what = xasprintf("%s: expected a list of groups", section);
+		return not_a_group(all->c, at, what, all->f);
+	}
+	config_setting_lookup_string(at, "type", &type);
+	const struct conf_section *kind = kind_of(all->section, type);
+	if (!kind) {
+		struct buf known;
+		_cleanup_(freep) char *place = conf_place(all->c, at);
+		buf_init(&known, SHOWN_MAX);
+		for (kind = all->section->kinds; kind->name; kind++)
+			buf_printf(&known, "%s\"%s\"", known.len ? ", " : "", kind->name);
+		_cleanup_(freep) char *words = buf_take(&known);
+		return fault_set(all->f, FAULT_BAD_REQUEST, "%s: %s.type: expected one of %s",
+			place, section, words);
+	}
+	if (!config_setting_lookup_string(at, "name", &name))
+		name = type;
+	const struct conf_section as_if = {
+		.name = section, .fields = kind->fields, .size = kind->size, .named = true
+	};
+	struct naming n = *all;
+	n.section = &as_if;
+	n.kind = kind;
+	note_sets(&n, name);
+	return one_named(&n, name, at, true);
+}
+
+int conf_read_kinds(struct conf *c, const struct conf_section *s,
+	int (*each)(void *arg, const struct conf_section *kind, const char *name,
+		const void *settings, struct fault *f),
+	void *arg, struct fault *f)
+{
+	must(s->kinds);
+	_cleanup_(json_decrefp) json_t *seen = json_object();
+	_cleanup_(freep) bool *is_used = xcalloc(c->n_sets + 1, sizeof *is_used);
+	const struct naming n = { .c = c,
+		.section = s,
+		.seen = seen,
+		.each_kind = each,
+		.arg = arg,
+		.f = f,
+		.is_used = is_used };
+	const config_setting_t *section =
+		config_setting_get_member(config_root_setting(&c->tree), s->name);
+	if (section && !config_setting_is_list(section)) {
+		_cleanup_(freep) char *what = xasprintf(
+			"%s: expected a list %s = ( { type = ...; }, ... )", s->name, s->name);
+		return not_a_group(c, section, what, f);
+	}
+	int r = 0;
+	for (int i = 0; r == 0 && section && i < config_setting_length(section); i++)
+		r = one_of_kind(&n, config_setting_get_elem(section, (unsigned)i));
+	for (size_t i = 0; r == 0 && i < c->n_sets; i++)
+		if (set_is_in(s, &c->sets[i]) && !is_used[i])
+			r = fault_set(f, FAULT_BAD_REQUEST,
+				"--set: %.200s: no group of %s has such a setting", c->sets[i].path,
+				s->name);
+	return r;
 }

@@ -131,9 +131,25 @@ static void help_field(FILE *out, const struct conf_field *field)
 	}
 }
 
+static void help_kinds(FILE *out, const struct conf_section *s)
+{
+	for (const struct conf_section *kind = s->kinds; kind->name; kind++) {
+		_cleanup_(freep) char *head =
+			xasprintf("%s.NAME of type %s: %s", s->name, kind->name, kind->help);
+		fputc('\n', out);
+		print_wrapped(out, head, 0);
+		for (const struct conf_field *field = kind->fields; field->name; field++)
+			help_field(out, field);
+	}
+}
+
 void conf_help(FILE *out, const struct conf_section *sections)
 {
 	for (const struct conf_section *s = sections; s->name; s++) {
+		if (s->kinds) {
+			help_kinds(out, s);
+			continue;
+		}
 		_cleanup_(freep) char *head = xasprintf(
 			"%s%s: %s", s->name, s->named ? ".NAME" : "", s->help ? s->help : "");
 		if (s != sections)

@@ -45,12 +45,22 @@ static int put_number(const struct conf_field *field, int64_t value, void *at)
 	return 0;
 }
 
+size_t path_scheme_len(const char *path)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t len = strspn(path, letters);
+	if (len)
+		len += strspn(path + len, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					  "0123456789+-.");
+	return len && path[len] == ':' && path[len + 1] == '/' ? len : 0;
+}
+
 static int put_string(
 	const struct conf_field *field, const char *text, const char *folder, void *at)
 {
 	if (!utf8_is_valid(text, strlen(text)))
 		return -EINVAL;
-	if (field->type == CONF_PATH && text[0] && text[0] != '/')
+	if (field->type == CONF_PATH && text[0] && text[0] != '/' && !path_scheme_len(text))
 		*(char **)at = xasprintf("%s%s", folder, text);
 	else
 		*(char **)at = xstrdup(text);

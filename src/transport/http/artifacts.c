@@ -57,7 +57,7 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	struct request *rq = cls;
 	struct upload *u = rq->upload;
 	(void)kind, (void)content_type, (void)transfer_encoding;
-	if (strcmp(key, "file") != 0 || u->fault.code)
+	if (!key || strcmp(key, "file") != 0 || u->fault.code) /* a part may have no name */
 		return MHD_YES;
 	if (offset == 0 && u->size == 0 && (!u->name || size == 0) &&
 		open_hidden(rq, u, filename) < 0)

@@ -2,12 +2,44 @@
 /* Functions and contexts over HTTP: shown, made, changed, deleted. Shapes are Mist's; every one is
  * a question to the core.
  *
- * Where Mist lets the name in the body and the name in the path differ, they have to agree here. */
+ * Where Mist lets the name in the body and the name in the path differ, they have to agree here.
+ *
+ * Each has an entity tag (RFC 9110, section 8.8.3). The conditions of an edit are looked at by the
+ * core, in the step that edits; those of a GET here, when the answer is there. */
 #include "transport/http/request.h"
 
 #include <string.h>
 
+#include "domain/tag.h"
+
 enum { BODY_DEPTH_MAX = 16 };
+
+static void shown(struct request *rq)
+{
+	const char *tag = rq->ask.tag, *if_match = header_text(rq, "If-Match");
+	if (tag && if_match && !tag_is_listed(if_match, tag, TAG_SETTINGS))
+		fault_set(&rq->ask.fault, FAULT_PRECONDITION,
+			"If-Match: %.128s was changed since it was read", rq->id);
+	if (!rq->ask.fault.code && tag_is_listed(header_text(rq, "If-None-Match"), tag, TAG_WHOLE))
+		answer_text(rq, 304, "application/json", xstrdup(""), 0);
+	else
+		answer_asked_json(rq);
+}
+
+static void show(struct request *rq, enum ask_kind kind)
+{
+	rq->ask.kind = kind;
+	rq->ask.name = xstrdup(rq->id);
+	request_ask(rq, shown);
+}
+
+static void take_conditions(struct request *rq)
+{
+	const char *if_match = header_text(rq, "If-Match"),
+		   *if_none_match = header_text(rq, "If-None-Match");
+	rq->ask.if_match = if_match ? xstrdup(if_match) : NULL;
+	rq->ask.if_none_match = if_none_match ? xstrdup(if_none_match) : NULL;
+}
 
 void function_list(struct request *rq)
 {
@@ -16,7 +48,7 @@ void function_list(struct request *rq)
 
 void function_show(struct request *rq)
 {
-	request_view(rq, ASK_FUNCTION);
+	show(rq, ASK_FUNCTION);
 }
 
 void context_list(struct request *rq)
@@ -26,7 +58,7 @@ void context_list(struct request *rq)
 
 void context_show(struct request *rq)
 {
-	request_view(rq, ASK_CONTEXT);
+	show(rq, ASK_CONTEXT);
 }
 
 /* The body and the name in it; a name in the path must be the same. */
@@ -59,6 +91,7 @@ static void edit(struct request *rq, enum ask_kind kind)
 		answer_fault(rq, &f);
 		return;
 	}
+	take_conditions(rq);
 	rq->ask.kind = kind;
 	request_ask(rq, answer_asked_json);
 }
@@ -75,6 +108,7 @@ void function_update(struct request *rq)
 
 void function_delete(struct request *rq)
 {
+	take_conditions(rq);
 	request_view(rq, ASK_FUNCTION_DELETE);
 }
 
@@ -90,5 +124,6 @@ void context_update(struct request *rq)
 
 void context_delete(struct request *rq)
 {
+	take_conditions(rq);
 	request_view(rq, ASK_CONTEXT_DELETE);
 }

@@ -10,17 +10,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "domain/tag.h"
+
 enum range { RANGE_NONE, RANGE_GOOD, RANGE_BAD };
-
-static const char *header(struct request *rq, const char *name)
-{
-	return MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, name);
-}
-
-static bool has_tag(const char *list, const char *tag)
-{
-	return list && (strcmp(list, "*") == 0 || strstr(list, tag));
-}
 
 static bool read_number(const char **p, uint64_t *ret)
 {
@@ -76,11 +68,11 @@ struct MHD_Response *file_response(struct request *rq)
 		(uint64_t)st.st_ino, (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
 		st.st_mtim.tv_nsec);
 	len = st.st_size;
-	const char *if_range = header(rq, "If-Range");
+	const char *if_range = header_text(rq, "If-Range");
 	enum range range = if_range && strcmp(if_range, tag) != 0
 				   ? RANGE_NONE
-				   : read_range(header(rq, "Range"), len, &from, &len);
-	if (has_tag(header(rq, "If-None-Match"), tag)) {
+				   : read_range(header_text(rq, "Range"), len, &from, &len);
+	if (tag_is_listed(header_text(rq, "If-None-Match"), tag, TAG_WHOLE)) {
 		response = empty(rq, 304);
 	} else if (range == RANGE_BAD) {
 		response = empty(rq, 416);

@@ -1,25 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP adapter: a pool of libmicrohttpd threads on epoll, and the way of each request through
+/* The HTTP adapter: threads that run libmicrohttpd on epoll, and the way of each request through
  * them.
  *
- * libmicrohttpd calls on_access for the head of a request, for each piece of its body and at its
- * end. Bodies are gathered up to a limit; what is over is read and thrown away, so that the client
- * gets to read the 413. At the end the route's handler runs. A request that waits for the core
- * costs no thread: its connection is suspended, and on_access is called once more after the resume.
- */
+ * libmicrohttpd calls on_target for the first line of a request, then on_access for its head, for
+ * each piece of its body and at its end. Bodies are gathered up to a limit; what is over is read
+ * and thrown away, so that the client gets to read the 413. At the end the route's handler runs. A
+ * request that waits for the core costs no thread: its connection is suspended, and on_access is
+ * called once more after the resume. */
 #include "transport/http/request.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { DISCARD_MAX = 1 << 30, CONNECTION_MEMORY = 16 * 1024, BACKLOG = 1024, DRAIN_MS = 2000 };
+enum {
+	DISCARD_MAX = 1 << 30,
+	CONNECTION_MEMORY = 16 * 1024,
+	BACKLOG = 1024,
+	DRAIN_MS = 2000,
+	SWEEP_MS = 1000,
+	TURN_MS = 50
+};
+
+/* Whoever is connected. */
+struct peer {
+	struct list node;
+	int fd;
+};
 
 const struct conf_field http_conf[] = {
 	{ "host", CONF_STR, offsetof(struct http_settings, host), "127.0.0.1",
@@ -41,6 +56,8 @@ const struct conf_field http_conf[] = {
 	{ "cors-origins", CONF_STR, offsetof(struct http_settings, cors_origins), "",
 		.help = "origins whose pages may use the API, with commas between; *: all, as in "
 			"Mist" },
+	{ "ui", CONF_PATH, offsetof(struct http_settings, ui), "",
+		.help = "folder of the web page, served under /ui/; empty: none" },
 	{ "ws-keepalive", CONF_DURATION, offsetof(struct http_settings, keepalive_ms), "1 minute",
 		.min = 100, .max = INT64_MAX,
 		.help = "subscribers that were told nothing for this time get a sign of life" },
@@ -54,34 +71,45 @@ const struct conf_field http_conf[] = {
 	{ 0 },
 };
 
-static struct request *request_new(
-	struct http *http, struct MHD_Connection *conn, const char *method, const char *path)
+/* The first line of a request is there, its target still as it was sent (NULL: there is none). */
+static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 {
+	struct http *http = cls;
 	struct request *rq = xcalloc(1, sizeof *rq);
-	struct fault f;
 	rq->http = http;
 	rq->conn = conn;
 	rq->answer_fd = -1;
-	rq->is_head = strcmp(method, "HEAD") == 0;
+	rq->path = target_path(uri ? uri : "");
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
+	return rq;
+}
+
+static void request_begin(struct request *rq, const char *method)
+{
+	struct fault f;
+	rq->is_begun = true;
+	rq->is_head = strcmp(method, "HEAD") == 0;
 	if (!origin_check(rq))
-		return rq;
+		return;
 	if (strcmp(method, "OPTIONS") == 0) {
 		origin_preflight(rq);
-		return rq;
+		return;
 	}
-	rq->route = route_find(method, path, &rq->id, &rq->allow);
+	rq->route = route_find(method, rq->path, &rq->id, &rq->allow);
+	if (rq->route && target_check_query(rq, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
 	if (rq->route && rq->route->is_upload)
 		upload_begin(rq);
 	if (rq->route)
-		return rq;
+		return;
 	if (rq->allow)
 		fault_set(&f, FAULT_METHOD, "%.16s is not a method of this resource: expected %s",
 			method, rq->allow);
 	else
 		fault_set(&f, FAULT_NOT_FOUND, "The requested resource could not be found.");
 	answer_fault(rq, &f);
-	return rq;
 }
 
 /* It has its answer, or gets it piece by piece for as long as it likes. */
@@ -101,12 +129,15 @@ static void request_free(struct request *rq)
 	if (rq->stream)
 		stream_leave(rq->stream);
 	json_decref(rq->echo);
+	json_decref(rq->cloud);
+	json_decref(rq->cloud_headers);
 	free(rq->location);
 	free(rq->preference_applied);
 	ask_done(&rq->ask);
 	free(rq->admission.worker);
 	free(rq->admission.secret);
 	free(rq->answer);
+	free(rq->path);
 	free(rq->id);
 	free(rq);
 }
@@ -127,10 +158,13 @@ static struct MHD_Response *response_of(struct request *rq)
 	must(response);
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
 	origin_headers(rq, response);
+	cloud_headers(rq, response);
 	if (rq->location)
 		MHD_add_response_header(response, "Location", rq->location);
 	if (rq->preference_applied)
 		MHD_add_response_header(response, "Preference-Applied", rq->preference_applied);
+	if (rq->ask.tag && rq->status < 400)
+		MHD_add_response_header(response, "ETag", rq->ask.tag);
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
 	if (rq->retry_after_s) {
@@ -195,9 +229,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
 	const char *method, const char *version, const char *data, size_t *len, void **con_cls)
 {
 	struct request *rq = *con_cls;
-	(void)version;
-	if (!rq) {
-		*con_cls = rq = request_new(cls, conn, method, url);
+	(void)cls, (void)conn, (void)url, (void)version;
+	if (!rq->is_begun) {
+		request_begin(rq, method);
 		return request_head(rq);
 	}
 	if (rq->is_answered)
@@ -224,6 +258,56 @@ static void on_completed(
 	*con_cls = NULL;
 	if (rq)
 		request_free(rq);
+}
+
+/* On libmicrohttpd's threads: before the first byte, and before the descriptor is closed. */
+static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
+	enum MHD_ConnectionNotificationCode what)
+{
+	struct http *http = cls;
+	struct peer *peer = *context;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = peer = xcalloc(1, sizeof *peer);
+		peer->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
+				   ->connect_fd;
+		pthread_mutex_lock(&http->lock);
+		list_append(&http->peers, &peer->node);
+		http->n_peers++;
+		pthread_mutex_unlock(&http->lock);
+		return;
+	}
+	pthread_mutex_lock(&http->lock);
+	list_remove(&peer->node);
+	http->n_peers--;
+	pthread_mutex_unlock(&http->lock);
+	free(peer);
+}
+
+/* libmicrohttpd waits for edges and takes a short read for all there is: when a client's end comes
+ * together with its last bytes, in the middle of a request, it does not learn of it before
+ * http.idle-timeout. To shut down the direction that is at its end already changes nothing for the
+ * request and makes one more edge. */
+static void sweep(struct http *http)
+{
+	size_t i = 0;
+	pthread_mutex_lock(&http->lock);
+	_cleanup_(freep) struct pollfd *ends = xcalloc(http->n_peers + 1, sizeof *ends);
+	list_each (n, &http->peers)
+		ends[i++] = (struct pollfd){ container_of(n, struct peer, node)->fd, POLLRDHUP, 0 };
+	int left = poll(ends, i, 0);
+	while (left > 0 && i-- > 0) {
+		if (!ends[i].revents)
+			continue;
+		left--;
+		(void)shutdown(ends[i].fd, SHUT_RD);
+	}
+	pthread_mutex_unlock(&http->lock);
+}
+
+static void on_sweep(struct timers *t, struct timer *timer)
+{
+	sweep(container_of(timer, struct http, sweep));
+	timer_set(t, timer, SWEEP_MS);
 }
 
 static int listen_on(const char *host, int port, struct fault *f)
@@ -292,26 +376,91 @@ static unsigned idle_seconds(const struct http_settings *s)
 	return seconds > UINT_MAX / 1000 ? 0 : seconds;
 }
 
+/* One of the threads and its part of libmicrohttpd. */
+struct server {
+	struct http *http;
+	struct MHD_Daemon *daemon;
+	pthread_t thread;
+};
+
+/* libmicrohttpd takes up to 128 events at a time and, when exactly so many came, waits for more
+ * before it looks at any. In a thread of its own it would wait until somebody else wants something;
+ * here it is called again. */
+static void *serve(void *arg)
+{
+	const struct server *server = arg;
+	while (!atomic_load_explicit(&server->http->is_stopping, memory_order_relaxed))
+		MHD_run_wait(server->daemon, TURN_MS);
+	return NULL;
+}
+
+static struct MHD_Daemon *daemon_start(struct http *http)
+{
+	const struct http_settings *s = &http->settings;
+	unsigned flags =
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+	unsigned connections = (s->connections_max + s->threads - 1) / s->threads;
+	int fd = fcntl(http->listen_fd, F_DUPFD_CLOEXEC, 0);
+	struct MHD_Daemon *daemon =
+		fd < 0 ? NULL
+		       : MHD_start_daemon(flags, 0, NULL, NULL, on_access, http,
+				 MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+				 fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
+				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
+				 MHD_OPTION_CONNECTION_LIMIT, connections,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+				 MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds(s), MHD_OPTION_END);
+	if (!daemon)
+		closep(&fd);
+	return daemon;
+}
+
+static int server_start(struct http *http)
+{
+	struct server *server = &http->servers[http->n_servers];
+	server->http = http;
+	server->daemon = daemon_start(http);
+	if (!server->daemon)
+		return -errno;
+	int r = pthread_create(&server->thread, NULL, serve, server);
+	if (r) {
+		MHD_stop_daemon(server->daemon);
+		return -r;
+	}
+	http->n_servers++;
+	return 0;
+}
+
+static void servers_stop(struct http *http)
+{
+	atomic_store(&http->is_stopping, true);
+	for (size_t i = 0; i < http->n_servers; i++)
+		pthread_join(http->servers[i].thread, NULL);
+	for (size_t i = 0; i < http->n_servers; i++)
+		MHD_stop_daemon(http->servers[i].daemon);
+	http->n_servers = 0;
+	free(TAKE_PTR(http->servers));
+	pthread_mutex_destroy(&http->lock);
+}
+
 static int http_start(void *self, struct fault *f)
 {
 	struct http *http = self;
-	const struct http_settings *s = &http->settings;
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG |
-			 MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
-	struct MHD_OptionItem pool = {
-		s->threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, s->threads, NULL
-	};
-	struct MHD_OptionItem options[] = { pool, { MHD_OPTION_END, 0, NULL } };
-	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, http,
-		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)s->connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds(s),
-		MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-	if (!http->daemon)
+	int r = 0;
+	http->servers = xcalloc(http->settings.threads, sizeof *http->servers);
+	must(pthread_mutex_init(&http->lock, NULL) == 0);
+	list_init(&http->peers);
+	for (int64_t i = 0; r == 0 && i < http->settings.threads; i++)
+		r = server_start(http);
+	if (r < 0) {
+		servers_stop(http);
 		return fault_set(
-			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(errno));
-	http->listen_fd = -1; /* the daemon closes it */
+			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(-r));
+	}
+	closep(&http->listen_fd);
+	http->sweep.fire = on_sweep;
+	timer_set(http->env.timers, &http->sweep, SWEEP_MS);
 	return 0;
 }
 
@@ -334,11 +483,10 @@ static void drain(struct http *http)
 static void http_stop(void *self)
 {
 	struct http *http = self;
-	if (!http->daemon)
+	if (!http->servers)
 		return;
 	drain(http);
-	MHD_stop_daemon(http->daemon);
-	http->daemon = NULL;
+	servers_stop(http);
 }
 
 static void http_close(void *self)

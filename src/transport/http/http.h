@@ -6,7 +6,7 @@
 #include "mist/transport.h"
 
 struct http_settings {
-	char *host, *cors_origins;
+	char *host, *cors_origins, *ui;
 	int64_t port, threads, connections_max, idle_timeout_ms, body_max, artifact_max,
 		keepalive_ms, subscriber_max;
 };

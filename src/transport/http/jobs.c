@@ -109,8 +109,17 @@ void job_logs(struct request *rq)
 {
 	if (!parse_job_id(rq, &rq->ask.job))
 		return;
-	rq->ask.kind = ASK_SETTLE;
-	request_ask(rq, logs_settled);
+	struct fault f;
+	bool is_followed = false;
+	if (query_bool(rq, "follow", &is_followed, &f) < 0 ||
+		query_level(rq, "level", &rq->log_level, &f) < 0) {
+		answer_fault(rq, &f);
+	} else if (is_followed || rq->log_level) {
+		log_stream(rq, is_followed);
+	} else {
+		rq->ask.kind = ASK_SETTLE;
+		request_ask(rq, logs_settled);
+	}
 }
 
 struct list_query {

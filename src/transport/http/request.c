@@ -19,10 +19,12 @@ static const struct {
 	[FAULT_NOT_FOUND] = { 404, "Not Found" },
 	[FAULT_METHOD] = { 405, "Method Not Allowed" },
 	[FAULT_CONFLICT] = { 409, "Conflict" },
+	[FAULT_PRECONDITION] = { 412, "Precondition Failed" },
 	[FAULT_UNPROCESSABLE] = { 422, "Unprocessable Content" },
 	[FAULT_TOO_LARGE] = { 413, "Content Too Large" },
 	[FAULT_TOO_MANY] = { 429, "Too Many Requests" },
 	[FAULT_UNAVAILABLE] = { 503, "Service Unavailable" },
+	[FAULT_NO_WORKER] = { 503, "Service Unavailable" },
 	[FAULT_INTERNAL] = { 500, "Internal Server Error" },
 };
 
@@ -51,7 +53,7 @@ void answer_fault(struct request *rq, const struct fault *f)
 		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
 			fault_http[code].title, "status", (int)status, "detail", f->text);
 	char *text = json_text(problem);
-	if (code == FAULT_TOO_MANY || code == FAULT_UNAVAILABLE)
+	if (code == FAULT_TOO_MANY || code == FAULT_UNAVAILABLE || code == FAULT_NO_WORKER)
 		rq->retry_after_s = 1;
 	answer_text(rq, status, "application/problem+json", text, strlen(text));
 }
@@ -109,11 +111,12 @@ void request_ask(struct request *rq, handler_fn *then)
 
 void answer_asked(struct request *rq, const char *content_type)
 {
-	char *text = TAKE_PTR(rq->ask.text);
-	if (rq->ask.fault.code)
+	if (rq->ask.fault.code) {
 		answer_fault(rq, &rq->ask.fault);
-	else
-		answer_text(rq, 200, content_type, text, strlen(text));
+		return;
+	}
+	char *text = TAKE_PTR(rq->ask.text);
+	answer_text(rq, 200, content_type, text, strlen(text));
 }
 
 void answer_asked_json(struct request *rq)
@@ -126,6 +129,11 @@ void request_view(struct request *rq, enum ask_kind kind)
 	rq->ask.kind = kind;
 	rq->ask.name = rq->id ? xstrdup(rq->id) : NULL;
 	request_ask(rq, answer_asked_json);
+}
+
+const char *header_text(struct request *rq, const char *name)
+{
+	return MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, name);
 }
 
 const char *query_text(struct request *rq, const char *name)
@@ -166,6 +174,16 @@ int query_int(struct request *rq, const char *name, int64_t min, int64_t max, in
 			name, min, max, text);
 	*ret = n;
 	return 0;
+}
+
+int query_level(struct request *rq, const char *name, enum log_line_level *ret, struct fault *f)
+{
+	const char *text = query_text(rq, name);
+	if (!text || log_line_level_parse(text, ret))
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"query parameter %s: expected debug, info, warn or error, got \"%.64s\"", name,
+		text);
 }
 
 int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f)

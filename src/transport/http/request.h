@@ -8,6 +8,7 @@
 #pragma once
 
 #include <microhttpd.h>
+#include <pthread.h>
 
 #include "base/buf.h"
 #include "core/worker_door.h"
@@ -19,6 +20,7 @@
 
 struct http;
 struct request;
+struct server;
 struct stream;
 struct upload;
 
@@ -28,7 +30,7 @@ enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_DELETE, _METHOD_MAX };
 
 struct route {
 	enum method method;
-	const char *path; /* "{id}" stands for one segment */
+	const char *path; /* "{id}" stands for one segment, "{path}" for all the rest, or nothing */
 	handler_fn *handle;
 	bool is_upload; /* the body goes through upload_data as it comes in */
 };
@@ -39,28 +41,38 @@ struct http {
 	struct http_settings settings;
 	struct transport_env env;
 	const struct worker_door *door;
-	struct MHD_Daemon *daemon;
+	struct server *servers; /* http.c */
+	size_t n_servers;
+	_Atomic bool is_stopping;
 	int listen_fd;
 	char *url;
 	_Atomic int64_t body_max; /* live */
 	_Atomic unsigned n_owed;  /* requests that waited for the core and are not answered */
+	struct timer sweep;
+	pthread_mutex_t lock;
+	struct list peers; /* of struct peer, http.c; under the lock */
+	unsigned n_peers;
 };
 
 struct request {
 	struct http *http;
 	struct MHD_Connection *conn;
 	const struct route *route;
-	char *id; /* the segment that "{id}" stood for; owned */
+	char *path; /* owned */
+	char *id;   /* what "{id}" or "{path}" stood for; owned */
 	struct buf body;
-	bool is_handled, is_answered, is_body_too_large;
+	bool is_begun, is_handled, is_answered, is_body_too_large;
 	bool is_head;
-	bool with_logs;  /* of a subscriber */
-	bool is_owed;    /* counted in http->n_owed */
+	bool with_logs;                /* of a subscriber */
+	enum log_line_level log_level; /* the same; 0: all */
+	bool is_owed;                  /* counted in http->n_owed */
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;
 	struct upload *upload;
 	struct stream *stream; /* of events, until it is the response's */
+	json_t *cloud;         /* it came as a CloudEvent: message_print's `reply`; */
+	json_t *cloud_headers; /* the attributes of the answer, NULL: none */
 	json_t *echo;          /* the first generation's answer repeats its request */
 	struct ask ask;
 	struct admission admission;
@@ -71,12 +83,17 @@ struct request {
 	size_t answer_len;
 	int answer_fd; /* ≥ 0: the body is this file */
 	const char *allow;
-	char *location;           /* owned; of the job that was accepted */
+	char *location;           /* owned */
 	char *preference_applied; /* owned */
 	const char *cors_origin;  /* an origin whose pages may read the answer; borrowed */
 	unsigned retry_after_s;
 	struct MHD_Response *upgrade;
 };
+
+/* target.c: the decoded path of a raw request target, owned by the caller; an encoded slash or NUL
+ * is a byte that no route and no name has. */
+char *target_path(const char *uri);
+int target_check_query(struct request *rq, struct fault *f); /* its parameters are text */
 
 /* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id
  * is owned by the caller. */
@@ -110,6 +127,16 @@ struct MHD_Response *file_response(struct request *rq);
 struct MHD_Response *stream_response(struct request *rq);
 void stream_leave(struct stream *s); /* it is not to be answered */
 
+/* events.c: a job's log as plain text, entries of rq->log_level and above, piece by piece; to where
+ * it is now, or until the job ends. */
+void log_stream(struct request *rq, bool is_followed);
+
+/* cloud.c: requests and answers that are CloudEvents */
+bool cloud_is_asked(struct request *rq);
+int cloud_read(struct request *rq, struct job_request **ret, struct fault *f);
+void cloud_answer(struct request *rq, unsigned status, const struct job_event *ev);
+void cloud_headers(struct request *rq, struct MHD_Response *response);
+
 /* artifacts.c: a body that goes to the disk */
 void upload_begin(struct request *rq);
 void upload_data(struct request *rq, const char *data, size_t len);
@@ -120,22 +147,27 @@ bool origin_check(struct request *rq);
 void origin_headers(struct request *rq, struct MHD_Response *response);
 handler_fn origin_preflight;
 
+const char *header_text(struct request *rq, const char *name); /* NULL: not there */
+
 /* Query parameters. 0, or negative with the fault set and naming the parameter. */
 const char *query_text(struct request *rq, const char *name); /* NULL: not there */
 int query_bool(struct request *rq, const char *name, bool *ret, struct fault *f);
 int query_int(struct request *rq, const char *name, int64_t min, int64_t max, int64_t *ret,
 	struct fault *f);
 int query_duration(struct request *rq, const char *name, int64_t *ret_ms, struct fault *f);
+int query_level(struct request *rq, const char *name, enum log_line_level *ret, struct fault *f);
 
 /* The handlers, by noun. */
-handler_fn job_submit, job_submit_route, job_submit_path, job_devrun, job_show, job_cancel,
-	job_list, job_logs;
+handler_fn job_submit, job_submit_event, job_submit_route, job_submit_path, job_devrun, job_show,
+	job_cancel, job_list, job_logs;
 handler_fn function_list, function_show, function_create, function_update, function_delete;
 handler_fn context_list, context_show, context_create, context_update, context_delete;
 handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;
+handler_fn artifact_worker_jar;
 handler_fn worker_list, worker_show, worker_stop, worker_connect;
 handler_fn events_stream, events_websocket;
-handler_fn status_show, metrics_show, health_live, health_ready;
+handler_fn root_show, ui_redirect, ui_show;
+handler_fn status_show, metrics_show, openapi_show, health_live, health_ready;
 
 /* transport_ops.publish */
 void http_publish(void *self, const struct reply_to *to, const struct job_event *ev);

@@ -1,28 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP surface on one screen, sorted by path. HEAD is answered wherever GET is. A path is
- * compared as it was decoded, segment by segment; a trailing slash makes it another path, as in
- * Mist. */
+ * compared as target_path decoded it, segment by segment; a trailing slash makes it another path,
+ * as in Mist. */
 #include "transport/http/request.h"
 
 #include <string.h>
 
 const struct route routes[] = {
+	{ METHOD_GET, "/", root_show },
 	{ METHOD_POST, "/api/{id}", job_submit_route },
 	{ METHOD_GET, "/health/live", health_live },
 	{ METHOD_GET, "/health/ready", health_ready },
 	{ METHOD_POST, "/jobs", job_submit_path },
 	{ METHOD_GET, "/metrics", metrics_show },
+	{ METHOD_GET, "/ui", ui_redirect },
+	{ METHOD_GET, "/ui/{path}", ui_show },
 	{ METHOD_GET, "/v2/api/artifacts", artifact_list },
 	{ METHOD_POST, "/v2/api/artifacts", artifact_upload, .is_upload = true },
 	{ METHOD_GET, "/v2/api/artifacts/{id}", artifact_get },
 	{ METHOD_DELETE, "/v2/api/artifacts/{id}", artifact_delete },
 	{ METHOD_GET, "/v2/api/artifacts/{id}/sha", artifact_sha },
+	{ METHOD_GET, "/v2/api/artifacts_internal/mist-worker.jar", artifact_worker_jar },
 	{ METHOD_GET, "/v2/api/contexts", context_list },
 	{ METHOD_POST, "/v2/api/contexts", context_create },
 	{ METHOD_GET, "/v2/api/contexts/{id}", context_show },
 	{ METHOD_PUT, "/v2/api/contexts/{id}", context_update },
 	{ METHOD_DELETE, "/v2/api/contexts/{id}", context_delete },
 	{ METHOD_GET, "/v2/api/events", events_stream },
+	{ METHOD_POST, "/v2/api/events", job_submit_event },
 	{ METHOD_GET, "/v2/api/functions", function_list },
 	{ METHOD_POST, "/v2/api/functions", function_create },
 	{ METHOD_PUT, "/v2/api/functions", function_update },
@@ -35,6 +40,7 @@ const struct route routes[] = {
 	{ METHOD_DELETE, "/v2/api/jobs/{id}", job_cancel },
 	{ METHOD_GET, "/v2/api/jobs/{id}/events", events_stream },
 	{ METHOD_GET, "/v2/api/jobs/{id}/logs", job_logs },
+	{ METHOD_GET, "/v2/api/openapi.json", openapi_show },
 	{ METHOD_GET, "/v2/api/status", status_show },
 	{ METHOD_GET, "/v2/api/workers", worker_list },
 	{ METHOD_GET, "/v2/api/workers/{id}", worker_show },
@@ -60,12 +66,16 @@ static const char *const allow_texts[1 << _METHOD_MAX] = {
 	[BIT(METHOD_GET) | BIT(METHOD_PUT) | BIT(METHOD_DELETE)] = "GET, HEAD, PUT, DELETE",
 };
 
-/* The length of what "{id}" stood for goes to *ret_len, its start to *ret_id. */
+/* The length of what "{id}" or "{path}" stood for goes to *ret_len, its start to *ret_id. */
 static bool path_matches(
 	const char *pattern, const char *path, const char **ret_id, size_t *ret_len)
 {
 	while (*pattern) {
-		if (*pattern == '{') {
+		if (strcmp(pattern, "{path}") == 0) {
+			*ret_id = path;
+			*ret_len = strlen(path);
+			return true;
+		} else if (*pattern == '{') {
 			size_t len = strcspn(path, "/");
 			if (len == 0)
 				return false;

@@ -8,17 +8,16 @@
  * for the plain 202. Answers come on the core's thread through http_publish. */
 #include "transport/http/request.h"
 
-#include <gnutls/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "transport/message.h"
 
 enum {
 	KEY_MAX = 255,
-	DIGEST_BYTES = 32,
 	WAIT_MAX_S = 3600,
 	PARAMETER_DEPTH_MAX = 64,
 	PRIORITY_MAX = 100,
@@ -42,32 +41,15 @@ static int read_external_id(struct request *rq, char **ret, struct fault *f)
 	return 0;
 }
 
-/* W3C Trace Context: version 00 as it is; a header that is not well-formed is as good as none. */
 static char *read_trace(struct request *rq)
 {
-	static const char form[] = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
 	const char *text = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "traceparent");
-	if (!text || strlen(text) != strlen(form))
-		return NULL;
-	for (size_t i = 0; form[i]; i++)
-		if (form[i] == 'h' ? !strchr("0123456789abcdef", text[i]) : form[i] != text[i])
-			return NULL;
-	return xstrdup(text);
+	return trace_is_good(text) ? xstrdup(text) : NULL;
 }
 
-static int read_request(struct request *rq, struct job_request *job, struct fault *f)
+static int read_query(struct request *rq, struct job_request *job, struct fault *f)
 {
 	int64_t priority = 0;
-	job->arguments = json_parse(
-		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX, f);
-	if (!job->arguments)
-		return fault_prefix(
-			f, "the request's body, the arguments of the function, is no JSON object");
-	if (!json_is_object(job->arguments))
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"the request's body: expected a JSON object with the arguments of the "
-			"function, got %s",
-			json_kind(job->arguments));
 	int r = query_bool(rq, "force", &job->is_sync, f);
 	if (r == 0)
 		r = query_duration(rq, "startTimeout", &job->start_timeout_ms, f);
@@ -79,9 +61,29 @@ static int read_request(struct request *rq, struct job_request *job, struct faul
 		r = read_external_id(rq, &job->external_id, f);
 	if (r < 0)
 		return r;
-	job->priority = priority;
-	job->trace = read_trace(rq);
-	job->context = copy_query(rq, "context");
+	job->priority = (int)priority;
+	if (!job->trace)
+		job->trace = read_trace(rq);
+	if (!job->context)
+		job->context = copy_query(rq, "context");
+	return 0;
+}
+
+static int read_request(struct request *rq, struct job_request *job, struct fault *f)
+{
+	job->arguments = json_parse(
+		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX, f);
+	if (!job->arguments)
+		return fault_prefix(
+			f, "the request's body, the arguments of the function, is no JSON object");
+	if (!json_is_object(job->arguments))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the request's body: expected a JSON object with the arguments of the "
+			"function, got %s",
+			json_kind(job->arguments));
+	int r = read_query(rq, job, f);
+	if (r < 0)
+		return r;
 	job->parameters = buf_take(&rq->body);
 	return 0;
 }
@@ -144,24 +146,6 @@ static char *location_of(const char *id)
 	return xasprintf("/v2/api/jobs/%s", id);
 }
 
-/* What makes two requests the same: function, parameters and context, and not how their callers
- * wait. */
-static char *request_digest(const struct job_request *job)
-{
-	const char *const parts[] = { job->function, job->context ? job->context : "",
-		job->parameters };
-	unsigned char digest[DIGEST_BYTES];
-	char *text = xcalloc(1, 2 * sizeof digest + 1);
-	gnutls_hash_hd_t hash;
-	must(gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0);
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		gnutls_hash(hash, parts[i], strlen(parts[i]) + 1);
-	gnutls_hash_deinit(hash, digest);
-	for (size_t i = 0; i < sizeof digest; i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
-	return text;
-}
-
 /* Idempotency-Key (IETF draft). A call that waits with one waits for a durable job, so that a
  * second call finds it. */
 static int read_key(struct request *rq, struct job_request *job, struct fault *f)
@@ -172,28 +156,71 @@ static int read_key(struct request *rq, struct job_request *job, struct fault *f
 	if (!key[0] || strlen(key) > KEY_MAX || !utf8_is_valid(key, strlen(key)))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"header Idempotency-Key: expected 1 to %d bytes of UTF-8", KEY_MAX);
+	free(job->idempotency_key);
+	free(job->idempotency_digest);
 	job->idempotency_key = xstrdup(key);
 	job->idempotency_digest = request_digest(job);
-	if (job->is_sync)
-		rq->ask.wait_ms = DURATION_INF;
-	job->is_sync = false;
 	return 0;
+}
+
+static void submit_as_preferred(struct request *rq, struct job_request *taken)
+{
+	_cleanup_(job_request_freep) struct job_request *job = taken;
+	struct fault f = { 0 };
+	apply_preferences(rq, job);
+	if (read_key(rq, job, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
+	if (job->idempotency_key && job->is_sync) {
+		rq->ask.wait_ms = DURATION_INF;
+		job->is_sync = false;
+	}
+	submit(rq, TAKE_PTR(job));
+}
+
+static void submit_event(struct request *rq)
+{
+	struct job_request *read = NULL;
+	struct fault f = { 0 };
+	int r = cloud_read(rq, &read, &f);
+	_cleanup_(job_request_freep) struct job_request *job = read;
+	if (r == 0)
+		r = read_query(rq, job, &f);
+	if (r < 0)
+		answer_fault(rq, &f);
+	else
+		submit_as_preferred(rq, TAKE_PTR(job));
 }
 
 void job_submit(struct request *rq)
 {
 	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
 	struct fault f = { 0 };
+	if (cloud_is_asked(rq)) {
+		submit_event(rq);
+		return;
+	}
 	if (read_request(rq, job, &f) < 0) {
 		answer_fault(rq, &f);
 		return;
 	}
 	job->function = xstrdup(rq->id);
-	apply_preferences(rq, job);
-	if (read_key(rq, job, &f) < 0)
-		answer_fault(rq, &f);
-	else
-		submit(rq, TAKE_PTR(job));
+	submit_as_preferred(rq, TAKE_PTR(job));
+}
+
+/* A sink for CloudEvents: the event's subject is the function, or its data names it. */
+void job_submit_event(struct request *rq)
+{
+	struct fault f = { 0 };
+	if (cloud_is_asked(rq)) {
+		submit_event(rq);
+		return;
+	}
+	fault_set(&f, FAULT_BAD_REQUEST,
+		"expected a CloudEvent: Content-Type application/cloudevents+json, or the header "
+		"ce-specversion");
+	answer_fault(rq, &f);
 }
 
 /* A member of a devrun or of a first-generation job; NULL when it is not there. */
@@ -309,6 +336,10 @@ void job_submit_path(struct request *rq)
 static void answer_outcome(struct request *rq, const struct job_event *ev)
 {
 	struct buf out;
+	if (rq->cloud) {
+		cloud_answer(rq, 200, ev);
+		return;
+	}
 	buf_init(&out, ANSWER_MAX);
 	if (ev->kind == EVENT_FINISHED) {
 		buf_puts(&out, "{\"success\":true,\"payload\":");
@@ -333,13 +364,20 @@ static void answer_outcome(struct request *rq, const struct job_event *ev)
 }
 
 /* 200 and Mist's answer; 202 where the caller asked for the ways of RFC 7240. */
-static void answer_accepted(struct request *rq, const struct uuid *job)
+static void answer_accepted(struct request *rq, const struct job *job)
 {
+	unsigned status = rq->preference_applied ? 202 : 200;
 	char id[UUID_TEXT];
-	uuid_format(job, id);
+	uuid_format(&job->id, id);
 	rq->location = location_of(id);
+	if (rq->cloud) {
+		cloud_answer(rq, status,
+			&(struct job_event){
+				.kind = EVENT_ACCEPTED, .job = job, .at_ms = job->created_ms });
+		return;
+	}
 	char *text = xasprintf("{\"id\":\"%s\"}", id);
-	answer_text(rq, rq->preference_applied ? 202 : 200, "application/json", text, strlen(text));
+	answer_text(rq, status, "application/json", text, strlen(text));
 }
 
 /* The job has ended, or the caller has waited as long as it wanted to. */
@@ -349,14 +387,23 @@ static void waited(struct request *rq)
 	struct job_row *found = NULL;
 	int r = store_job_get(rq->http->env.store, &rq->ask.job, &found);
 	_cleanup_(job_row_freep) struct job_row *row = found;
-	if (r < 0 || !job_state_is_final(row->state)) {
-		answer_accepted(rq, &rq->ask.job);
+	if (r < 0) {
+		struct fault f;
+		fault_set(&f, FAULT_UNAVAILABLE, "the job cannot be read from the store: %s",
+			strerror(-r));
+		answer_fault(rq, &f);
+		return;
+	}
+	_cleanup_(job_unrefp) struct job *job = job_of_row(row);
+	if (!job_state_is_final(row->state)) {
+		answer_accepted(rq, job);
 		return;
 	}
 	uuid_format(&row->id, id);
 	rq->location = location_of(id);
-	answer_outcome(rq, &(struct job_event){ .kind = row->state == JOB_FINISHED ? EVENT_FINISHED
-										   : EVENT_FAILED,
+	answer_outcome(rq, &(struct job_event){ .kind = job_final_event(row->state),
+				   .job = job,
+				   .at_ms = row->ended_ms,
 				   .result = row->result,
 				   .result_len = row->result ? strlen(row->result) : 0,
 				   .error = row->error ? row->error : "" });
@@ -378,7 +425,7 @@ void http_publish(void *self, const struct reply_to *to, const struct job_event 
 		rq->ask.job = ev->job->id;
 		rq->then = wait_accepted;
 	} else if (ev->kind == EVENT_ACCEPTED) {
-		answer_accepted(rq, &ev->job->id);
+		answer_accepted(rq, ev->job);
 	} else {
 		answer_outcome(rq, ev);
 	}

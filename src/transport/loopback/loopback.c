@@ -57,10 +57,20 @@ static void loopback_publish(void *self, const struct reply_to *to, const struct
 	if (ev->result)
 		json_object_set_new(json, "result",
 			json_loadb(ev->result, ev->result_len, JSON_DECODE_ANY, NULL));
+	if (to->is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL)
+		json_object_set_new(json, "owed", json_string(id));
 	pthread_mutex_lock(&lo->lock);
 	json_array_append_new(lo->outbox, json);
 	pthread_cond_signal(&lo->filled);
 	pthread_mutex_unlock(&lo->lock);
+}
+
+/* What loopback_submit() made of it. */
+static int loopback_restore(void *self, struct reply_to *to)
+{
+	(void)self;
+	to->wants = ~0u;
+	return 0;
 }
 
 static void loopback_stop(void *self)
@@ -89,6 +99,7 @@ int loopback_submit(
 	rq->external_id = external_id ? xstrdup(external_id) : NULL;
 	rq->to.text = external_id ? xstrdup(external_id) : NULL;
 	rq->to.wants = ~0u;
+	rq->to.is_owed = external_id;
 	return intake_submit(lo->env.in, &rq);
 }
 
@@ -113,6 +124,10 @@ json_t *loopback_take(struct transport *t, int wait_ms)
 		json_array_remove(lo->outbox, 0);
 	}
 	pthread_mutex_unlock(&lo->lock);
+	const char *owed = json_string_of(json, "owed");
+	struct uuid id;
+	if (owed && uuid_parse(owed, &id))
+		intake_delivered(lo->env.in, &id, 1);
 	return json;
 }
 
@@ -123,6 +138,7 @@ const struct transport_ops loopback_transport = {
 	.open = loopback_open,
 	.start = loopback_start,
 	.publish = loopback_publish,
+	.restore = loopback_restore,
 	.stop = loopback_stop,
 	.close = loopback_close,
 };

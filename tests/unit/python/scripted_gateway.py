@@ -21,7 +21,7 @@ from mist import frames
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 RUNNER = os.path.join(ROOT, "src", "runner", "python")
-WAIT_S = 20
+WAIT_S = 60
 SECRET = "sesame"
 
 

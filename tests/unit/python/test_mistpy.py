@@ -271,7 +271,7 @@ def test_streams_have_the_contexts_interval_and_end_with_their_job(spark_peer):
     while "a batch of 1" not in str(spark_peer.expect("log")):  # by then it waits for the end
         pass
     spark_peer.send("cancel", job="ever", reason="a test")
-    assert spark_peer.outcome(wait_s=15)["type"] == "cancelled"
+    assert spark_peer.outcome()["type"] == "cancelled"
     assert spark_peer.run("three", FUNCTIONS, "streamed", numbers=[5, 6])["result"]["result"] == [6, 7]
     assert spark_peer.run("after", FUNCTIONS, "multiplied", numbers=[3])["result"]["result"] == [6]
 

@@ -137,7 +137,7 @@ def test_what_functions_do_with_spark(launch, user_file, tmp_path):
     peer.expect("log")
     assert peer.run("beside", code, "shifted", by=1)["result"] == [2, 3]
     peer.send("cancel", job="slow", reason="a test")
-    assert peer.outcome(wait_s=15)["type"] == "cancelled"
+    assert peer.outcome()["type"] == "cancelled"
 
     assert peer.run("stops", code, "stops")["type"] == "finished"
     assert peer.run("again", code, "shifted", by=1)["result"] == [2, 3]

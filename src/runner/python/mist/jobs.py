@@ -22,7 +22,7 @@ import queue
 import threading
 import time
 
-from mist import frames, logs, spark, streaming
+from mist import fetch, frames, logs, spark, streaming
 from mist.arguments import convert
 from mist.context import Context
 from mist.encode import clean, encode
@@ -57,6 +57,8 @@ class Job:
         self.frame = frame
         self.slot = 0                         # which of the worker's places it has
         self.has_slot = False
+        self.downloading_at = 0
+        self.downloading_is_told = False
         self.started_at = 0
         self.outcome = None
         self.is_cancelled = False
@@ -242,11 +244,16 @@ class Jobs:
         logs.current_job.set(job)
         frame = job.frame
         job.open()
+        path = frame["path"]
+        if fetch.is_download(path):
+            job.downloading_at = now_ms()
+            self._outbox.post(job)
+            path = self._loader.fetch(path)
         job.started_at = now_ms()
         self._outbox.post(job)
         logs.ensure()
         job.enter_spark()
-        function = self._loader.load(frame["path"], frame["className"])
+        function = self._loader.load(path, frame["className"])
         values = convert(function, frame["parameters"])
         context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
         return frames.text(encode(function.call(context, values)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an artifact's path and a className to a Function.
+"""From an artifact's path and a className to a Function. What is elsewhere is fetched first (fetch.py).
 
 A .py file becomes a module of its own, under a name nothing else has, and is read again when its time or size has
 changed: an edited file is used by the next job, and the jobs that run keep what they have. Its byte code is not
@@ -24,7 +24,7 @@ import threading
 import types
 import zipimport
 
-from mist import compat, spark
+from mist import compat, fetch, spark
 from mist.errors import Cancelled, Refusal, explain
 from mist.function import Function
 
@@ -42,6 +42,7 @@ class Loaded:
 class Loader:
     def __init__(self):
         self._lock = threading.Lock()
+        self._fetcher = fetch.Fetcher()
         self._locks = {}     # path → lock
         self._loaded = {}    # path → Loaded; of a packed file: (path, module name) → Loaded
         self._packed = {}    # path → stamp of the packed files on sys.path
@@ -50,14 +51,20 @@ class Loader:
 
     def load(self, path, class_name):
         """The Function. Raises a Refusal that says what is wrong with the file or the name."""
-        is_packed = path.lower().endswith(PACKED)
-        if not is_packed and not path.lower().endswith(".py"):
+        name = fetch.name_of(path).lower()
+        is_packed = name.endswith(PACKED)
+        if not is_packed and not name.endswith(".py"):
             raise Refusal(f"{path} is no Python artifact: expected a .py, .zip, .whl or .egg file")
+        path = self.fetch(path)
         with self._lock:
             lock = self._locks.setdefault("packed" if is_packed else path, threading.RLock())
         with lock:
             stamp = _stamp(path)
             return self._from_packed(path, stamp, class_name) if is_packed else self._from_file(path, stamp, class_name)
+
+    def fetch(self, path):
+        """Where it is on this machine; load() takes that, too."""
+        return self._fetcher.fetch(path)
 
     def _from_file(self, path, stamp, class_name):
         loaded = self._loaded.get(path)

@@ -2,9 +2,9 @@
 """The thread that says everything about jobs.
 
 Jobs post themselves here when there is news; this thread looks at the job and says what the gateway has not heard on
-this connection: started, then the log and the progress, then the outcome. So the order is right by construction, a
-job's thread never touches the socket (it may be interrupted at any line), and after a new connection all that is
-unacknowledged is said again by looking at the same jobs. Log and progress may wait FLUSH_S, to travel together;
+this connection: that it fetches its code, started, then the log and the progress, then the outcome. So the order is
+right by construction, a job's thread never touches the socket (it may be interrupted at any line), and after a new
+connection all that is unacknowledged is said again by looking at the same jobs. Log and progress may wait FLUSH_S, to travel together;
 anything else takes what waits with it.
 
 While there is no connection nothing is lost but what exceeds ENTRIES_MAX lines of log for a job; that is counted and
@@ -93,6 +93,7 @@ class Outbox(threading.Thread):
     def _take_connection(self, what):
         self._connection, self._max_frame, jobs = what
         for job in jobs:
+            job.downloading_is_told = True  # to whom it resumes it has begun
             self._tell(job)
 
     def _let_wait(self, job):
@@ -117,6 +118,9 @@ class Outbox(threading.Thread):
         if connection is None or job.is_forgotten:
             return
         outcome = job.outcome  # before the log is looked at: what is logged later than this comes later
+        if job.downloading_at and not job.downloading_is_told:
+            job.downloading_is_told = True
+            connection.send('{"type":"downloading","job":%s,"at":%d}' % (job.id_text, job.downloading_at))
         if job.started_at and job.started_on is not connection:
             connection.send('{"type":"started","job":%s,"at":%d}' % (job.id_text, job.started_at))
             job.started_on = connection

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Server-Sent Events: GET /v2/api/events and /v2/api/jobs/{id}/events.
+/* Server-Sent Events: GET /v2/api/events and /v2/api/jobs/{id}/events; and a job's log as it grows:
+ * GET /v2/api/jobs/{id}/logs?follow=true.
  *
  * The body of the answer is read by libmicrohttpd through a callback, on its thread; events come on
  * the core's thread and wait in between in `out`, under the lock. With nothing to say the
@@ -13,11 +14,16 @@
  * were dropped and the stream ends: the client comes back for them. In the stream of all jobs ids
  * just count, and what was missed cannot be had again; there the stream goes on after a drop.
  *
+ * A log is the same stream with nothing in it but lines. Who does not read it loses none: what has
+ * no room in `out` is read from the file once there is room. That it ends in order says that the
+ * job has ended; when the gateway stops first, the connection is cut.
+ *
  * A stream has two owners: the core from intake_watch to `ended`, and the request, later the
  * response. The last one frees it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -27,7 +33,13 @@
 #include "transport/http/events/replay.h"
 #include "transport/http/request.h"
 
-enum { TICK_MS = 5000, BLOCK = 1024, WRITE_AT = 16 * 1024 };
+enum {
+	TICK_MS = 5000,
+	BEHIND_TICK_MS = 50,
+	BEHIND_MAX_MS = 10000,
+	BLOCK = 1024,
+	WRITE_AT = 16 * 1024
+};
 #define OUT_MAX ((size_t)1 << 30)
 
 struct stream {
@@ -36,12 +48,13 @@ struct stream {
 	struct http *http;
 	struct request *rq; /* that waits for the beginning; the core's */
 	struct MHD_Connection *conn;
-	int fd; /* libmicrohttpd's; good until is_over */
+	int fd;                    /* libmicrohttpd's; good until is_over */
+	bool is_text, is_followed; /* a log, as plain text */
 
 	/* The core's thread: */
 	struct timer tick;
-	int64_t told_ms; /* monotonic */
-	struct place live;
+	int64_t told_ms;   /* monotonic */
+	struct place live; /* of a log: how much of it was kept; under the lock */
 	bool is_begun;
 
 	/* libmicrohttpd's thread: */
@@ -56,6 +69,10 @@ struct stream {
 	size_t taken;
 	uint64_t n_dropped, n_told;
 	bool is_suspended, is_final; /* final: ends when `out` is empty */
+	/* Of a log: what is between live.offset and log_end is in the file only. */
+	bool is_behind;
+	int64_t log_end, short_since_ms; /* the file is not that long yet; 0: it is */
+	bool is_cut;                     /* the end is not that of the job */
 	bool is_gone, is_over; /* the client left; libmicrohttpd is done with the connection */
 };
 
@@ -108,16 +125,46 @@ static void stream_id(struct stream *s, const struct watch_event *ev, char ret[s
 	place_format(&s->live, ret);
 }
 
+static void set_tick(struct stream *s, int64_t now)
+{
+	int64_t pause = s->http->settings.keepalive_ms - (now - s->told_ms);
+	if (s->is_behind)
+		pause = BEHIND_TICK_MS;
+	timer_set(s->http->env.timers, &s->tick, pause <= 0 || pause > TICK_MS ? TICK_MS : pause);
+}
+
+/* The lock is held. */
+static void keep_lines(struct stream *s, const struct watch_event *ev, bool has_room)
+{
+	if (!ev->is_logs) {
+		s->is_final = ev->rank == EVENT_RANK_FINAL;
+	} else if (s->is_behind || !has_room) {
+		s->log_end = ev->log_bytes;
+		if (!s->is_behind) {
+			s->is_behind = true;
+			set_tick(s, clock_mono_ms());
+		}
+	} else {
+		buf_add(&s->out, ev->lines, ev->lines_len);
+		s->live.offset = ev->log_bytes;
+	}
+}
+
 static bool stream_event(struct watch *w, const struct watch_event *ev)
 {
 	struct stream *s = container_of(w, struct stream, watch);
 	char id[PLACE_TEXT];
 	bool is_kept = true;
 	pthread_mutex_lock(&s->lock);
-	size_t waiting = stream_waiting(s), max = s->http->settings.subscriber_max;
+	size_t waiting = stream_waiting(s), len = s->is_text ? ev->lines_len : ev->len;
+	bool has_room = !waiting || waiting + len <= (size_t)s->http->settings.subscriber_max;
 	if (s->is_over || s->is_gone || s->is_final) {
 		;
-	} else if (s->n_dropped || (waiting && waiting + ev->len > max)) {
+	} else if (s->is_text) {
+		keep_lines(s, ev, has_room);
+	} else if (!s->n_dropped && !ev->len) {
+		s->live.offset = ev->log_bytes;
+	} else if (s->n_dropped || !has_room) {
 		s->n_dropped++;
 		is_kept = false;
 	} else {
@@ -125,9 +172,9 @@ static bool stream_event(struct watch *w, const struct watch_event *ev)
 		sse_add(&s->out, id, ev->name, ev->text, ev->len);
 		s->is_final = w->is_of_job && ev->rank == EVENT_RANK_FINAL;
 		s->told_ms = clock_mono_ms();
-		if (waiting > WRITE_AT)
-			stream_resume(s);
 	}
+	if (waiting > WRITE_AT)
+		stream_resume(s);
 	pthread_mutex_unlock(&s->lock);
 	return is_kept;
 }
@@ -142,15 +189,8 @@ static void stream_flush(struct watch *w)
 
 static bool has_hung_up(int fd)
 {
-	char byte;
-	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
-}
-
-static void set_tick(struct stream *s, int64_t now)
-{
-	int64_t pause = s->http->settings.keepalive_ms - (now - s->told_ms);
-	timer_set(s->http->env.timers, &s->tick, pause <= 0 || pause > TICK_MS ? TICK_MS : pause);
+	struct pollfd p = { fd, POLLRDHUP, 0 };
+	return poll(&p, 1, 0) > 0;
 }
 
 static void on_tick(struct timers *t, struct timer *timer)
@@ -161,14 +201,21 @@ static void on_tick(struct timers *t, struct timer *timer)
 	pthread_mutex_lock(&s->lock);
 	if (s->is_suspended && !s->is_over && has_hung_up(s->fd)) {
 		s->is_gone = true;
+		/* libmicrohttpd clears away a connection whose writing fails; one whose reader says
+		 * that it fails it forgets until all that are older have had their turn. */
+		shutdown(s->fd, SHUT_RDWR);
+		buf_puts(&s->out, ":\n\n");
 		stream_resume(s);
-	} else if (s->is_suspended && now - s->told_ms >= s->http->settings.keepalive_ms) {
+	} else if (s->is_behind) {
+		stream_resume(s);
+	} else if (s->is_suspended && !s->is_text &&
+		   now - s->told_ms >= s->http->settings.keepalive_ms) {
 		buf_puts(&s->out, ": keep-alive\n\n");
 		s->told_ms = now;
 		stream_resume(s);
 	}
-	pthread_mutex_unlock(&s->lock);
 	set_tick(s, now);
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* The core is not there any more. */
@@ -203,7 +250,7 @@ static void stream_begun(struct watch *w)
 		request_resume(rq);
 		return;
 	}
-	s->is_final = w->log_bytes < 0; /* nothing comes any more */
+	s->is_final = w->log_bytes < 0 || (s->is_text && !s->is_followed); /* nothing comes */
 	rq->ask.kind = ASK_SETTLE;
 	rq->ask.answered = stream_settled;
 	rq->ask.owner = rq;
@@ -219,6 +266,7 @@ static void stream_ended(struct watch *w)
 	if (rq)
 		stream_refuse(rq);
 	pthread_mutex_lock(&s->lock);
+	s->is_cut |= s->is_text && !s->is_final;
 	s->is_final = true;
 	stream_resume(s);
 	pthread_mutex_unlock(&s->lock);
@@ -250,22 +298,48 @@ static void announce_dropped(struct stream *s)
 	s->is_final |= s->watch.is_of_job;
 }
 
+/* Lines that were not kept are read from the file, if it has them: the store writes on a thread of
+ * its own. The lock is held. */
+static bool catch_up(struct stream *s)
+{
+	char path[4096];
+	int64_t now = clock_mono_ms();
+	if (!s->is_behind || stream_waiting(s))
+		return false;
+	store_log_path(s->http->env.store, &s->watch.job, path, sizeof path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (replay_more(&s->replay, fd, s->live.offset, s->log_end)) {
+		s->live.offset = s->log_end;
+		s->is_behind = false;
+		s->short_since_ms = 0;
+		return true;
+	}
+	if (!s->short_since_ms)
+		s->short_since_ms = now;
+	s->is_cut |= now - s->short_since_ms > BEHIND_MAX_MS;
+	return false;
+}
+
 static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
 {
 	struct stream *s = cls;
 	(void)pos;
-	while (s->past.len == 0 && replay_next(&s->replay, &s->past))
-		;
-	if (s->past.len)
-		return (ssize_t)take(&s->past, &s->past_taken, to, max);
-
-	pthread_mutex_lock(&s->lock);
+	for (;;) {
+		while (s->past.len == 0 && replay_next(&s->replay, &s->past))
+			;
+		if (s->past.len)
+			return (ssize_t)take(&s->past, &s->past_taken, to, max);
+		pthread_mutex_lock(&s->lock);
+		if (!catch_up(s))
+			break;
+		pthread_mutex_unlock(&s->lock);
+	}
 	if (stream_waiting(s) == 0 && s->n_dropped)
 		announce_dropped(s);
 	ssize_t n = (ssize_t)take(&s->out, &s->taken, to, max);
-	if (s->is_gone) {
+	if (n == 0 && (s->is_gone || s->is_cut)) {
 		n = MHD_CONTENT_READER_END_WITH_ERROR;
-	} else if (n == 0 && s->is_final) {
+	} else if (n == 0 && s->is_final && !s->is_behind) {
 		n = MHD_CONTENT_READER_END_OF_STREAM;
 	} else if (n == 0) {
 		s->is_suspended = true;
@@ -299,7 +373,7 @@ struct MHD_Response *stream_response(struct request *rq)
 static void answer_stream(struct request *rq)
 {
 	rq->status = 200;
-	rq->content_type = "text/event-stream";
+	rq->content_type = rq->stream->is_text ? TEXT_PLAIN : "text/event-stream";
 }
 
 static void job_settled(struct request *rq)
@@ -346,12 +420,49 @@ static int read_place(struct request *rq, struct place *ret, struct fault *f)
 
 static int read_stream(struct request *rq, struct place *ret, struct fault *f)
 {
-	if (!rq->id)
-		return query_bool(rq, "withLogs", &rq->with_logs, f);
-	if (!uuid_parse(rq->id, &rq->ask.job))
+	if (rq->id && !uuid_parse(rq->id, &rq->ask.job))
 		return fault_set(f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
 	int r = query_bool(rq, "withLogs", &rq->with_logs, f);
-	return r < 0 ? r : read_place(rq, ret, f);
+	if (r == 0)
+		r = query_level(rq, "level", &rq->log_level, f);
+	return r < 0 || !rq->id ? r : read_place(rq, ret, f);
+}
+
+static struct stream *stream_new(struct request *rq)
+{
+	struct stream *s = xcalloc(1, sizeof *s);
+	s->watch = (struct watch){ .is_of_job = rq->id,
+		.with_logs = rq->with_logs,
+		.log_level = rq->log_level,
+		.job = rq->ask.job,
+		.begun = stream_begun,
+		.event = stream_event,
+		.flush = stream_flush,
+		.ended = stream_ended };
+	s->http = rq->http;
+	s->rq = rq;
+	s->conn = rq->conn;
+	s->fd = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	s->replay.log_fd = -1;
+	s->replay.with_logs = rq->with_logs;
+	s->replay.log_level = rq->log_level;
+	atomic_init(&s->refs, 2);
+	buf_init(&s->past, OUT_MAX);
+	buf_init(&s->out, OUT_MAX);
+	must(pthread_mutex_init(&s->lock, NULL) == 0);
+	return s;
+}
+
+/* Takes the stream. */
+static void stream_begin(struct request *rq, struct stream *s)
+{
+	rq->stream = s;
+	rq->then = rq->id ? job_settled : answer_stream;
+	request_wait(rq);
+	if (intake_watch(rq->http->env.in, &s->watch) == 0)
+		return;
+	stream_unref(TAKE_PTR(rq->stream), 2);
+	stream_refuse(rq);
 }
 
 void events_stream(struct request *rq)
@@ -362,30 +473,16 @@ void events_stream(struct request *rq)
 		answer_fault(rq, &f);
 		return;
 	}
-	struct stream *s = xcalloc(1, sizeof *s);
-	s->watch = (struct watch){ .is_of_job = rq->id,
-		.with_logs = rq->with_logs,
-		.job = rq->ask.job,
-		.begun = stream_begun,
-		.event = stream_event,
-		.flush = stream_flush,
-		.ended = stream_ended };
-	s->http = rq->http;
-	s->rq = rq;
-	s->conn = rq->conn;
-	s->fd = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	struct stream *s = stream_new(rq);
 	s->told = told;
-	s->replay.log_fd = -1;
-	s->replay.with_logs = rq->with_logs;
-	atomic_init(&s->refs, 2);
-	buf_init(&s->past, OUT_MAX);
-	buf_init(&s->out, OUT_MAX);
-	must(pthread_mutex_init(&s->lock, NULL) == 0);
-	rq->stream = s;
-	rq->then = rq->id ? job_settled : answer_stream;
-	request_wait(rq);
-	if (intake_watch(rq->http->env.in, &s->watch) == 0)
-		return;
-	stream_unref(TAKE_PTR(rq->stream), 2);
-	stream_refuse(rq);
+	stream_begin(rq, s);
+}
+
+void log_stream(struct request *rq, bool is_followed)
+{
+	rq->with_logs = true;
+	struct stream *s = stream_new(rq);
+	s->is_text = s->replay.is_text = true;
+	s->is_followed = is_followed;
+	stream_begin(rq, s);
 }

@@ -67,6 +67,18 @@ void replay_begin(struct replay *r, struct job_row *row, int log_fd, const struc
 		r->log_end = st.st_size;
 }
 
+bool replay_more(struct replay *r, int log_fd, int64_t from, int64_t to)
+{
+	struct stat st;
+	closep(&r->log_fd);
+	r->log_fd = log_fd;
+	if (log_fd < 0 || fstat(log_fd, &st) < 0 || st.st_size < to)
+		return false;
+	r->at.offset = from;
+	r->log_end = to;
+	return true;
+}
+
 void replay_done(struct replay *r)
 {
 	if (!r->row)
@@ -132,8 +144,13 @@ static size_t add_entries(
 	buf_init(&entries, TEXT_MAX);
 	buf_init(&text, TEXT_MAX);
 	while (log_line_read(&p, end, id, &line) && (p < end || is_last)) {
-		log_line_print_json(&line, &entries);
 		taken = p - piece;
+		if (line.level < r->log_level)
+			continue;
+		if (r->is_text)
+			buf_add(out, line.text, line.text_len);
+		else
+			log_line_print_json(&line, &entries);
 	}
 	if (is_last)
 		taken = len;
@@ -160,6 +177,11 @@ static bool add_log(struct replay *r, struct buf *out)
 		r->at.offset = r->log_end;
 		return false;
 	}
+	if (r->is_text && r->log_level <= LOG_LINE_DEBUG) {
+		buf_add(out, piece, (size_t)n);
+		r->at.offset += n;
+		return true;
+	}
 	bool is_last = n >= left || r->chunk >= CHUNK_MAX;
 	r->chunk = add_entries(r, piece, (size_t)n, is_last, out) ? CHUNK : r->chunk * 2;
 	return true;
@@ -169,6 +191,8 @@ bool replay_next(struct replay *r, struct buf *out)
 {
 	if (!r->row)
 		return false;
+	if (r->is_text)
+		return add_log(r, out);
 	add_moment(r, EVENT_ACCEPTED, out);
 	add_moment(r, EVENT_QUEUED, out);
 	add_moment(r, EVENT_WORKER_ASSIGNED, out);

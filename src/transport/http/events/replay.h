@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has happened to a job already, from its row and its log, as Server-Sent Events. */
+/* What has happened to a job already, from its row and its log, as Server-Sent Events; or only its
+ * log, as it stands in the file. */
 #pragma once
 
 #include "base/buf.h"
 #include "domain/event.h"
 #include "domain/job.h"
+#include "domain/log_line.h"
 
 /* What a reader was told: the fixed rank of the last event in a job's life, and how far in its log
  * file. As text it is "rank-offset", the id of an event. */
@@ -18,6 +20,8 @@ struct replay {
 	struct place at;     /* told so far */
 	int rank;            /* where the job stands: what is after it comes live */
 	bool with_logs;
+	bool is_text; /* the log only, as plain text */
+	enum log_line_level log_level;
 	int64_t log_end; /* likewise of its log */
 	int log_fd;      /* -1: none */
 	size_t chunk;
@@ -27,6 +31,10 @@ struct replay {
  * log is whole. */
 void replay_begin(struct replay *r, struct job_row *row, int log_fd, const struct place *told,
 	const struct place *to);
+
+/* The log is longer by now: what is new of it is told next, from `from` to `to`. Text only. The
+ * file is the replay's. False: not all of that is in the file. */
+bool replay_more(struct replay *r, int log_fd, int64_t from, int64_t to);
 
 /* Adds the next piece; false: there is none. */
 bool replay_next(struct replay *r, struct buf *out);

@@ -108,7 +108,7 @@ static bool subscriber_event(struct watch *w, const struct watch_event *ev)
 {
 	struct subscriber *s = container_of(w, struct subscriber, watch);
 	size_t max = s->http->settings.subscriber_max;
-	if (s->is_leaving)
+	if (s->is_leaving || !ev->len)
 		return true;
 	if (s->n_dropped == 0 && ws_waiting(s->ws) && ws_waiting(s->ws) + ev->len > max)
 		subscriber_write(s);
@@ -182,6 +182,7 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 	(void)arg, (void)conn;
 	s->watch = (struct watch){ .is_of_job = rq->id,
 		.with_logs = rq->with_logs,
+		.log_level = rq->log_level,
 		.job = rq->ask.job,
 		.begun = subscriber_begun,
 		.event = subscriber_event,
@@ -202,7 +203,7 @@ void events_websocket(struct request *rq)
 	if (rq->id && !uuid_parse(rq->id, &rq->ask.job))
 		fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
 	else if (query_bool(rq, "withLogs", &rq->with_logs, &f) == 0 &&
-		 websocket_is_asked(rq, &f)) {
+		 query_level(rq, "level", &rq->log_level, &f) == 0 && websocket_is_asked(rq, &f)) {
 		websocket_accept(rq, upgraded, NULL);
 		return;
 	}

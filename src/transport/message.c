@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests in messages.
+ *
+ * When the topic names the function, the payload is the object of its arguments. Else the payload
+ * says what is meant, in one of the forms that Mist had over the years; they are told apart by
+ * their members, in the order in which Mist tried them. A CloudEvent wraps either: its data is the
+ * arguments when the topic or its `subject` names the function. All forms become the same
+ * job_request. */
+#include "transport/message.h"
+
+#include <errno.h>
+#include <gnutls/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/utf8.h"
+
+enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, PRIORITY_MAX = 100, DIGEST_BYTES = 32 };
+
+#define CLOUD_JSON "application/cloudevents+json"
+
+/* A form of a request: what its members are called. */
+struct form {
+	const char *function; /* NULL: it is the callable's name */
+	const char *path, *class_name, *context, *external_id;
+	bool is_old; /* answered once, with the request in the answer */
+};
+
+static const struct form forms[] = {
+	{ "fakeName", "path", "className", "context", "externalId" },
+	{ "functionId", NULL, NULL, NULL, "externalId" },
+	{ "endpointId", NULL, NULL, NULL, "externalId" },
+	{ "route", NULL, NULL, NULL, "externalId", .is_old = true },
+	{ "jobId", NULL, NULL, NULL, "externalId", .is_old = true },
+	{ NULL, "path", "className", "namespace", "externalId", .is_old = true },
+	{ NULL, "jarPath", "className", "name", "external_id", .is_old = true },
+	{ NULL, "pyPath", "className", "name", "external_id", .is_old = true },
+};
+
+static const char *property(const struct message *m, const char *name)
+{
+	return m->property ? m->property(m->arg, name) : NULL;
+}
+
+char *request_digest(const struct job_request *job)
+{
+	const char *const parts[] = { job->function, job->context ? job->context : "",
+		job->parameters };
+	unsigned char digest[DIGEST_BYTES];
+	char *text = xcalloc(1, 2 * sizeof digest + 1);
+	gnutls_hash_hd_t hash;
+	must(gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		gnutls_hash(hash, parts[i], strlen(parts[i]) + 1);
+	gnutls_hash_deinit(hash, digest);
+	for (size_t i = 0; i < sizeof digest; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	return text;
+}
+
+bool trace_is_good(const char *text)
+{
+	static const char form[] = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+	if (!text || strlen(text) != strlen(form))
+		return false;
+	for (size_t i = 0; form[i]; i++)
+		if (form[i] == 'h' ? !strchr("0123456789abcdef", text[i]) : form[i] != text[i])
+			return false;
+	return true;
+}
+
+/* A member that is text; absent and null are the same. */
+static int read_text(
+	const json_t *object, const char *name, bool is_required, char **ret, struct fault *f)
+{
+	const json_t *value = json_object_get(object, name);
+	if (!is_required && (!value || json_is_null(value)))
+		return 0;
+	if (!json_is_string(value))
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s", name,
+			json_kind(value));
+	if (json_string_length(value) > TEXT_MAX)
+		return fault_set(
+			f, FAULT_BAD_REQUEST, "%s: expected at most %d bytes", name, TEXT_MAX);
+	free(*ret);
+	*ret = xstrdup(json_string_value(value));
+	return 0;
+}
+
+static const struct form *form_of(const json_t *body)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const char *mark = forms[i].function ? forms[i].function : forms[i].path;
+		if (json_object_get(body, mark))
+			return &forms[i];
+	}
+	return NULL;
+}
+
+/* "name?serve" is the function's name and what to do with it; there is one thing to do. */
+static void cut_action(char *route)
+{
+	char *mark = strrchr(route, '?');
+	if (mark && (strcmp(mark, "?serve") == 0 || strcmp(mark, "?train") == 0))
+		*mark = '\0';
+}
+
+static int take_arguments(struct job_request *job, const json_t *arguments, struct fault *f)
+{
+	if (arguments && !json_is_null(arguments) && !json_is_object(arguments))
+		return fault_set(f, FAULT_BAD_REQUEST, "parameters: expected an object, got %s",
+			json_kind(arguments));
+	bool is_given = json_is_object(arguments);
+	job->parameters = is_given ? json_text(arguments) : xstrdup("{}");
+	job->arguments = is_given ? json_deep_copy(arguments) : json_object();
+	return 0;
+}
+
+/* Mist's forms. */
+static int read_form(const json_t *body, struct message_request *ret, struct fault *f)
+{
+	struct job_request *job = ret->job;
+	const struct form *form = form_of(body);
+	const json_t *settings = json_object_get(body, "runSettings");
+	if (!form)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"functionId: must be given: the message does not say which function is to "
+			"run");
+	int r = read_text(body, form->external_id, false, &job->external_id, f);
+	ret->external_id = job->external_id ? xstrdup(job->external_id) : NULL;
+	if (r == 0 && form->function)
+		r = read_text(body, form->function, true, &job->function, f);
+	if (r == 0 && form->path)
+		r = read_text(body, form->path, true, &job->path, f);
+	if (r == 0 && form->class_name)
+		r = read_text(body, form->class_name, true, &job->class_name, f);
+	if (r == 0 && form->context)
+		r = read_text(body, form->context, false, &job->context, f);
+	if (r == 0 && json_is_object(settings))
+		r = read_text(settings, "contextId", false, &job->context, f);
+	if (r == 0)
+		r = take_arguments(job, json_object_get(body, "parameters"), f);
+	if (r < 0)
+		return r;
+	if (!job->function)
+		job->function = xstrdup(job->class_name);
+	cut_action(job->function);
+	if (form->is_old)
+		json_object_set_new(ret->reply, "echo", json_deep_copy(body));
+	return 0;
+}
+
+/* True: it is what Mist itself says on topics like this one. */
+static bool is_noise(const json_t *body)
+{
+	return json_is_string(json_object_get(body, "event")) ||
+	       (json_object_get(body, "success") && json_object_get(body, "payload") &&
+		       json_object_get(body, "errors"));
+}
+
+static int read_cancel(const json_t *body, struct message_request *ret, struct fault *f)
+{
+	const char *id = json_string_of(body, "cancel");
+	if (!id || !uuid_parse(id, &ret->cancel))
+		return fault_set(f, FAULT_BAD_REQUEST, "cancel: expected the id of a job");
+	ret->kind = MESSAGE_CANCEL;
+	return 0;
+}
+
+/* What the message is about, by its body and the function that is known otherwise, or NULL. */
+static int read_body(
+	json_t *body, const char *function, struct message_request *ret, struct fault *f)
+{
+	if (!json_is_object(body))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			function ? "the request's body: expected a JSON object with the arguments "
+				   "of the function, got %s"
+				 : "the message: expected a JSON object, got %s",
+			json_kind(body));
+	if (function) {
+		ret->job->function = xstrdup(function);
+		return take_arguments(ret->job, body, f);
+	}
+	if (is_noise(body)) {
+		ret->kind = MESSAGE_NOISE;
+		return 0;
+	}
+	if (json_object_get(body, "cancel"))
+		return read_cancel(body, ret, f);
+	return read_form(body, ret, f);
+}
+
+static int set_cloud_key(
+	struct job_request *job, const char *source, const char *id, struct fault *f)
+{
+	if (!source || !*source || !id || !*id)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"a CloudEvent must have id and source, and neither may be empty");
+	if (!job)
+		return 0;
+	job->idempotency_key = xasprintf("%s %s", source, id);
+	if (strlen(job->idempotency_key) > KEY_MAX)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"id: source and id of a CloudEvent must be at most %d bytes together",
+			KEY_MAX);
+	return 0;
+}
+
+static int check_version(const char *version, struct fault *f)
+{
+	if (version && strcmp(version, "1.0") == 0)
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST, "specversion: expected \"1.0\", got \"%.16s\"",
+		version ? version : "");
+}
+
+static int read_structured(
+	const json_t *event, const struct message *m, struct message_request *ret, struct fault *f)
+{
+	const char *subject = json_string_of(event, "subject");
+	const char *trace = json_string_of(event, "traceparent");
+	if (!json_is_object(event))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the message: expected a CloudEvent, a JSON object, got %s",
+			json_kind(event));
+	json_object_set_new(ret->reply, "form", json_string("structured"));
+	int r = check_version(json_string_of(event, "specversion"), f);
+	if (r == 0)
+		r = read_body(json_object_get(event, "data"), m->function ? m->function : subject,
+			ret, f);
+	if (r == 0)
+		r = set_cloud_key(
+			ret->job, json_string_of(event, "source"), json_string_of(event, "id"), f);
+	if (r == 0 && trace_is_good(trace))
+		ret->job->trace = xstrdup(trace);
+	return r;
+}
+
+static const char *cloud_property(const struct message *m, const char *attribute)
+{
+	char name[64];
+	snprintf(name, sizeof name, "%s%s", m->cloud, attribute);
+	return property(m, name);
+}
+
+/* What stands in properties goes over what the payload says. */
+static int take_text(
+	const struct message *m, const char *name, char **to, size_t max, struct fault *f)
+{
+	const char *text = property(m, name);
+	if (!text)
+		return 0;
+	if (!*text || strlen(text) > max || !utf8_is_valid(text, strlen(text)))
+		return fault_set(
+			f, FAULT_BAD_REQUEST, "%s: expected 1 to %zu bytes of UTF-8", name, max);
+	free(*to);
+	*to = xstrdup(text);
+	return 0;
+}
+
+static int take_duration(const struct message *m, const char *name, int64_t *to, struct fault *f)
+{
+	const char *text = property(m, name);
+	if (!text || duration_parse(text, to) == 0)
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"%s: expected a duration such as 10s, 5 minutes or Inf, got \"%.64s\"", name, text);
+}
+
+static int take_priority(const struct message *m, int *to, struct fault *f)
+{
+	const char *text = property(m, "priority");
+	char *end;
+	if (!text)
+		return 0;
+	errno = 0;
+	long n = strtol(text, &end, 10);
+	if (errno || end == text || *end || n < -PRIORITY_MAX || n > PRIORITY_MAX)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"priority: expected an integer from %d to %d, got \"%.64s\"", -PRIORITY_MAX,
+			PRIORITY_MAX, text);
+	*to = (int)n;
+	return 0;
+}
+
+static int take_events(const struct message *m, struct message_request *ret, struct fault *f)
+{
+	const char *text = property(m, "events");
+	if (text && strcmp(text, "all") != 0 && strcmp(text, "final") != 0)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"events: expected \"all\" or \"final\", got \"%.64s\"", text);
+	ret->wants_all = text && strcmp(text, "all") == 0;
+	return 0;
+}
+
+static int take_properties(const struct message *m, struct message_request *ret, struct fault *f)
+{
+	struct job_request *job = ret->job;
+	const char *trace = property(m, "traceparent");
+	int r = take_text(m, "context", &job->context, TEXT_MAX, f);
+	if (r == 0)
+		r = take_text(m, "idempotency-key", &job->idempotency_key, KEY_MAX, f);
+	if (r == 0)
+		r = take_duration(m, "startTimeout", &job->start_timeout_ms, f);
+	if (r == 0)
+		r = take_duration(m, "performTimeout", &job->perform_timeout_ms, f);
+	if (r == 0)
+		r = take_priority(m, &job->priority, f);
+	if (r == 0)
+		r = take_events(m, ret, f);
+	if (r == 0 && trace_is_good(trace)) {
+		free(job->trace);
+		job->trace = xstrdup(trace);
+	}
+	return r;
+}
+
+static bool is_structured(const struct message *m)
+{
+	return m->content_type && strncasecmp(m->content_type, CLOUD_JSON, strlen(CLOUD_JSON)) == 0;
+}
+
+/* Binary mode: the payload is the data, the attributes are properties. */
+static int read_plain(json_t *body, const struct message *m, const char *version,
+	struct message_request *ret, struct fault *f)
+{
+	const char *subject = version ? cloud_property(m, "subject") : NULL;
+	int r = version ? check_version(version, f) : 0;
+	if (version)
+		json_object_set_new(ret->reply, "form", json_string("binary"));
+	if (r == 0)
+		r = read_body(body, m->function ? m->function : subject, ret, f);
+	if (r == 0 && version)
+		r = set_cloud_key(
+			ret->job, cloud_property(m, "source"), cloud_property(m, "id"), f);
+	return r;
+}
+
+static int read_all(const struct message *m, struct message_request *ret, struct fault *f)
+{
+	const char *version = m->cloud ? cloud_property(m, "specversion") : NULL;
+	int r = take_text(m, "externalId", &ret->external_id, TEXT_MAX, f);
+	if (r < 0)
+		return r;
+	_cleanup_(json_decrefp) json_t *body =
+		json_parse(m->payload ? m->payload : "", m->len, DEPTH_MAX, f);
+	if (!body)
+		return fault_prefix(f, "the message is no JSON");
+	r = is_structured(m) ? read_structured(body, m, ret, f)
+			     : read_plain(body, m, version, ret, f);
+	if (r < 0 || ret->kind != MESSAGE_JOB)
+		return r;
+	if (ret->external_id && !ret->job->external_id)
+		ret->job->external_id = xstrdup(ret->external_id);
+	if (!name_is_good(ret->job->function))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the name of the function: expected 1 to 128 letters, digits, '.', '_' and "
+			"'-', not a dot first, got \"%.64s\"",
+			ret->job->function);
+	r = take_properties(m, ret, f);
+	if (r == 0 && ret->job->idempotency_key)
+		ret->job->idempotency_digest = request_digest(ret->job);
+	return r;
+}
+
+int message_read(const struct message *m, struct message_request *ret, struct fault *f)
+{
+	*ret = (struct message_request){ .job = job_request_new(), .reply = json_object() };
+	int r = read_all(m, ret, f);
+	if (ret->external_id)
+		json_object_set_new(ret->reply, "externalId", json_string(ret->external_id));
+	return r;
+}
+
+void message_request_done(struct message_request *r)
+{
+	job_request_free(r->job);
+	free(r->external_id);
+	json_decref(r->reply);
+	*r = (struct message_request){ 0 };
+}

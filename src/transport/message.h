@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the adapters of brokers share: which forms a request may have in a message, and in which
+ * forms events are told. The forms are Mist's of all its versions, and CloudEvents 1.0. */
+#pragma once
+
+#include "base/buf.h"
+#include "mist/transport.h"
+
+/* A message as it came, borrowed. */
+struct message {
+	const char *payload;
+	size_t len;
+	const char *content_type; /* NULL: not given */
+	const char *function;     /* that its topic names; NULL: the payload does */
+	/* A property or header of it, NULL: not there. `cloud` is what stands before the name of an
+	 * attribute of CloudEvents in binary mode: "ce_" in Kafka, "" in MQTT, "ce-" in HTTP; NULL:
+	 * this message cannot be one. */
+	const char *(*property)(void *arg, const char *name);
+	void *arg;
+	const char *cloud;
+};
+
+enum message_kind {
+	MESSAGE_JOB,    /* `job` is filled in but for door, source and to */
+	MESSAGE_CANCEL, /* of job `cancel` */
+	MESSAGE_NOISE,  /* an event or answer of Mist's own, on a topic used both ways */
+};
+
+struct message_request {
+	enum message_kind kind;
+	struct job_request *job; /* owned */
+	struct uuid cancel;
+	char *external_id; /* owned; also with a fault, if it could be read; or NULL */
+	/* How events of it are told: an object that message_print understands, to be kept in
+	 * reply_to's text. Owned; also with a fault. */
+	json_t *reply;
+	bool wants_all; /* not only the outcome */
+};
+
+/* Any thread. The properties that it looks for: externalId, context, priority, startTimeout,
+ * performTimeout, traceparent, idempotency-key, events ("final", "all"). 0, or negative with the
+ * fault set; message_request_done is due in both cases. */
+int message_read(const struct message *m, struct message_request *ret, struct fault *f);
+void message_request_done(struct message_request *r);
+
+/* An event ready to be sent. */
+struct message_out {
+	struct buf payload;
+	const char *content_type; /* static */
+	const char *event;        /* the wire word; static */
+	char id[EVENT_ID];        /* event_id(), or "" for a refusal */
+	char job[UUID_TEXT];      /* "" for a refusal */
+	const char *trace;        /* of the job, or NULL; borrowed from it */
+	/* CloudEvents in binary mode: these attributes go as properties; n_attributes 0: not. */
+	struct {
+		const char *name;
+		char value[EVENT_ID + 16];
+	} attributes[6];
+	size_t n_attributes;
+};
+
+/* `reply` NULL: Mist's form. The result is freed with message_out_done. */
+void message_print(const json_t *reply, const struct job_event *ev, struct message_out *ret);
+/* The same for what a watch hears; never a refusal. */
+void message_print_watched(const struct watch_event *ev, struct message_out *ret);
+void message_out_done(struct message_out *out);
+
+/* SHA-256 of what makes two requests the same, in hexadecimal: function, parameters and context,
+ * and not how their senders wait. The caller frees it. */
+char *request_digest(const struct job_request *job);
+
+/* W3C Trace Context: whether it is a well-formed traceparent of version 00. One that is not is as
+ * good as none. */
+bool trace_is_good(const char *text);

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CloudEvents 1.0 over HTTP: requests that are events, and answers of the same kind."""
+import json
+
+import pytest
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def gateway(plain_mist):
+    return plain_mist()
+
+
+def event(id, **more):
+    return {"specversion": "1.0", "id": id, "source": "/tests", "type": "test.request", **more}
+
+
+def structured(gateway, path, body, **params):
+    return gateway.post(path, data=json.dumps(body), params=params,
+                        headers={"Content-Type": "application/cloudevents+json; charset=UTF-8"})
+
+
+def test_a_structured_event_is_answered_with_one(gateway):
+    r = structured(gateway, "/v2/api/functions/typed/jobs", event("1", data={"i": 7}), force="true")
+    assert r.status_code == 200 and r.headers["Content-Type"].startswith("application/cloudevents+json")
+    answer = r.json()
+    job = r.headers["Location"].rsplit("/", 1)[1]
+    assert answer["specversion"] == "1.0" and answer["type"] == "io.mist.job.finished" and answer["subject"] == job
+    assert answer["data"]["result"]["i"] == 7 and answer["data"]["event"] == "finished" and answer["id"] == f"{job}:finished"
+
+
+def test_a_binary_event_is_answered_with_headers(gateway):
+    headers = {"ce-specversion": "1.0", "ce-id": "2", "ce-source": "/tests", "ce-type": "t", "Content-Type": "application/json"}
+    r = gateway.post("/v2/api/functions/typed/jobs", data='{"i": 3}', headers=headers)
+    assert r.status_code == 200 and r.headers["ce-type"] == "io.mist.job.initialized"
+    job = r.json()["id"]
+    assert r.headers["ce-subject"] == job and r.headers["ce-id"] == f"{job}:initialized" and r.json()["event"] == "initialized"
+    assert gateway.wait(job)["jobResult"]["i"] == 3
+
+
+def test_one_address_takes_events_for_every_function(gateway, tmp_path):
+    ran = tmp_path / "ran"
+    body = event("3", subject="record", data={"path": str(ran), "n": 5}, traceparent=TRACE)
+    answers = [structured(gateway, "/v2/api/events", body, force="true").json() for _ in range(3)]
+    assert [a["data"]["result"] for a in answers] == [5, 5, 5] and answers[0]["traceparent"] == TRACE
+    assert len(ran.read_text().splitlines()) == 1, "an event that comes again, by source and id, runs once"
+    answer = structured(gateway, "/v2/api/events", event("4", data={"functionId": "typed", "parameters": {"i": 1}}), force="true")
+    assert answer.json()["data"]["result"]["i"] == 1
+
+
+@pytest.mark.parametrize("body,words", [
+    ({**event("5", subject="typed", data={"i": 1}), "specversion": "0.3"}, "specversion"),
+    ({k: v for k, v in event("6", subject="typed", data={"i": 1}).items() if k != "source"}, "id and source"),
+    (event("7", subject="typed", data=[1]), "expected a JSON object"),
+    (event("8", data={"i": 1}), "functionId"),
+    (event("9", subject="typed", data={"i": "x"}), "Invalid field i"),
+])
+def test_what_is_wrong_with_an_event_is_said(gateway, body, words):
+    r = structured(gateway, "/v2/api/events", body)
+    assert r.status_code == 400 and words in r.json()["detail"]
+
+
+def test_only_events_are_taken_at_the_events_address(gateway):
+    r = gateway.post("/v2/api/events", json={"i": 1})
+    assert r.status_code == 400 and "CloudEvent" in r.json()["detail"]
+    assert structured(gateway, "/v2/api/events", event("10", subject="none", data={})).status_code == 404

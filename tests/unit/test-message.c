@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The forms a request may have in a message, and the forms of what is told about it. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "domain/function.h"
+#include "transport/message.h"
+
+#define ID    "0190c0de-0000-7000-8000-000000000000"
+#define TRACE "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+/* Properties, two texts each, ended by NULL. */
+static const char *property(void *arg, const char *name)
+{
+	for (const char *const *p = arg; p && *p; p += 2)
+		if (strcmp(p[0], name) == 0)
+			return p[1];
+	return NULL;
+}
+
+struct sample {
+	const char *payload, *function, *content_type, *cloud;
+	const char *const *properties;
+};
+
+static int read_sample(const struct sample *s, struct message_request *ret, struct fault *f)
+{
+	const struct message m = { .payload = s->payload,
+		.len = strlen(s->payload),
+		.content_type = s->content_type,
+		.function = s->function,
+		.property = property,
+		.arg = (void *)s->properties,
+		.cloud = s->cloud };
+	return message_read(&m, ret, f);
+}
+
+static void every_form_of_mist_is_a_request(void **state)
+{
+	static const struct {
+		const char *payload, *function, *path, *context, *external_id, *parameters;
+		bool has_echo;
+	} samples[] = {
+		{ "{\"functionId\":\"f\"}", "f", NULL, NULL, NULL, "{}", false },
+		{ "{\"functionId\":\"f\",\"parameters\":{\"n\":1},\"externalId\":\"x\",\"more\":1,"
+		  "\"runSettings\":{\"contextId\":\"c\",\"mode\":\"shared\"}}",
+			"f", NULL, "c", "x", "{\"n\":1}", false },
+		{ "{\"endpointId\":\"f\",\"parameters\":null}", "f", NULL, NULL, NULL, "{}",
+			false },
+		{ "{\"route\":\"f?serve\",\"parameters\":{}}", "f", NULL, NULL, NULL, "{}", true },
+		{ "{\"jobId\":\"f\",\"action\":\"execute\",\"parameters\":{}}", "f", NULL, NULL,
+			NULL, "{}", true },
+		{ "{\"fakeName\":\"f\",\"path\":\"p.py\",\"className\":\"m\",\"context\":\"c\"}",
+			"f", "p.py", "c", NULL, "{}", false },
+		{ "{\"path\":\"p.py\",\"className\":\"m\",\"namespace\":\"c\",\"parameters\":{},"
+		  "\"externalId\":\"x\"}",
+			"m", "p.py", "c", "x", "{}", true },
+		{ "{\"jarPath\":\"p.jar\",\"className\":\"m\",\"name\":\"c\",\"external_id\":\"x\","
+		  "\"parameters\":{}}",
+			"m", "p.jar", "c", "x", "{}", true },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		const struct sample s = { .payload = samples[i].payload };
+		assert_int_equal(read_sample(&s, &r, &f), 0);
+		assert_int_equal(r.kind, MESSAGE_JOB);
+		assert_string_equal(r.job->function, samples[i].function);
+		assert_string_equal(
+			r.job->path ? r.job->path : "", samples[i].path ? samples[i].path : "");
+		assert_string_equal(r.job->context ? r.job->context : "",
+			samples[i].context ? samples[i].context : "");
+		assert_string_equal(r.job->external_id ? r.job->external_id : "",
+			samples[i].external_id ? samples[i].external_id : "");
+		assert_string_equal(r.job->parameters, samples[i].parameters);
+		assert_int_equal(!!json_object_get(r.reply, "echo"), samples[i].has_echo);
+		message_request_done(&r);
+	}
+}
+
+static void bad_messages_are_refused_with_the_senders_id(void **state)
+{
+	static const char *const by_x[] = { "externalId", "x", NULL };
+	static const char *const bad_priority[] = { "priority", "high", NULL };
+	static const char *const bad_timeout[] = { "startTimeout", "soon", NULL };
+	static const char *const bad_events[] = { "events", "some", NULL };
+	static const struct {
+		struct sample s;
+		const char *says, *external_id;
+	} samples[] = {
+		{ { "" }, "the message is no JSON", NULL },
+		{ { "[]", .properties = by_x }, "expected a JSON object, got an array", "x" },
+		{ { "{\"a\":1}" }, "functionId: must be given", NULL },
+		{ { "{\"functionId\":1,\"externalId\":\"y\"}" }, "functionId: expected a string",
+			"y" },
+		{ { "{\"functionId\":\"../f\"}" }, "the name of the function: expected", NULL },
+		{ { "{\"functionId\":\"f\",\"parameters\":[]}" },
+			"parameters: expected an object, got an array", NULL },
+		{ { "3", .function = "f" }, "the arguments of the function, got an integer", NULL },
+		{ { "{}", .function = "f", .properties = bad_priority },
+			"priority: expected an integer", NULL },
+		{ { "{}", .function = "f", .properties = bad_timeout },
+			"startTimeout: expected a duration", NULL },
+		{ { "{}", .function = "f", .properties = bad_events }, "events: expected", NULL },
+		{ { "{\"cancel\":\"x\"}" }, "cancel: expected the id of a job", NULL },
+		{ { "{}", .content_type = "application/cloudevents+json" },
+			"specversion: expected \"1.0\"", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data\":{}}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"must have id and source", NULL },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		assert_true(read_sample(&samples[i].s, &r, &f) < 0);
+		assert_int_equal(f.code, FAULT_BAD_REQUEST);
+		if (!strstr(f.text, samples[i].says))
+			fail_msg("%s: %s", samples[i].s.payload, f.text);
+		const char *id = samples[i].external_id;
+		assert_string_equal(r.external_id ? r.external_id : "", id ? id : "");
+		message_request_done(&r);
+	}
+}
+
+static void mists_own_events_are_noise(void **state)
+{
+	static const char *const samples[] = { "{\"id\":\"1\",\"time\":1,\"event\":\"started\"}",
+		"{\"success\":true,\"payload\":{},\"errors\":[],\"request\":{}}" };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		assert_int_equal(read_sample(&(struct sample){ samples[i] }, &r, &f), 0);
+		assert_int_equal(r.kind, MESSAGE_NOISE);
+		message_request_done(&r);
+	}
+}
+
+static void properties_go_over_the_payload(void **state)
+{
+	static const char *const properties[] = { "context", "p", "priority", "-7", "startTimeout",
+		"5s", "performTimeout", "Inf", "traceparent", TRACE, "idempotency-key", "k",
+		"events", "all", "externalId", "x", NULL };
+	struct message_request r;
+	struct fault f;
+	(void)state;
+	const struct sample s = { "{\"n\": 1.50}", .function = "f", .properties = properties };
+	assert_int_equal(read_sample(&s, &r, &f), 0);
+	assert_string_equal(r.job->function, "f");
+	assert_string_equal(r.job->context, "p");
+	assert_string_equal(r.job->external_id, "x");
+	assert_string_equal(r.job->trace, TRACE);
+	assert_string_equal(r.job->idempotency_key, "k");
+	assert_int_equal(strlen(r.job->idempotency_digest), 64);
+	assert_int_equal(r.job->priority, -7);
+	assert_int_equal(r.job->start_timeout_ms, 5000);
+	assert_true(r.wants_all);
+	message_request_done(&r);
+}
+
+static void a_cancel_names_its_job(void **state)
+{
+	struct message_request r;
+	struct fault f;
+	char id[UUID_TEXT];
+	(void)state;
+	assert_int_equal(read_sample(&(struct sample){ "{\"cancel\":\"" ID "\"}" }, &r, &f), 0);
+	assert_int_equal(r.kind, MESSAGE_CANCEL);
+	uuid_format(&r.cancel, id);
+	assert_string_equal(id, ID);
+	message_request_done(&r);
+}
+
+/* The same request as one object and with its attributes beside it. */
+static void cloud_events_are_requests(void **state)
+{
+	static const char *const beside[] = { "ce_specversion", "1.0", "ce_id", "7", "ce_source",
+		"/s", "ce_type", "t", "ce_subject", "f", NULL };
+	const struct sample samples[] = {
+		{ "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\","
+		  "\"subject\":\"f\",\"data\":{\"n\":1}}",
+			.content_type = "application/cloudevents+json; charset=UTF-8" },
+		{ "{\"n\":1}", .cloud = "ce_", .properties = beside },
+	};
+	static const char *const modes[] = { "structured", "binary" };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		assert_int_equal(read_sample(&samples[i], &r, &f), 0);
+		assert_string_equal(r.job->function, "f");
+		assert_string_equal(r.job->parameters, "{\"n\":1}");
+		assert_string_equal(r.job->idempotency_key, "/s 7");
+		assert_string_equal(json_string_of(r.reply, "form"), modes[i]);
+		message_request_done(&r);
+	}
+}
+
+static void expect_told(
+	const char *reply, const struct job_event *ev, const char *payload, size_t n_attributes)
+{
+	_cleanup_(json_decrefp) json_t *json = json_loads(reply, 0, NULL);
+	struct message_out out;
+	assert_non_null(json);
+	message_print(json, ev, &out);
+	assert_string_equal(out.payload.data, payload);
+	assert_int_equal(out.n_attributes, n_attributes);
+	message_out_done(&out);
+}
+
+static void outcomes_are_told_in_the_form_of_the_request(void **state)
+{
+	const struct function_settings settings = {
+		.path = (char *)"p", .class_name = (char *)"c", .context = (char *)"d"
+	};
+	_cleanup_(job_unrefp) struct job *j = job_new();
+	(void)state;
+	assert_true(uuid_parse(ID, &j->id));
+	j->function = function_new("f", &settings, "/p");
+	j->context = xstrdup("d");
+	j->parameters = xstrdup("{}");
+	j->source = xstrdup("s");
+	j->trace = xstrdup(TRACE);
+	j->ended_ms = 1;
+	const struct job_event ev = {
+		.kind = EVENT_FINISHED, .job = j, .at_ms = 1, .result = "42", .result_len = 2
+	};
+#define FINISHED "{\"id\":\"" ID "\",\"time\":1,\"result\":42,\"event\":\"finished\"}"
+	expect_told("{}", &ev, FINISHED, 0);
+	expect_told("{\"form\":\"binary\"}", &ev, FINISHED, 6);
+	expect_told("{\"form\":\"structured\"}", &ev,
+		"{\"specversion\":\"1.0\",\"id\":\"" ID ":finished\",\"source\":\"/mist\","
+		"\"type\":\"io.mist.job.finished\",\"subject\":\"" ID "\",\"traceparent\":\"" TRACE
+		"\",\"time\":\"1970-01-01T00:00:00.001Z\",\"datacontenttype\":\"application/json\","
+		"\"data\":" FINISHED "}",
+		0);
+	expect_told("{\"echo\":{\"route\":\"f\"}}", &ev,
+		"{\"success\":true,\"payload\":42,\"errors\":[],\"request\":{\"route\":\"f\"}}", 0);
+
+	struct fault f;
+	fault_set(&f, FAULT_NOT_FOUND, "there is no function \"g\"");
+	const struct job_event refusal = { .kind = EVENT_REFUSED, .fault = &f, .at_ms = 1 };
+	expect_told("{\"externalId\":\"x\"}", &refusal,
+		"{\"externalId\":\"x\",\"time\":1,\"error\":\"there is no function "
+		"\\\"g\\\"\",\"event\":\"failed\"}",
+		0);
+	expect_told("{\"echo\":{}}", &refusal,
+		"{\"success\":false,\"payload\":{},\"errors\":[\"there is no function "
+		"\\\"g\\\"\"],\"request\":{}}",
+		0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_form_of_mist_is_a_request),
+		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
+		cmocka_unit_test(mists_own_events_are_noise),
+		cmocka_unit_test(properties_go_over_the_payload),
+		cmocka_unit_test(a_cancel_names_its_job),
+		cmocka_unit_test(cloud_events_are_requests),
+		cmocka_unit_test(outcomes_are_told_in_the_form_of_the_request),
+	};
+	return cmocka_run_group_tests_name("message", tests, NULL, NULL);
+}
