@@ -267,8 +267,15 @@ int ws_flush(struct ws *w)
 			MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return errno == EAGAIN ? WS_E_PENDING : -errno;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n < 0) {
+			/* A peer that is always behind costs what waits for it, not all it was
+			 * sent. */
+			if (w->sent > ws_waiting(w))
+				forget_sent(w);
+			return WS_E_PENDING;
+		}
 		w->sent += (size_t)n;
 	}
 	forget_sent(w);

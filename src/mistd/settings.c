@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "mistd/plugin.h"
+#include "transport/kafka/kafka.h"
+#include "transport/mqtt/mqtt.h"
 #include "transport/registry.h"
 
 #define MIST(m)  offsetof(struct mist_settings, m)
@@ -75,6 +77,10 @@ enum {
 };
 
 static const struct conf_section transport_kinds[] = {
+	{ "kafka", kafka_conf, sizeof(struct kafka_settings),
+		.help = "Requests and events by Kafka; one is one cluster." },
+	{ "mqtt", mqtt_conf, sizeof(struct mqtt_settings),
+		.help = "Requests and events by MQTT; one is one broker." },
 	{ "plugin", plugin_conf, sizeof(struct plugin_settings),
 		.help = "A transport that was built outside Mist." },
 	{ 0 },

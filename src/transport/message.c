@@ -46,8 +46,10 @@ static const char *property(const struct message *m, const char *name)
 
 char *request_digest(const struct job_request *job)
 {
-	const char *const parts[] = { job->function, job->context ? job->context : "",
-		job->parameters };
+	/* However the arguments are written. */
+	_cleanup_(freep) char *arguments =
+		json_dumps(job->arguments, JSON_COMPACT | JSON_SORT_KEYS);
+	const char *const parts[] = { job->function, job->context ? job->context : "", arguments };
 	unsigned char digest[DIGEST_BYTES];
 	char *text = xcalloc(1, 2 * sizeof digest + 1);
 	gnutls_hash_hd_t hash;
@@ -116,6 +118,13 @@ static int take_arguments(struct job_request *job, const json_t *arguments, stru
 	job->parameters = is_given ? json_text(arguments) : xstrdup("{}");
 	job->arguments = is_given ? json_deep_copy(arguments) : json_object();
 	return 0;
+}
+
+/* The payload is the arguments: they stay as they were written. */
+static void keep_arguments(struct job_request *job, json_t *body, const struct message *m)
+{
+	job->parameters = strndup(m->payload, m->len);
+	job->arguments = json_incref(body);
 }
 
 /* Mist's forms. */
@@ -192,15 +201,19 @@ static int read_body(
 	return read_form(body, ret, f);
 }
 
-static int set_cloud_key(
-	struct job_request *job, const char *source, const char *id, struct fault *f)
+/* Attributes that every CloudEvent has; two of them are its idempotency key. */
+static int take_attributes(struct job_request *job, const char *const values[3], struct fault *f)
 {
-	if (!source || !*source || !id || !*id)
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"a CloudEvent must have id and source, and neither may be empty");
+	static const char *const names[] = { "id", "source", "type" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!values[i] || !*values[i])
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%s: a CloudEvent must have id, source and type, and none of them "
+				"empty",
+				names[i]);
 	if (!job)
 		return 0;
-	job->idempotency_key = xasprintf("%s %s", source, id);
+	job->idempotency_key = xasprintf("%s %s", values[1], values[0]);
 	if (strlen(job->idempotency_key) > KEY_MAX)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"id: source and id of a CloudEvent must be at most %d bytes together",
@@ -231,8 +244,10 @@ static int read_structured(
 		r = read_body(json_object_get(event, "data"), m->function ? m->function : subject,
 			ret, f);
 	if (r == 0)
-		r = set_cloud_key(
-			ret->job, json_string_of(event, "source"), json_string_of(event, "id"), f);
+		r = take_attributes(ret->job,
+			(const char *const[]){ json_string_of(event, "id"),
+				json_string_of(event, "source"), json_string_of(event, "type") },
+			f);
 	if (r == 0 && trace_is_good(trace))
 		ret->job->trace = xstrdup(trace);
 	return r;
@@ -330,11 +345,18 @@ static int read_plain(json_t *body, const struct message *m, const char *version
 	int r = version ? check_version(version, f) : 0;
 	if (version)
 		json_object_set_new(ret->reply, "form", json_string("binary"));
-	if (r == 0)
-		r = read_body(body, m->function ? m->function : subject, ret, f);
+	const char *function = m->function ? m->function : subject;
+	if (r == 0 && function && json_is_object(body)) {
+		ret->job->function = xstrdup(function);
+		keep_arguments(ret->job, body, m);
+	} else if (r == 0) {
+		r = read_body(body, function, ret, f);
+	}
 	if (r == 0 && version)
-		r = set_cloud_key(
-			ret->job, cloud_property(m, "source"), cloud_property(m, "id"), f);
+		r = take_attributes(ret->job,
+			(const char *const[]){ cloud_property(m, "id"), cloud_property(m, "source"),
+				cloud_property(m, "type") },
+			f);
 	return r;
 }
 

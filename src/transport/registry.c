@@ -5,11 +5,15 @@
 #include <string.h>
 
 #include "transport/http/http.h"
+#include "transport/kafka/kafka.h"
 #include "transport/loopback/loopback.h"
+#include "transport/mqtt/mqtt.h"
 
 const struct transport_ops *const transports[] = {
 	&http_transport,
+	&kafka_transport,
 	&loopback_transport,
+	&mqtt_transport,
 	NULL,
 };
 

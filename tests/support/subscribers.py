@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import struct
+import threading
 
 from support.mistd import PATIENCE
 
@@ -18,6 +19,21 @@ def metric(gateway, name):
 
 def descriptors(gateway):
     return len(os.listdir(f"/proc/{gateway.pid}/fd"))
+
+
+def run_many(gateway, n, text):
+    """Jobs that echo, all on one connection, one request behind the other."""
+    body = json.dumps({"text": text})
+    request = f"POST /v2/api/functions/echo/jobs?force=true HTTP/1.1\r\nHost: {gateway.host}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with socket.create_connection((gateway.host, gateway.port), timeout=60 * PATIENCE) as client:
+        sender = threading.Thread(target=client.sendall, args=(request.encode() * n,))
+        sender.start()
+        answers = b""
+        while answers.count(b'{"success":true') < n:
+            piece = client.recv(1 << 16)
+            assert piece and b"HTTP/1.1 4" not in piece, piece
+            answers += piece
+        sender.join()
 
 
 class Closed(Exception):

@@ -110,7 +110,7 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 			"specversion: expected \"1.0\"", NULL },
 		{ { "{\"specversion\":\"1.0\",\"data\":{}}", .function = "f",
 			  .content_type = "application/cloudevents+json" },
-			"must have id and source", NULL },
+			"id: a CloudEvent must have id, source and type", NULL },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {

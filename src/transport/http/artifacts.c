@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 enum { PART_BUFFER = 64 * 1024, DIGEST_MAX = 64 };
+#define HIDDEN ".upload-"
 
 struct upload {
 	struct MHD_PostProcessor *parts;
@@ -32,6 +33,16 @@ static char *artifact_path(const struct request *rq, const char *name)
 	return xasprintf("%s/%s", rq->http->env.artifacts, name);
 }
 
+void upload_forget_all(const char *folder)
+{
+	DIR *d = opendir(folder);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (strncmp(e->d_name, HIDDEN, strlen(HIDDEN)) == 0)
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
 static int open_hidden(struct request *rq, struct upload *u, const char *filename)
 {
 	if (u->name)
@@ -42,7 +53,7 @@ static int open_hidden(struct request *rq, struct upload *u, const char *filenam
 			"a dot first, got \"%.64s\"",
 			filename ? filename : "");
 	u->name = xstrdup(filename);
-	u->path = artifact_path(rq, ".upload-XXXXXX");
+	u->path = artifact_path(rq, HIDDEN "XXXXXX");
 	u->fd = mkostemp(u->path, O_CLOEXEC);
 	if (u->fd < 0)
 		return fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",

@@ -16,7 +16,9 @@
 #include <netdb.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,7 +29,7 @@ enum {
 	BACKLOG = 1024,
 	DRAIN_MS = 2000,
 	SWEEP_MS = 1000,
-	TURN_MS = 50
+	TURN_MS = 1000
 };
 
 /* Whoever is connected. */
@@ -349,6 +351,7 @@ static int http_open(
 	conf_copy(http_conf, &http->settings, settings);
 	http->env = *env;
 	atomic_store(&http->body_max, http->settings.body_max);
+	upload_forget_all(env->artifacts);
 	int fd = listen_on(http->settings.host, http->settings.port, f);
 	if (fd < 0)
 		return fd;
@@ -376,21 +379,60 @@ static unsigned idle_seconds(const struct http_settings *s)
 	return seconds > UINT_MAX / 1000 ? 0 : seconds;
 }
 
-/* One of the threads and its part of libmicrohttpd. */
+/* One of the threads, and its part of libmicrohttpd. */
 struct server {
 	struct http *http;
 	struct MHD_Daemon *daemon;
 	pthread_t thread;
+	int wake_fd;
+	_Atomic bool is_woken;
 };
 
-/* libmicrohttpd takes up to 128 events at a time and, when exactly so many came, waits for more
- * before it looks at any. In a thread of its own it would wait until somebody else wants something;
- * here it is called again. */
+static void wake(struct server *server)
+{
+	const uint64_t one = 1;
+	if (!atomic_exchange(&server->is_woken, true))
+		must(write(server->wake_fd, &one, sizeof one) == sizeof one);
+}
+
+void http_resume(struct http *http, struct MHD_Connection *conn)
+{
+	const struct MHD_Daemon *daemon =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_DAEMON)->daemon;
+	struct server *server = http->servers;
+	while (server->daemon != daemon)
+		server++;
+	MHD_resume_connection(conn);
+	wake(server);
+}
+
+/* libmicrohttpd takes 128 events at a time and, when exactly so many came, waits for more before it
+ * looks at any: if it waited itself, who sent them might wait until somebody else wants something.
+ * So it is called when there is something to do, and has its wait here. */
+static void server_wait(struct server *server)
+{
+	struct pollfd fds[] = {
+		{ MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN,
+			0 },
+		{ server->wake_fd, POLLIN, 0 },
+	};
+	MHD_UNSIGNED_LONG_LONG left = TURN_MS;
+	uint64_t count;
+	MHD_get_timeout(server->daemon, &left);
+	if (poll(fds, ARRAY_SIZE(fds), left < TURN_MS ? (int)left : TURN_MS) > 0 &&
+		fds[1].revents) {
+		(void)!read(server->wake_fd, &count, sizeof count);
+		atomic_exchange(&server->is_woken, false);
+	}
+}
+
 static void *serve(void *arg)
 {
-	const struct server *server = arg;
-	while (!atomic_load_explicit(&server->http->is_stopping, memory_order_relaxed))
-		MHD_run_wait(server->daemon, TURN_MS);
+	struct server *server = arg;
+	while (!atomic_load(&server->http->is_stopping)) {
+		server_wait(server);
+		MHD_run(server->daemon);
+	}
 	return NULL;
 }
 
@@ -416,29 +458,37 @@ static struct MHD_Daemon *daemon_start(struct http *http)
 	return daemon;
 }
 
+static void server_done(struct server *server)
+{
+	if (server->daemon)
+		MHD_stop_daemon(server->daemon);
+	closep(&server->wake_fd);
+}
+
+/* A positive errno. */
 static int server_start(struct http *http)
 {
 	struct server *server = &http->servers[http->n_servers];
 	server->http = http;
-	server->daemon = daemon_start(http);
-	if (!server->daemon)
-		return -errno;
-	int r = pthread_create(&server->thread, NULL, serve, server);
-	if (r) {
-		MHD_stop_daemon(server->daemon);
-		return -r;
-	}
-	http->n_servers++;
-	return 0;
+	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	server->daemon = server->wake_fd < 0 ? NULL : daemon_start(http);
+	int r = server->daemon ? pthread_create(&server->thread, NULL, serve, server) : EIO;
+	if (r)
+		server_done(server);
+	else
+		http->n_servers++;
+	return r;
 }
 
 static void servers_stop(struct http *http)
 {
 	atomic_store(&http->is_stopping, true);
-	for (size_t i = 0; i < http->n_servers; i++)
+	for (size_t i = 0; i < http->n_servers; i++) {
+		wake(&http->servers[i]);
 		pthread_join(http->servers[i].thread, NULL);
+	}
 	for (size_t i = 0; i < http->n_servers; i++)
-		MHD_stop_daemon(http->servers[i].daemon);
+		server_done(&http->servers[i]);
 	http->n_servers = 0;
 	free(TAKE_PTR(http->servers));
 	pthread_mutex_destroy(&http->lock);
@@ -453,12 +503,12 @@ static int http_start(void *self, struct fault *f)
 	list_init(&http->peers);
 	for (int64_t i = 0; r == 0 && i < http->settings.threads; i++)
 		r = server_start(http);
-	if (r < 0) {
+	if (r) {
 		servers_stop(http);
 		return fault_set(
-			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(-r));
+			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(r));
 	}
-	closep(&http->listen_fd);
+	close(TAKE_FD(http->listen_fd));
 	http->sweep.fire = on_sweep;
 	timer_set(http->env.timers, &http->sweep, SWEEP_MS);
 	return 0;

@@ -76,7 +76,7 @@ void request_wait(struct request *rq)
 
 void request_resume(struct request *rq)
 {
-	MHD_resume_connection(rq->conn);
+	http_resume(rq->http, rq->conn);
 }
 
 static void ask_answered(struct ask *a)
@@ -84,8 +84,7 @@ static void ask_answered(struct ask *a)
 	request_resume(a->owner);
 }
 
-/* The core is not there to answer: do it here, on the thread that asked. */
-static void request_refused(struct request *rq, int r)
+void request_refused(struct request *rq, int r)
 {
 	struct fault f;
 	rq->then = NULL;

@@ -110,6 +110,10 @@ void answer_fd(struct request *rq, const char *content_type, int fd);
 /* Suspends the connection: whatever is posted after it may resume it at once. */
 void request_wait(struct request *rq);
 void request_resume(struct request *rq); /* core's thread */
+/* The core does not take the question, -EAGAIN or -ESHUTDOWN: the answer that says so. */
+void request_refused(struct request *rq, int r);
+/* http.c: MHD_resume_connection, and its thread looks. */
+void http_resume(struct http *http, struct MHD_Connection *conn);
 
 /* Puts a question and continues with `then`; the ask is filled in except for its kind (and job,
  * wait_ms, name). */
@@ -141,6 +145,7 @@ void cloud_headers(struct request *rq, struct MHD_Response *response);
 void upload_begin(struct request *rq);
 void upload_data(struct request *rq, const char *data, size_t len);
 void upload_free(struct upload *u);
+void upload_forget_all(const char *folder); /* what a gateway that was killed left half done */
 
 /* origin.c: pages of other origins (CORS). False: the request is refused, with an answer. */
 bool origin_check(struct request *rq);

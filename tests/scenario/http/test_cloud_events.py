@@ -51,7 +51,8 @@ def test_one_address_takes_events_for_every_function(gateway, tmp_path):
 
 @pytest.mark.parametrize("body,words", [
     ({**event("5", subject="typed", data={"i": 1}), "specversion": "0.3"}, "specversion"),
-    ({k: v for k, v in event("6", subject="typed", data={"i": 1}).items() if k != "source"}, "id and source"),
+    ({k: v for k, v in event("6", subject="typed", data={"i": 1}).items() if k != "source"}, "source: a CloudEvent must have"),
+    ({k: v for k, v in event("6", subject="typed", data={"i": 1}).items() if k != "type"}, "type: a CloudEvent must have"),
     (event("7", subject="typed", data=[1]), "expected a JSON object"),
     (event("8", data={"i": 1}), "functionId"),
     (event("9", subject="typed", data={"i": "x"}), "Invalid field i"),

@@ -102,7 +102,7 @@ static void stream_resume(struct stream *s)
 	if (!s->is_suspended || s->is_over)
 		return;
 	s->is_suspended = false;
-	MHD_resume_connection(s->conn);
+	http_resume(s->http, s->conn);
 }
 
 static size_t stream_waiting(const struct stream *s)
@@ -218,13 +218,9 @@ static void on_tick(struct timers *t, struct timer *timer)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* The core is not there any more. */
-static void stream_refuse(struct request *rq)
+static void stream_refuse(struct request *rq, int r)
 {
-	struct fault f;
-	rq->then = NULL;
-	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
-	answer_fault(rq, &f);
+	request_refused(rq, r);
 	request_resume(rq);
 }
 
@@ -254,8 +250,9 @@ static void stream_begun(struct watch *w)
 	rq->ask.kind = ASK_SETTLE;
 	rq->ask.answered = stream_settled;
 	rq->ask.owner = rq;
-	if (intake_ask(s->http->env.in, &rq->ask) < 0)
-		stream_refuse(rq);
+	int r = intake_ask(s->http->env.in, &rq->ask);
+	if (r < 0)
+		stream_refuse(rq, r);
 }
 
 static void stream_ended(struct watch *w)
@@ -264,7 +261,7 @@ static void stream_ended(struct watch *w)
 	struct request *rq = TAKE_PTR(s->rq);
 	timer_clear(s->http->env.timers, &s->tick);
 	if (rq)
-		stream_refuse(rq);
+		stream_refuse(rq, -ESHUTDOWN);
 	pthread_mutex_lock(&s->lock);
 	s->is_cut |= s->is_text && !s->is_final;
 	s->is_final = true;
@@ -273,7 +270,8 @@ static void stream_ended(struct watch *w)
 	stream_unref(s, 1);
 }
 
-/* What of `from` behind *taken fits in; gives the memory back when it is all taken. */
+/* What of `from` behind *taken fits in; gives the memory back when it is all taken. Who is always
+ * behind costs what waits for it, not all it was told. */
 static size_t take(struct buf *from, size_t *taken, char *to, size_t max)
 {
 	size_t n = from->len - *taken < max ? from->len - *taken : max;
@@ -282,6 +280,9 @@ static size_t take(struct buf *from, size_t *taken, char *to, size_t max)
 	*taken += n;
 	if (*taken == from->len) {
 		buf_done(from);
+		*taken = 0;
+	} else if (*taken > from->len / 2) {
+		buf_drop(from, *taken);
 		*taken = 0;
 	}
 	return n;
@@ -459,10 +460,11 @@ static void stream_begin(struct request *rq, struct stream *s)
 	rq->stream = s;
 	rq->then = rq->id ? job_settled : answer_stream;
 	request_wait(rq);
-	if (intake_watch(rq->http->env.in, &s->watch) == 0)
+	int r = intake_watch(rq->http->env.in, &s->watch);
+	if (r == 0)
 		return;
 	stream_unref(TAKE_PTR(rq->stream), 2);
-	stream_refuse(rq);
+	stream_refuse(rq, r);
 }
 
 void events_stream(struct request *rq)

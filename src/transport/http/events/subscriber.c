@@ -87,6 +87,9 @@ static void subscriber_write(struct subscriber *s)
 	if (r == 0)
 		ws_shrink(s->ws);
 	int wanted = r == WS_E_PENDING ? UV_READABLE | UV_WRITABLE : UV_READABLE;
+	/* Answers to pings have no other bound. */
+	if (r == WS_E_PENDING && ws_waiting(s->ws) > (size_t)s->http->settings.subscriber_max)
+		wanted = UV_WRITABLE;
 	if (wanted != s->polled)
 		uv_poll_start(&s->poll, wanted, on_poll);
 	s->polled = wanted;

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking messages: one thread for an instance.
+ *
+ * The thread polls the client library for messages and hands each to asking.c; nothing in it waits
+ * for one message's fate. table.c says which offsets may be committed. They are committed every
+ * COMMIT_MS, and before a partition is given away.
+ *
+ * At most `in-flight` messages are taken and not committed. That bounds what comes again after a
+ * crash to less than the places that the core remembers, so nothing runs twice. */
+#include "transport/kafka/private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+	IDLE_MS = 1000,
+	BUSY_MS = 20,
+	COMMIT_MS = 100,
+	BATCH = 256,         /* messages between two looks at the answers */
+	FULL_MS = 300,       /* the window is full: partitions pause after this time */
+	GIVE_AWAY_MS = 3000, /* for what is under way when a partition is taken away */
+	LOOK_MS = 500,       /* between two looks for a topic that is not there */
+	CLOSE_MS = 5000,
+};
+
+/* Waits for the result of a commit under way, at most so long. */
+static void serve_commits(struct consumer *c, int wait_ms)
+{
+	rd_kafka_event_t *event = rd_kafka_queue_poll(c->commits, wait_ms);
+	if (!event)
+		return;
+	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+	const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
+	if (list)
+		table_committed(&c->table, list, !err);
+	if (err)
+		log_debug("transport %s: a commit failed: %s", c->kafka->env.name,
+			rd_kafka_err2str(err));
+	rd_kafka_event_destroy(event);
+	c->is_committing = false;
+}
+
+static void commit(struct consumer *c)
+{
+	rd_kafka_topic_partition_list_t *list = table_commit_list(&c->table);
+	if (!list)
+		return;
+	c->is_committing = !rd_kafka_commit_queue(c->rk, list, c->commits, NULL, NULL);
+	c->commit_at_ms = clock_mono_ms() + COMMIT_MS;
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void commit_if_due(struct consumer *c)
+{
+	size_t many = (size_t)c->kafka->settings.in_flight / 4;
+	if (!c->is_committing && c->table.n_done &&
+		(c->table.n_done > many || clock_mono_ms() >= c->commit_at_ms))
+		commit(c);
+}
+
+/* Waits for answers. */
+static void wait_ms(struct consumer *c, int ms)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += ms * 1000000L;
+	until.tv_sec += until.tv_nsec / 1000000000L;
+	until.tv_nsec %= 1000000000L;
+	pthread_mutex_lock(&c->lock);
+	if (!c->answers)
+		pthread_cond_timedwait(&c->filled, &c->lock, &until);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* Whether something is with the core or a broker. */
+static bool is_under_way(struct consumer *c)
+{
+	map_each (n, &c->table.partitions) {
+		struct partition *p = container_of(n, struct partition, by_place);
+		list_each (m, &p->entries) {
+			const struct entry *e = container_of(m, struct entry, node);
+			if (e->state == ENTRY_ASKED || e->state == ENTRY_TOLD)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Lets what is under way come to its end and commits it. */
+static void settle(struct consumer *c)
+{
+	int64_t until = clock_mono_ms() + GIVE_AWAY_MS;
+	asking_take_answers(c);
+	while (is_under_way(c) && clock_mono_ms() < until) {
+		wait_ms(c, BUSY_MS);
+		asking_take_answers(c);
+	}
+	until = clock_mono_ms() + GIVE_AWAY_MS;
+	while (c->is_committing && clock_mono_ms() < until)
+		serve_commits(c, BUSY_MS);
+	if (!c->is_committing)
+		commit(c);
+	while (c->is_committing && clock_mono_ms() < until)
+		serve_commits(c, BUSY_MS);
+}
+
+static void adopt(struct consumer *c, const rd_kafka_topic_partition_t *it)
+{
+	const struct kafka_settings *s = &c->kafka->settings;
+	size_t prefix = strlen(s->functions_prefix);
+	if (table_find(&c->table, it->topic, it->partition))
+		return;
+	struct partition *p = table_add(&c->table, it->topic, it->partition);
+	if (prefix && strcmp(it->topic, s->subscribe_topic) != 0)
+		p->function = p->topic + prefix;
+}
+
+static void assign(struct consumer *c, rd_kafka_topic_partition_list_t *list)
+{
+	for (int i = 0; i < list->cnt; i++)
+		adopt(c, &list->elems[i]);
+	rd_kafka_assign(c->rk, list);
+	rd_kafka_resume_partitions(c->rk, list);
+	if (list->cnt && !c->is_topic_missing)
+		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, NULL);
+}
+
+static void unassign(struct consumer *c)
+{
+	if (!rd_kafka_assignment_lost(c->rk))
+		settle(c);
+	map_each (n, &c->table.partitions)
+		table_remove(&c->table, container_of(n, struct partition, by_place));
+	rd_kafka_assign(c->rk, NULL);
+}
+
+/* In a poll. All partitions are given away before the group is joined anew. */
+static void on_rebalance(
+	rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *arg)
+{
+	struct kafka *k = arg;
+	(void)rk;
+	log_debug(
+		"transport %s: %s: %d partitions", k->env.name, rd_kafka_err2name(err), list->cnt);
+	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
+		assign(k->consumer, list);
+	else
+		unassign(k->consumer);
+}
+
+static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
+{
+	struct kafka *k = arg;
+	(void)rk;
+	if (err == RD_KAFKA_RESP_ERR__FATAL)
+		health_set_trouble(&k->health, TROUBLE_CONSUMER, text);
+	else
+		health_error(&k->health, k->settings.brokers, err, text);
+}
+
+static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
+{
+	char why[256];
+	const char *topic = msg->rkt ? rd_kafka_topic_name(msg->rkt) : "";
+	if (msg->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+		if (*topic == '^') /* no function has a topic yet */
+			return;
+		c->is_topic_missing = true;
+	}
+	snprintf(why, sizeof why, "messages cannot be taken: %s", rd_kafka_message_errstr(msg));
+	health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, why);
+}
+
+/* The library looks for topics now and then; somebody may be waiting for this one. */
+static void look_for_topic(struct consumer *c)
+{
+	const struct rd_kafka_metadata *metadata;
+	if (!c->is_topic_missing || clock_mono_ms() < c->look_at_ms ||
+		!health_is_connected(&c->kafka->health))
+		return;
+	c->look_at_ms = clock_mono_ms() + LOOK_MS;
+	if (rd_kafka_metadata(c->rk, 1, NULL, &metadata, LOOK_MS))
+		return;
+	for (int i = 0; i < metadata->topic_cnt; i++)
+		if (strcmp(metadata->topics[i].topic, c->kafka->settings.subscribe_topic) == 0)
+			c->is_topic_missing = metadata->topics[i].partition_cnt == 0;
+	rd_kafka_metadata_destroy(metadata);
+	if (!c->is_topic_missing)
+		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, NULL);
+}
+
+static void take_message(struct consumer *c, rd_kafka_message_t *msg)
+{
+	struct partition *p = NULL;
+	if (msg->err) {
+		take_error(c, msg);
+	} else {
+		p = table_find(&c->table, rd_kafka_topic_name(msg->rkt), msg->partition);
+	}
+	if (!p) {
+		rd_kafka_message_destroy(msg);
+		return;
+	}
+	struct entry *e = table_take(&c->table, p, msg);
+	e->consumer = c;
+	if (list_empty(&p->held) && !p->n_retrying)
+		(void)asking_ask(c, e);
+	else
+		asking_hold(c, e);
+}
+
+static bool is_full(const struct consumer *c)
+{
+	const struct kafka_settings *s = &c->kafka->settings;
+	return c->table.n_taken >= (size_t)s->in_flight ||
+	       c->table.n_bytes >= (size_t)s->in_flight_bytes;
+}
+
+/* One message too many does no harm, a group that nobody polls does. */
+static void wait_for_room(struct consumer *c)
+{
+	int64_t now = clock_mono_ms();
+	c->full_since_ms = c->full_since_ms ? c->full_since_ms : now;
+	if (now - c->full_since_ms > FULL_MS) {
+		if (!c->is_paused)
+			asking_pause(c, true);
+		rd_kafka_message_t *msg = rd_kafka_consumer_poll(c->rk, 0);
+		if (msg)
+			take_message(c, msg);
+	}
+	if (c->is_committing)
+		serve_commits(c, BUSY_MS);
+	else
+		wait_ms(c, BUSY_MS);
+}
+
+static void poll_messages(struct consumer *c)
+{
+	int timeout = c->table.n_taken ? BUSY_MS : c->is_topic_missing ? LOOK_MS : IDLE_MS;
+	if (c->is_paused && c->table.n_taken <= (size_t)c->kafka->settings.in_flight / 2)
+		asking_pause(c, false);
+	for (int i = 0; i < BATCH && !is_full(c); i++) {
+		rd_kafka_message_t *msg = rd_kafka_consumer_poll(c->rk, i ? 0 : timeout);
+		if (!msg)
+			return;
+		take_message(c, msg);
+	}
+}
+
+static void leave(struct consumer *c)
+{
+	int64_t until = clock_mono_ms() + CLOSE_MS;
+	settle(c);
+	rd_kafka_queue_t *rest = rd_kafka_queue_new(c->rk);
+	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->rk, rest);
+	while (!error && !rd_kafka_consumer_closed(c->rk) && clock_mono_ms() < until)
+		rd_kafka_queue_poll_callback(rest, BUSY_MS);
+	rd_kafka_error_destroy(error);
+	rd_kafka_queue_destroy(rest);
+}
+
+static void *consumer_main(void *arg)
+{
+	struct consumer *c = arg;
+	while (!c->is_stopping) {
+		serve_commits(c, 0);
+		asking_take_answers(c);
+		asking_tend(c);
+		commit_if_due(c);
+		look_for_topic(c);
+		if (is_full(c)) {
+			wait_for_room(c);
+		} else {
+			c->full_since_ms = 0;
+			poll_messages(c);
+		}
+	}
+	leave(c);
+	return NULL;
+}
+
+int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f)
+{
+	rd_kafka_conf_t *conf;
+	rd_kafka_t *rk;
+	int r = client_conf(k, CLIENT_CONSUMER, &conf, f);
+	if (r < 0)
+		return r;
+	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+	rd_kafka_conf_set_error_cb(conf, on_error);
+	r = client_new(CLIENT_CONSUMER, conf, &rk, f);
+	if (r < 0)
+		return r;
+	struct consumer *c = xcalloc(1, sizeof *c);
+	c->kafka = k;
+	c->rk = rk;
+	rd_kafka_poll_set_consumer(rk);
+	c->queue = rd_kafka_queue_get_consumer(rk);
+	c->commits = rd_kafka_queue_new(rk);
+	c->last_answer = &c->answers;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->filled, NULL);
+	table_init(&c->table);
+	*ret = c;
+	return 0;
+}
+
+/* A regular expression: the prefix, and something behind it. */
+static char *topics_of(const char *prefix)
+{
+	struct buf out;
+	buf_init(&out, 1024);
+	buf_puts(&out, "^");
+	for (const char *p = prefix; *p; p++)
+		buf_printf(&out, *p == '.' ? "\\%c" : "%c", *p);
+	buf_puts(&out, ".+");
+	return buf_take(&out);
+}
+
+int consumer_start(struct consumer *c, struct fault *f)
+{
+	const struct kafka_settings *s = &c->kafka->settings;
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
+	_cleanup_(freep) char *pattern = topics_of(s->functions_prefix);
+	if (*s->subscribe_topic)
+		rd_kafka_topic_partition_list_add(topics, s->subscribe_topic, -1);
+	if (*s->functions_prefix)
+		rd_kafka_topic_partition_list_add(topics, pattern, -1);
+	rd_kafka_resp_err_t err = rd_kafka_subscribe(c->rk, topics);
+	rd_kafka_topic_partition_list_destroy(topics);
+	if (err)
+		return fault_set(
+			f, FAULT_BAD_REQUEST, "subscribe-topic: %s", rd_kafka_err2str(err));
+	int r = -pthread_create(&c->thread, NULL, consumer_main, c);
+	c->is_started = r == 0;
+	return r < 0 ? fault_set(f, FAULT_INTERNAL, "a thread cannot be made: %s", strerror(-r))
+		     : 0;
+}
+
+void consumer_stop(struct consumer *c)
+{
+	if (!c->is_started)
+		return;
+	c->is_stopping = true;
+	rd_kafka_queue_yield(c->queue);
+	pthread_join(c->thread, NULL);
+	c->is_started = false;
+}
+
+void consumer_close(struct consumer *c)
+{
+	if (!c)
+		return;
+	table_done(&c->table);
+	bool is_closed = rd_kafka_consumer_closed(c->rk);
+	rd_kafka_queue_destroy(c->commits);
+	rd_kafka_queue_destroy(c->queue);
+	rd_kafka_destroy_flags(c->rk, is_closed ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	pthread_cond_destroy(&c->filled);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}

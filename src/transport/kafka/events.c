@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events become letters: those of jobs that came from here go where the reply object says; when
+ * there is a publish-topic, everything of all jobs goes there, too.
+ *
+ * A job whose answers go to the publish-topic is watched like all others, only its outcome is told
+ * as an answer is, because it is owed: so nothing is told twice. What goes to the publish-topic is
+ * keyed by the job, an answer on a topic of its own by the request's key. Core's thread. */
+#include "transport/kafka/private.h"
+
+#include <gnutls/gnutls.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { ALL_EVENTS = (1u << _EVENT_MAX) - 1 };
+
+void reply_set_bytes(json_t *reply, const char *name, const void *data, size_t len)
+{
+	const gnutls_datum_t in = { (unsigned char *)data, (unsigned)len };
+	gnutls_datum_t out;
+	if (len == 0) {
+		json_object_set_new(reply, name, json_string(""));
+		return;
+	}
+	must(gnutls_base64_encode2(&in, &out) == 0);
+	json_object_set_new(reply, name, json_stringn((char *)out.data, out.size));
+	gnutls_free(out.data);
+}
+
+/* The caller frees it; NULL: it is not there. */
+static char *reply_bytes(const json_t *reply, const char *name, size_t *ret_len)
+{
+	const char *text = json_string_of(reply, name);
+	gnutls_datum_t out;
+	*ret_len = 0;
+	if (!text)
+		return NULL;
+	const gnutls_datum_t in = { (unsigned char *)text, (unsigned)strlen(text) };
+	if (in.size == 0 || gnutls_base64_decode2(&in, &out) < 0)
+		return xcalloc(1, 1);
+	char *bytes = xcalloc(1, out.size + 1);
+	memcpy(bytes, out.data, out.size);
+	*ret_len = out.size;
+	gnutls_free(out.data);
+	return bytes;
+}
+
+uint32_t wants_of(const struct kafka *k, const json_t *reply)
+{
+	const char *topic = json_string_of(reply, "topic");
+	if (!topic)
+		return 0;
+	if (*k->settings.publish_topic && strcmp(topic, k->settings.publish_topic) == 0)
+		return EVENTS_FINAL | WANTS_SHARED;
+	if (json_is_true(json_object_get(reply, "all")))
+		return ALL_EVENTS & ~(EVENT_BIT(EVENT_REFUSED));
+	return EVENTS_FINAL;
+}
+
+static void set_key(struct letter *l, const char *text)
+{
+	l->key = xstrdup(text);
+	l->key_len = strlen(text);
+}
+
+/* Takes the payload; adds what every event has. */
+static void fill(struct letter *l, struct message_out *out)
+{
+	l->payload_len = out->payload.len;
+	l->payload = buf_take(&out->payload);
+	letter_add_header(l, "content-type", out->content_type);
+	letter_add_header(l, "event", out->event);
+	letter_add_header(l, "event-id", out->id[0] ? out->id : NULL);
+	letter_add_header(l, "job-id", out->job[0] ? out->job : NULL);
+	letter_add_header(l, "traceparent", out->trace);
+	for (size_t i = 0; i < out->n_attributes; i++) {
+		char name[64];
+		snprintf(name, sizeof name, "ce_%s", out->attributes[i].name);
+		letter_add_header(l, name, out->attributes[i].value);
+	}
+}
+
+/* The answer's own: to whom it is. */
+static void address(struct letter *l, const json_t *reply, const char *job)
+{
+	size_t len;
+	_cleanup_(freep) char *correlation = reply_bytes(reply, "correlation", &len);
+	if (correlation)
+		rd_kafka_header_add(l->headers, "correlation-id", -1, correlation, (ssize_t)len);
+	letter_add_header(l, "externalId", json_string_of(reply, "externalId"));
+	l->key = reply_bytes(reply, "key", &l->key_len);
+	if (!l->key && job[0])
+		set_key(l, job);
+}
+
+static struct letter *answer(enum letter_kind kind, const json_t *reply, const struct job_event *ev)
+{
+	struct message_out out;
+	struct letter *l = letter_new(kind, json_string_of(reply, "topic"));
+	message_print(reply, ev, &out);
+	fill(l, &out);
+	address(l, reply, out.job);
+	message_out_done(&out);
+	return l;
+}
+
+struct letter *events_refusal(const json_t *reply, const struct fault *f)
+{
+	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
+	return json_string_of(reply, "topic") ? answer(LETTER_ANSWER, reply, &ev) : NULL;
+}
+
+void events_publish(struct kafka *k, const struct reply_to *to, const struct job_event *ev)
+{
+	bool is_final = EVENT_BIT(ev->kind) & EVENTS_FINAL;
+	if (ev->kind == EVENT_REFUSED || ev->kind == EVENT_ACCEPTED)
+		consumer_answered(to->live, ev->kind == EVENT_REFUSED ? ev->fault : NULL);
+	/* The second request with one key hears of a job whose beginning is past. */
+	if (ev->kind == EVENT_REFUSED || (ev->kind == EVENT_ACCEPTED && !ev->job->function))
+		return;
+	_cleanup_(json_decrefp) json_t *reply = to->text ? json_loads(to->text, 0, NULL) : NULL;
+	if (!json_string_of(reply, "topic") || !(wants_of(k, reply) & EVENT_BIT(ev->kind)))
+		return;
+	if (!is_final && !outbox_has_room(k->outbox))
+		return;
+	struct letter *l = answer(is_final ? LETTER_OWED : LETTER_EVENT, reply, ev);
+	l->job = ev->job->id;
+	outbox_send(k->outbox, l);
+}
+
+static void watch_begun(struct watch *w)
+{
+	(void)w;
+}
+
+static bool watch_event(struct watch *w, const struct watch_event *ev)
+{
+	struct kafka *k = container_of(w, struct kafka, watch);
+	bool is_ours = !ev->is_logs && ev->door == k->env.self && ev->to->wants & WANTS_SHARED;
+	if (ev->is_logs ? !ev->len : is_ours && ev->rank == EVENT_RANK_FINAL)
+		return true;
+	if (!outbox_has_room(k->outbox))
+		return false;
+	struct message_out out;
+	struct letter *l = letter_new(LETTER_EVENT, k->settings.publish_topic);
+	message_print_watched(ev, &out);
+	fill(l, &out);
+	set_key(l, out.job);
+	message_out_done(&out);
+	outbox_send(k->outbox, l);
+	return true;
+}
+
+static void watch_flush(struct watch *w)
+{
+	(void)w;
+}
+
+static void watch_ended(struct watch *w)
+{
+	(void)w;
+}
+
+void events_watch_init(struct kafka *k)
+{
+	k->watch = (struct watch){ .with_logs = true,
+		.begun = watch_begun,
+		.event = watch_event,
+		.flush = watch_flush,
+		.ended = watch_ended };
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kafka: the instance, which is one cluster.
+ *
+ * Requests are taken from the subscribe-topic, whose messages name their function, and from the
+ * topics under functions-prefix, whose names do; by one consumer with one thread (consumer.c).
+ * Everything that is told goes through one producer with one thread (outbox.c). Messages become
+ * requests in request.c, events become letters in events.c. Neither thread touches a job, and the
+ * core waits for neither. Without topics to take requests from there is no consumer; a gateway may
+ * only publish. */
+#include "transport/kafka/private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define FIELD(m) offsetof(struct kafka_settings, m)
+
+const struct conf_field kafka_conf[] = {
+	{ "brokers", CONF_STR, FIELD(brokers), "localhost:9092",
+		.help = "where the cluster is found: HOST:PORT, with commas between" },
+	{ "group", CONF_STR, FIELD(group), "mist",
+		.help = "the consumer group; gateways of one group share the requests" },
+	{ "subscribe-topic", CONF_STR, FIELD(subscribe_topic), "",
+		.help = "where requests come from that name their function; empty: none" },
+	{ "publish-topic", CONF_STR, FIELD(publish_topic), "",
+		.help = "where all events of all jobs go, and answers to requests that name no "
+			"topic for theirs; empty: nowhere" },
+	{ "functions-prefix", CONF_STR, FIELD(functions_prefix), "",
+		.help = "a topic whose name is this and a function's takes requests to that "
+			"function; empty: none does" },
+	{ "dead-letter-topic", CONF_STR, FIELD(dead_letter_topic), "mist.dead-letter",
+		.help = "where messages go that were refused; empty: nowhere" },
+	{ "in-flight", CONF_INT, FIELD(in_flight), "10000", .min = 1, .max = PLACES_MAX / 2,
+		.unit = "messages",
+		.help = "messages that may be taken and not committed; so many may come again "
+			"after a crash" },
+	{ "in-flight-bytes", CONF_SIZE, FIELD(in_flight_bytes), "64m", .min = 1024,
+		.max = INT64_C(1) << 40, .unit = "bytes",
+		.help = "what messages may hold in memory that are no jobs yet" },
+	{ "buffer", CONF_INT, FIELD(buffer), "10000", .min = 1, .max = 10000000, .unit = "events",
+		.help = "events that may wait for the brokers; more are dropped and counted, but "
+			"outcomes never" },
+	{ "options", CONF_MAP, FIELD(options), NULL,
+		.help = "options of librdkafka for consumer and producer: security.protocol, "
+			"sasl.*, ssl.*, message.max.bytes" },
+	{ "consumer", CONF_MAP, FIELD(consumer), NULL, .help = "more for the consumer only" },
+	{ "producer", CONF_MAP, FIELD(producer), NULL, .help = "more for the producer only" },
+	{ 0 },
+};
+
+static bool starts_with(const char *text, const char *prefix)
+{
+	return *prefix && strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int check_topics(const struct kafka_settings *s, struct fault *f)
+{
+	const struct {
+		const char *name, *topic;
+	} topics[] = { { "subscribe-topic", s->subscribe_topic },
+		{ "publish-topic", s->publish_topic }, { "functions-prefix", s->functions_prefix },
+		{ "dead-letter-topic", s->dead_letter_topic } };
+	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
+		const char *topic = topics[i].topic;
+		if (*topic && !topic_is_good(topic))
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%s: expected at most 249 letters, digits, '.', '_' and '-', got "
+				"\"%.64s\"",
+				topics[i].name, topic);
+		if (topic != s->functions_prefix && starts_with(topic, s->functions_prefix))
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%s: %s would be a function's topic, by functions-prefix",
+				topics[i].name, topic);
+	}
+	if (*s->dead_letter_topic && (strcmp(s->dead_letter_topic, s->subscribe_topic) == 0 ||
+					     strcmp(s->dead_letter_topic, s->publish_topic) == 0))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"dead-letter-topic: it must be another than subscribe-topic and "
+			"publish-topic");
+	if (!*s->brokers || !*s->group)
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: it must not be empty",
+			*s->brokers ? "group" : "brokers");
+	return 0;
+}
+
+static int kafka_open(
+	void *self, const void *settings, const struct transport_env *env, struct fault *f)
+{
+	struct kafka *k = self;
+	k->env = *env;
+	conf_copy(kafka_conf, &k->settings, settings);
+	const struct kafka_settings *s = &k->settings;
+	rd_kafka_conf_t *unused;
+	health_init(&k->health, env->name, s->brokers);
+	int r = check_topics(s, f);
+	if (r == 0)
+		r = outbox_open(&k->outbox, k, f);
+	if (r == 0 && (*s->subscribe_topic || *s->functions_prefix))
+		return consumer_open(&k->consumer, k, f);
+	/* Its options are looked at all the same. */
+	if (r == 0 && (r = client_conf(k, CLIENT_CONSUMER, &unused, f)) == 0)
+		rd_kafka_conf_destroy(unused);
+	return r;
+}
+
+static int kafka_start(void *self, struct fault *f)
+{
+	struct kafka *k = self;
+	int r = outbox_start(k->outbox);
+	if (r < 0)
+		return fault_set(f, FAULT_INTERNAL, "a thread cannot be made: %s", strerror(-r));
+	if (*k->settings.publish_topic) {
+		events_watch_init(k);
+		r = intake_watch(k->env.in, &k->watch);
+		if (r < 0)
+			return fault_set(f, FAULT_INTERNAL, "mist.mailbox is too small");
+	}
+	return k->consumer ? consumer_start(k->consumer, f) : 0;
+}
+
+static void kafka_publish(void *self, const struct reply_to *to, const struct job_event *ev)
+{
+	events_publish(self, to, ev);
+}
+
+static int kafka_restore(void *self, struct reply_to *to)
+{
+	struct kafka *k = self;
+	_cleanup_(json_decrefp) json_t *reply = json_loads(to->text, 0, NULL);
+	to->wants = wants_of(k, reply);
+	return to->wants ? 0 : -EINVAL;
+}
+
+static void kafka_state(void *self, struct transport_state *ret)
+{
+	struct kafka *k = self;
+	health_state(&k->health, ret);
+	ret->accepted = k->n_accepted;
+	ret->refused = k->n_refused;
+	outbox_state(k->outbox, ret);
+}
+
+static void kafka_stop(void *self)
+{
+	struct kafka *k = self;
+	if (k->consumer)
+		consumer_stop(k->consumer);
+	outbox_stop(k->outbox);
+}
+
+/* Letters point at the consumer's entries. */
+static void kafka_close(void *self)
+{
+	struct kafka *k = self;
+	outbox_close(k->outbox);
+	consumer_close(k->consumer);
+	health_done(&k->health);
+	conf_done(kafka_conf, &k->settings);
+}
+
+const struct transport_ops kafka_transport = {
+	.scheme = "kafka",
+	.size = sizeof(struct kafka),
+	.conf = kafka_conf,
+	.settings_size = sizeof(struct kafka_settings),
+	.open = kafka_open,
+	.start = kafka_start,
+	.publish = kafka_publish,
+	.restore = kafka_restore,
+	.state = kafka_state,
+	.stop = kafka_stop,
+	.close = kafka_close,
+};

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kafka: one instance is one cluster. */
+#pragma once
+
+#include "mist/transport.h"
+
+struct kafka_settings {
+	char *brokers, *group;
+	char *subscribe_topic, *publish_topic, *functions_prefix, *dead_letter_topic; /* "": none */
+	int64_t in_flight, in_flight_bytes, buffer;
+	json_t *options, *consumer, *producer;
+};
+
+extern const struct transport_ops kafka_transport;
+extern const struct conf_field kafka_conf[];

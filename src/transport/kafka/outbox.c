@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything that is produced: outcomes, events, answers to refusals, dead letters.
+ *
+ * A letter is given to the client library at once, on whatever thread sends it. When the library's
+ * queue is full it waits in `overflow`, and then all later ones wait behind it, so that letters
+ * leave in the order they were sent; with the idempotent producer and one key for a job, what
+ * happens to a job arrives in order. The library borrows a letter's bytes until its delivery
+ * report, which comes on the outbox's own thread: there owed outcomes are reported to the core,
+ * many at once, refusals to the consumer, and letters that were not taken are sent again.
+ *
+ * Owed letters are never given up for want of a broker; events are dropped and counted when more
+ * than `buffer` of them wait. What a broker will never take: an outcome that is too large goes as a
+ * remark that says so, one whose topic cannot be written becomes a dead letter, and a dead letter
+ * is tried again until somebody makes its topic. A producer that the library has declared unusable
+ * is replaced by a new one. */
+#include "transport/kafka/private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+	POLL_MS = 1000,
+	PROBE_MS = 300,   /* between two attempts to find out whether a broker is back, */
+	ANSWER_MS = 1000, /* and how long its answer may take */
+	STOP_MS = 5000,
+	PURGE_MS = 2000,
+	LATER_MS = 5000, /* until a dead letter is tried again */
+	DELIVERED_MAX = 4096,
+};
+
+struct outbox {
+	struct kafka *kafka;
+	rd_kafka_t *rk;            /* replaced under the lock, as is */
+	rd_kafka_queue_t *reports; /* its own queue */
+	pthread_t thread;
+	bool is_started;
+	atomic_bool is_stopping;
+	pthread_mutex_t lock;
+	struct list overflow, later; /* in the order of their numbers; under the lock */
+	uint64_t n_sent;
+	atomic_size_t n_waiting, n_events; /* letters, and those of them that are events */
+	_Atomic uint64_t n_told, n_dropped;
+	/* The thread's own. */
+	struct uuid *delivered;
+	size_t n_delivered;
+	int64_t probe_at_ms;
+};
+
+struct letter *letter_new(enum letter_kind kind, const char *topic)
+{
+	struct letter *l = xcalloc(1, sizeof *l);
+	l->kind = kind;
+	l->topic = xstrdup(topic);
+	l->headers = rd_kafka_headers_new(8);
+	list_init(&l->node);
+	return l;
+}
+
+void letter_free(struct letter *l)
+{
+	if (!l)
+		return;
+	if (l->headers)
+		rd_kafka_headers_destroy(l->headers);
+	free(l->topic);
+	free(l->key);
+	free(l->payload);
+	free(l);
+}
+
+void letter_add_header(struct letter *l, const char *name, const char *value)
+{
+	if (value)
+		rd_kafka_header_add(l->headers, name, -1, value, (ssize_t)strlen(value));
+}
+
+/* Frees it: the broker has it, or nobody ever will. */
+static void letter_ends(struct outbox *o, struct letter *l)
+{
+	o->n_waiting--;
+	o->n_events -= l->kind == LETTER_EVENT;
+	if (l->kind == LETTER_OWED)
+		o->delivered[o->n_delivered++] = l->job;
+	if (l->entry)
+		consumer_letter_taken(l->entry);
+	letter_free(l);
+}
+
+static void report_delivered(struct outbox *o)
+{
+	if (o->n_delivered)
+		intake_delivered(o->kafka->env.in, o->delivered, o->n_delivered);
+	o->n_delivered = 0;
+}
+
+static void insert(struct list *list, struct letter *l)
+{
+	struct list *after = list->prev;
+	while (after != list && container_of(after, struct letter, node)->number > l->number)
+		after = after->prev;
+	list_append(after->next, &l->node);
+}
+
+/* In place of a payload that is too large. */
+static void shorten(struct letter *l)
+{
+	char *payload = NULL;
+	l->is_shortened = true;
+	if (l->kind != LETTER_DEAD) {
+		char id[UUID_TEXT] = "";
+		if (l->kind == LETTER_OWED)
+			uuid_format(&l->job, id);
+		payload = xasprintf("{\"id\":\"%s\",\"error\":\"the event has %zu bytes, more than "
+				    "Kafka takes; it can be read from the history of jobs\"}",
+			id, l->payload_len);
+	}
+	free(l->payload);
+	l->payload = payload;
+	l->payload_len = payload ? strlen(payload) : 0;
+}
+
+/* Its topic cannot be written. True: it is another letter now. */
+static bool readdress(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
+{
+	const char *dead = o->kafka->settings.dead_letter_topic;
+	_cleanup_(freep) char *why =
+		xasprintf("the topic %s cannot be written: %s", l->topic, rd_kafka_err2str(err));
+	log_warn("transport %s: %s", o->kafka->env.name, why);
+	if (!*dead || (l->kind != LETTER_OWED && l->kind != LETTER_ANSWER))
+		return false;
+	letter_add_header(l, "reason", why);
+	free(l->topic);
+	l->topic = xstrdup(dead);
+	return true;
+}
+
+static bool is_for_good(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+	case RD_KAFKA_RESP_ERR__INVALID_ARG:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The lock is held. The letter was refused: it stays, or ends. */
+static void refused(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
+{
+	bool is_dead = strcmp(l->topic, o->kafka->settings.dead_letter_topic) == 0;
+	bool is_too_large = err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+	if (is_too_large && !l->is_shortened) {
+		shorten(l);
+		insert(&o->overflow, l);
+	} else if (!is_for_good(err) && !is_too_large) {
+		insert(&o->overflow, l);
+	} else if (is_dead && !is_too_large) {
+		_cleanup_(freep) char *why = xasprintf("the dead-letter topic %s cannot be "
+						       "written: %s",
+			l->topic, rd_kafka_err2str(err));
+		health_set_trouble(&o->kafka->health, TROUBLE_DEAD_LETTER, why);
+		l->not_before_ms = clock_mono_ms() + LATER_MS;
+		insert(&o->later, l);
+	} else if (readdress(o, l, err)) {
+		insert(&o->overflow, l);
+	} else {
+		o->n_dropped++;
+		letter_ends(o, l);
+	}
+}
+
+/* The lock is held. 0: the client has it; else it is still ours. */
+static rd_kafka_resp_err_t produce(struct outbox *o, struct letter *l)
+{
+	rd_kafka_vu_t parts[] = {
+		{ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = l->topic },
+		{ .vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = { l->payload, l->payload_len } },
+		{ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { l->key, l->key_len } },
+		{ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = l },
+		{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = l->headers },
+	};
+	rd_kafka_headers_t *headers = TAKE_PTR(l->headers);
+	rd_kafka_error_t *error = rd_kafka_produceva(o->rk, parts, ARRAY_SIZE(parts));
+	if (!error)
+		return RD_KAFKA_RESP_ERR_NO_ERROR; /* its report may have ended it */
+	l->headers = headers;
+	rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+	rd_kafka_error_destroy(error);
+	return err;
+}
+
+/* The lock is held: the client has no room, or is about to be replaced. */
+static bool must_wait(rd_kafka_resp_err_t err)
+{
+	return err == RD_KAFKA_RESP_ERR__QUEUE_FULL || err == RD_KAFKA_RESP_ERR__FATAL;
+}
+
+static void drain(struct outbox *o)
+{
+	int64_t now = clock_mono_ms();
+	pthread_mutex_lock(&o->lock);
+	list_each (n, &o->later) {
+		struct letter *l = container_of(n, struct letter, node);
+		if (l->not_before_ms <= now) {
+			list_remove(n);
+			insert(&o->overflow, l);
+		}
+	}
+	while (!list_empty(&o->overflow) && o->n_delivered < DELIVERED_MAX) {
+		struct letter *l = container_of(o->overflow.next, struct letter, node);
+		rd_kafka_resp_err_t err = produce(o, l);
+		if (must_wait(err))
+			break;
+		list_remove(&l->node);
+		if (err)
+			refused(o, l, err);
+	}
+	pthread_mutex_unlock(&o->lock);
+}
+
+void outbox_send(struct outbox *o, struct letter *l)
+{
+	o->n_waiting++;
+	o->n_events += l->kind == LETTER_EVENT;
+	pthread_mutex_lock(&o->lock);
+	l->number = ++o->n_sent;
+	bool is_first = list_empty(&o->overflow);
+	rd_kafka_resp_err_t err = is_first ? produce(o, l) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (!is_first || err)
+		list_append(&o->overflow, &l->node);
+	if (err && err != RD_KAFKA_RESP_ERR__QUEUE_FULL) /* the thread's to see to, now */
+		rd_kafka_queue_yield(o->reports);
+	pthread_mutex_unlock(&o->lock);
+}
+
+bool outbox_has_room(struct outbox *o)
+{
+	if (o->n_events < (size_t)o->kafka->settings.buffer)
+		return true;
+	o->n_dropped++;
+	return false;
+}
+
+void outbox_state(struct outbox *o, struct transport_state *ret)
+{
+	ret->told = o->n_told;
+	ret->waiting = o->n_waiting;
+	ret->dropped += o->n_dropped;
+}
+
+/* Delivery reports; the outbox's thread. */
+static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
+{
+	struct kafka *k = arg;
+	struct outbox *o = k->outbox;
+	struct letter *l = msg->_private;
+	(void)rk;
+	if (!msg->err) {
+		if (l->kind == LETTER_DEAD)
+			health_set_trouble(&k->health, TROUBLE_DEAD_LETTER, NULL);
+		o->n_told += l->kind != LETTER_DEAD;
+		letter_ends(o, l);
+	} else {
+		if (rd_kafka_message_detach_headers((rd_kafka_message_t *)msg, &l->headers))
+			l->headers = rd_kafka_headers_new(1);
+		pthread_mutex_lock(&o->lock);
+		refused(o, l, msg->err);
+		pthread_mutex_unlock(&o->lock);
+	}
+	if (o->n_delivered >= DELIVERED_MAX)
+		report_delivered(o);
+}
+
+static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
+{
+	struct kafka *k = arg;
+	(void)rk;
+	health_error(&k->health, k->settings.brokers, err, text);
+}
+
+static int new_client(struct kafka *k, rd_kafka_t **ret, struct fault *f)
+{
+	rd_kafka_conf_t *conf;
+	char text[32];
+	size_t size = sizeof text;
+	int r = client_conf(k, CLIENT_PRODUCER, &conf, f);
+	if (r < 0)
+		return r;
+	rd_kafka_conf_set_dr_msg_cb(conf, on_report);
+	rd_kafka_conf_set_error_cb(conf, on_error);
+	if (rd_kafka_conf_get(conf, "message.max.bytes", text, &size) == RD_KAFKA_CONF_OK)
+		k->message_max = strtoull(text, NULL, 10);
+	return client_new(CLIENT_PRODUCER, conf, ret, f);
+}
+
+/* All that the client has comes back as reports. */
+static void purge(struct outbox *o)
+{
+	int64_t until = clock_mono_ms() + PURGE_MS;
+	rd_kafka_purge(o->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+	while (rd_kafka_outq_len(o->rk) > 0 && clock_mono_ms() < until)
+		rd_kafka_poll(o->rk, 100);
+}
+
+static void replace_client(struct outbox *o)
+{
+	char why[300];
+	struct fault f;
+	rd_kafka_t *fresh, *old = o->rk;
+	rd_kafka_fatal_error(old, why, sizeof why);
+	log_warn("transport %s: a new producer is made: %s", o->kafka->env.name, why);
+	purge(o);
+	if (new_client(o->kafka, &fresh, &f) < 0) {
+		log_error("transport %s: %s", o->kafka->env.name, f.text);
+		return;
+	}
+	pthread_mutex_lock(&o->lock);
+	rd_kafka_queue_destroy(o->reports);
+	o->rk = fresh;
+	o->reports = rd_kafka_queue_get_main(fresh);
+	pthread_mutex_unlock(&o->lock);
+	rd_kafka_destroy(old);
+}
+
+static void probe(struct outbox *o)
+{
+	const struct rd_kafka_metadata *metadata;
+	int64_t now = clock_mono_ms();
+	if (health_is_connected(&o->kafka->health) || now < o->probe_at_ms)
+		return;
+	if (!rd_kafka_metadata(o->rk, 0, NULL, &metadata, ANSWER_MS)) {
+		rd_kafka_metadata_destroy(metadata);
+		health_works(&o->kafka->health);
+	}
+	o->probe_at_ms = clock_mono_ms() + PROBE_MS;
+}
+
+static int wait_ms(struct outbox *o)
+{
+	pthread_mutex_lock(&o->lock);
+	bool is_busy = !list_empty(&o->overflow) || !list_empty(&o->later);
+	pthread_mutex_unlock(&o->lock);
+	if (!health_is_connected(&o->kafka->health))
+		return PROBE_MS;
+	return is_busy || o->is_stopping ? 20 : POLL_MS;
+}
+
+static void *outbox_main(void *arg)
+{
+	struct outbox *o = arg;
+	int64_t until = 0;
+	for (;;) {
+		rd_kafka_poll(o->rk, wait_ms(o));
+		drain(o);
+		report_delivered(o);
+		if (rd_kafka_fatal_error(o->rk, NULL, 0))
+			replace_client(o);
+		if (!o->is_stopping) {
+			probe(o);
+			continue;
+		}
+		int64_t now = clock_mono_ms();
+		until = until ? until : now + STOP_MS;
+		bool is_hopeless = !health_is_connected(&o->kafka->health);
+		if (!o->n_waiting || now >= until || is_hopeless)
+			return NULL;
+	}
+}
+
+int outbox_open(struct outbox **ret, struct kafka *k, struct fault *f)
+{
+	rd_kafka_t *rk;
+	int r = new_client(k, &rk, f);
+	if (r < 0)
+		return r;
+	struct outbox *o = xcalloc(1, sizeof *o);
+	o->kafka = k;
+	o->rk = rk;
+	o->reports = rd_kafka_queue_get_main(rk);
+	pthread_mutex_init(&o->lock, NULL);
+	list_init(&o->overflow);
+	list_init(&o->later);
+	o->delivered = xcalloc(2 * DELIVERED_MAX, sizeof *o->delivered);
+	*ret = o;
+	return 0;
+}
+
+int outbox_start(struct outbox *o)
+{
+	int r = -pthread_create(&o->thread, NULL, outbox_main, o);
+	o->is_started = r == 0;
+	return r;
+}
+
+void outbox_stop(struct outbox *o)
+{
+	if (!o->is_started)
+		return;
+	o->is_stopping = true;
+	pthread_mutex_lock(&o->lock);
+	rd_kafka_queue_yield(o->reports);
+	pthread_mutex_unlock(&o->lock);
+	pthread_join(o->thread, NULL);
+	o->is_started = false;
+}
+
+static void free_letters(struct list *letters)
+{
+	struct list *n;
+	while ((n = list_pop(letters)))
+		letter_free(container_of(n, struct letter, node));
+}
+
+void outbox_close(struct outbox *o)
+{
+	if (!o)
+		return;
+	purge(o);
+	rd_kafka_queue_destroy(o->reports);
+	rd_kafka_destroy(o->rk);
+	free_letters(&o->overflow);
+	free_letters(&o->later);
+	pthread_mutex_destroy(&o->lock);
+	free(o->delivered);
+	free(o);
+}

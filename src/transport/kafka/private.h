@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this room share: the parts of one instance. Nobody else includes it. */
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+
+#include "base/map.h"
+#include "transport/kafka/kafka.h"
+#include "transport/message.h"
+
+struct consumer;
+struct outbox;
+struct entry;
+
+/* health.c: whether the cluster can be reached, as /health/ready tells it. Any thread. */
+enum trouble { TROUBLE_CONSUMER, TROUBLE_DEAD_LETTER, _TROUBLE_MAX };
+
+struct health {
+	pthread_mutex_t lock;
+	bool is_connected;
+	char why[256];                   /* while it is not */
+	char last_error[160];            /* of a connection */
+	char trouble[_TROUBLE_MAX][256]; /* "": none; connected or not */
+	const char *name;                /* of the instance */
+};
+
+struct kafka {
+	struct transport_env env;
+	struct kafka_settings settings;
+	struct health health;
+	struct outbox *outbox;
+	struct consumer *consumer; /* NULL: nothing is subscribed */
+	struct watch watch;        /* of all jobs, when there is a publish-topic */
+	size_t message_max;        /* largest payload */
+	_Atomic uint64_t n_accepted, n_refused;
+};
+
+void health_init(struct health *h, const char *name, const char *brokers);
+void health_done(struct health *h);
+bool health_is_connected(struct health *h);
+void health_works(struct health *h);
+/* From a callback of a client. */
+void health_error(struct health *h, const char *brokers, rd_kafka_resp_err_t err, const char *text);
+void health_set_trouble(struct health *h, enum trouble which, const char *text); /* NULL: gone */
+void health_state(struct health *h, struct transport_state *ret);
+
+/* client.c: a client's configuration from the settings. The fault names what was refused. */
+enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER };
+int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, struct fault *f);
+/* Takes conf in any case. */
+int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f);
+bool topic_is_good(const char *name);
+
+/* outbox.c: everything that is produced. */
+
+enum letter_kind {
+	LETTER_EVENT, /* may be dropped when there is no room */
+	LETTER_OWED,  /* the outcome of `job`: kept until the broker has it, which the core hears */
+	LETTER_ANSWER, /* of a refusal: kept, and `entry` hears when the broker has it */
+	LETTER_DEAD,   /* the same, to the dead-letter topic */
+};
+
+struct letter {
+	struct list node;
+	enum letter_kind kind;
+	uint64_t number;             /* the order in which letters were sent */
+	char *topic, *key, *payload; /* owned; key and payload may be NULL */
+	size_t key_len, payload_len;
+	rd_kafka_headers_t *headers; /* owned, but while the client has the letter */
+	struct uuid job;
+	struct entry *entry;
+	int64_t not_before_ms; /* of those that wait for a topic to be made */
+	bool is_shortened;     /* its payload was more than the broker takes */
+};
+
+struct letter *letter_new(enum letter_kind kind, const char *topic);
+void letter_free(struct letter *l);
+void letter_add_header(struct letter *l, const char *name, const char *value); /* NULL: nothing */
+
+int outbox_open(struct outbox **ret, struct kafka *k, struct fault *f);
+int outbox_start(struct outbox *o);
+/* Any thread; takes the letter. */
+void outbox_send(struct outbox *o, struct letter *l);
+/* Any thread. False: an event has to be dropped, which was counted. */
+bool outbox_has_room(struct outbox *o);
+void outbox_state(struct outbox *o, struct transport_state *ret);
+/* Delivers what it can in some seconds and ends the thread. */
+void outbox_stop(struct outbox *o);
+void outbox_close(struct outbox *o); /* NULL is fine */
+
+/* events.c: events become letters. Core's thread, but for the refusal. */
+
+/* A bit of reply_to's wants that is ours: the answer goes to the publish-topic, where everything
+ * of the job is told anyway. */
+#define WANTS_SHARED (1u << 31)
+
+uint32_t wants_of(const struct kafka *k, const json_t *reply);
+void events_publish(struct kafka *k, const struct reply_to *to, const struct job_event *ev);
+/* The answer to a refused request; NULL: it has nowhere to go. */
+struct letter *events_refusal(const json_t *reply, const struct fault *f);
+void events_watch_init(struct kafka *k);
+/* A binary value in a reply object. */
+void reply_set_bytes(json_t *reply, const char *name, const void *data, size_t len);
+
+/* request.c: what a message asks for. */
+struct request {
+	struct message_request read;
+	bool has_reply; /* read.reply says where answers go */
+};
+
+/* As message_read; `function` NULL: the payload names it. request_done is due in both cases. */
+int request_read(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
+	struct request *ret, struct fault *f);
+void request_done(struct request *rq);
+/* A record for the dead-letter topic; NULL: there is no such topic. */
+struct letter *request_dead_letter(
+	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f);
+
+/* table.c: the messages that were taken and whose offsets are not committed. Consumer's thread. */
+
+enum entry_state {
+	ENTRY_ASKED, /* with the core */
+	ENTRY_HELD,  /* refused for now: waits to be asked again */
+	ENTRY_TOLD,  /* refused for good: its letters are under way */
+	ENTRY_DONE,  /* its offset may be committed */
+};
+
+struct entry {
+	struct list node;     /* in its partition's entries, or the table's orphans */
+	struct list held;     /* in its partition's held */
+	struct entry *answer; /* the next of those that were answered */
+	struct consumer *consumer;
+	struct partition *partition; /* NULL: it was taken away */
+	rd_kafka_message_t *msg;     /* owned; NULL once it is done */
+	enum entry_state state;
+	bool is_retry;
+	uint64_t number; /* in the order they were taken */
+	int64_t offset;
+	size_t bytes;
+	struct fault *fault;   /* of the answer; owned */
+	_Atomic int n_letters; /* that the broker has not taken yet */
+	struct ask *ask;       /* owned: of a cancel */
+};
+
+struct partition {
+	struct map_node by_place;
+	char *place; /* its key */
+	char *topic;
+	int32_t number;
+	const char *function;        /* that its topic names, in `topic`; or NULL */
+	struct list entries;         /* in the order they were taken; the first is not done */
+	struct list held;            /* the same order */
+	int64_t next;                /* to be committed; -1: nothing is done yet */
+	int64_t committing;          /* what a commit under way says */
+	size_t n_done, n_committing; /* messages below those offsets that were not committed */
+	bool is_paused;
+	/* Asking again what was held. */
+	size_t n_retrying, retry_batch;
+	bool was_refused;
+	int64_t retry_at_ms, retry_pause_ms;
+};
+
+struct table {
+	struct map partitions;
+	struct list orphans; /* entries whose partition was taken away */
+	uint64_t count;
+	size_t n_taken; /* messages of partitions we have that are not committed */
+	size_t n_done;  /* of these, those that could be */
+	size_t n_bytes; /* of messages that are kept */
+};
+
+void table_init(struct table *t);
+void table_done(struct table *t);
+struct partition *table_find(struct table *t, const char *topic, int32_t number);
+struct partition *table_add(struct table *t, const char *topic, int32_t number);
+/* Its entries that the core or a broker still has become orphans. */
+void table_remove(struct table *t, struct partition *p);
+struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg);
+void table_hold(struct entry *e);
+/* No more to be done about it: frees an orphan, else moves the partition's offset on. */
+void table_finish(struct table *t, struct entry *e);
+/* What can be committed; NULL: nothing. */
+rd_kafka_topic_partition_list_t *table_commit_list(struct table *t);
+void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good);
+
+/* consumer.c */
+struct consumer {
+	struct kafka *kafka;
+	rd_kafka_t *rk;
+	rd_kafka_queue_t *queue;   /* its messages */
+	rd_kafka_queue_t *commits; /* results of commits */
+	pthread_t thread;
+	bool is_started;
+	atomic_bool is_stopping;
+
+	pthread_mutex_t lock;
+	pthread_cond_t filled;
+	struct entry *answers, **last_answer;
+
+	/* The thread's own. */
+	struct table table;
+	bool is_committing, is_paused;
+	bool is_topic_missing; /* the subscribe-topic, when it was last looked for */
+	int64_t commit_at_ms, full_since_ms, look_at_ms;
+};
+
+/* asking.c: the consumer's thread, but for the last two. */
+/* 1: the core has it, 0: it is seen to, negative: it is held. */
+int asking_ask(struct consumer *c, struct entry *e);
+void asking_hold(struct consumer *c, struct entry *e);
+void asking_take_answers(struct consumer *c);
+/* What was held is asked again, and partitions without such go on. */
+void asking_tend(struct consumer *c);
+void asking_pause(struct consumer *c, bool is_paused); /* all partitions */
+/* Any thread: the core has answered (fault NULL: well). */
+void consumer_answered(struct entry *e, const struct fault *f);
+/* Any thread: the broker has a letter of it. */
+void consumer_letter_taken(struct entry *e);
+
+int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f);
+int consumer_start(struct consumer *c, struct fault *f);
+void consumer_stop(struct consumer *c);
+void consumer_close(struct consumer *c); /* NULL is fine */

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a Kafka message asks for, and the record that it leaves in the dead-letter topic when it is
+ * refused.
+ *
+ * The payload's forms are transport/message.c's; here are the headers. A header is bytes: those
+ * that are read as text must be UTF-8 without NUL, or the message is refused; correlation-id may be
+ * anything. Where the answer goes is put in the reply object, which is kept with the job: topic,
+ * key and correlation id. */
+#include "transport/kafka/private.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+static const char *const text_headers[] = { "externalId", "context", "priority", "startTimeout",
+	"performTimeout", "idempotency-key", "events", "content-type", "reply-topic", NULL };
+
+static const void *header(rd_kafka_headers_t *list, const char *name, size_t *ret_len)
+{
+	const void *value = NULL;
+	*ret_len = 0;
+	if (!list || rd_kafka_header_get_last(list, name, &value, ret_len))
+		return NULL;
+	return value;
+}
+
+static bool is_text(const char *value, size_t len)
+{
+	return utf8_is_valid(value, len) && !memchr(value, '\0', len);
+}
+
+/* The library ends every value with a NUL of its own. */
+static const char *text_header(void *arg, const char *name)
+{
+	size_t len;
+	const char *value = header(arg, name, &len);
+	return value && is_text(value, len) ? value : NULL;
+}
+
+static bool is_read_as_text(const char *name)
+{
+	for (size_t i = 0; text_headers[i]; i++)
+		if (strcmp(text_headers[i], name) == 0)
+			return true;
+	return strncmp(name, "ce_", 3) == 0;
+}
+
+static int check_headers(rd_kafka_headers_t *list, struct fault *f)
+{
+	const char *name;
+	const void *value;
+	size_t len;
+	for (size_t i = 0; list && !rd_kafka_header_get_all(list, i, &name, &value, &len); i++) {
+		if (!is_read_as_text(name))
+			continue;
+		if (!value)
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"the header %s: expected a text, got null", name);
+		if (!is_text(value, len))
+			return fault_set(
+				f, FAULT_BAD_REQUEST, "the header %s: expected UTF-8", name);
+	}
+	return 0;
+}
+
+/* Where the answer goes. */
+static int read_reply(struct kafka *k, const rd_kafka_message_t *msg, rd_kafka_headers_t *list,
+	struct request *ret, struct fault *f)
+{
+	const char *named = text_header(list, "reply-topic");
+	const char *topic = named ? named : k->settings.publish_topic;
+	json_t *reply = ret->read.reply;
+	size_t len;
+	int r = 0;
+	if (named && !topic_is_good(named)) {
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"the header reply-topic: expected the name of a topic, got \"%.64s\"",
+			named);
+		topic = k->settings.publish_topic;
+	}
+	if (!*topic)
+		return r;
+	ret->has_reply = true;
+	json_object_set_new(reply, "topic", json_string(topic));
+	if (named && msg->key)
+		reply_set_bytes(reply, "key", msg->key, msg->key_len);
+	const void *correlation = header(list, "correlation-id", &len);
+	if (correlation)
+		reply_set_bytes(reply, "correlation", correlation, len);
+	return r;
+}
+
+static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
+	rd_kafka_headers_t *list, struct request *ret, struct fault *f)
+{
+	const struct message m = { .payload = msg->payload,
+		.len = msg->len,
+		.content_type = text_header(list, "content-type"),
+		.function = function,
+		.property = text_header,
+		.arg = list,
+		.cloud = "ce_" };
+	if (msg->len > k->message_max)
+		return fault_set(f, FAULT_TOO_LARGE,
+			"the message has %zu bytes, more than options.message.max.bytes, %zu",
+			msg->len, k->message_max);
+	return message_read(&m, &ret->read, f);
+}
+
+/* A place in the log. With the time, since a topic that is made anew has the same offsets. */
+static char *place_key(const struct kafka *k, const rd_kafka_message_t *msg)
+{
+	return xasprintf("kafka:%s:%s:%s:%d:%lld@%lld", k->env.name, k->settings.group,
+		rd_kafka_topic_name(msg->rkt), (int)msg->partition, (long long)msg->offset,
+		(long long)rd_kafka_message_timestamp(msg, NULL));
+}
+
+int request_read(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
+	struct request *ret, struct fault *f)
+{
+	rd_kafka_headers_t *list = NULL;
+	struct fault reply_fault;
+	*ret = (struct request){ 0 };
+	if (rd_kafka_message_headers(msg, &list))
+		list = NULL;
+	int r = read_message(k, msg, function, list, ret, f);
+	if (!ret->read.reply)
+		ret->read.reply = json_object();
+	int reply_r = read_reply(k, msg, list, ret, &reply_fault);
+	if (reply_r < 0 || check_headers(list, &reply_fault) < 0) {
+		*f = reply_fault;
+		r = -1;
+	}
+	struct job_request *job = ret->read.job;
+	if (r < 0 || ret->read.kind != MESSAGE_JOB)
+		return r;
+	if (ret->read.wants_all)
+		json_object_set_new(ret->read.reply, "all", json_true());
+	if (!job->idempotency_key)
+		job->idempotency_key = place_key(k, msg);
+	return 0;
+}
+
+void request_done(struct request *rq)
+{
+	message_request_done(&rq->read);
+}
+
+static void add_number(struct letter *l, const char *name, long long n)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%lld", n);
+	letter_add_header(l, name, text);
+}
+
+static char *copy(const void *bytes, size_t len)
+{
+	char *text = xcalloc(1, len + 1);
+	memcpy(text, bytes, len);
+	return text;
+}
+
+struct letter *request_dead_letter(
+	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f)
+{
+	rd_kafka_headers_t *list = NULL;
+	if (!*k->settings.dead_letter_topic)
+		return NULL;
+	struct letter *l = letter_new(LETTER_DEAD, k->settings.dead_letter_topic);
+	if (!rd_kafka_message_headers(msg, &list)) {
+		rd_kafka_headers_destroy(l->headers);
+		l->headers = rd_kafka_headers_copy(list);
+	}
+	if (msg->key) {
+		l->key = copy(msg->key, msg->key_len);
+		l->key_len = msg->key_len;
+	}
+	if (msg->payload) {
+		l->payload = copy(msg->payload, msg->len);
+		l->payload_len = msg->len;
+	}
+	letter_add_header(l, "reason", f->text);
+	letter_add_header(l, "source-topic", rd_kafka_topic_name(msg->rkt));
+	add_number(l, "source-partition", msg->partition);
+	add_number(l, "source-offset", msg->offset);
+	return l;
+}

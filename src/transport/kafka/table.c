@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The messages that were taken and whose offsets are not committed yet, by partition.
+ *
+ * An entry is made when a message is taken, and stands in its partition in the order they came.
+ * Entries are done in any order; the offset to commit is the one after the longest run of done
+ * entries from the first on, and those of the run are freed. So a message is committed only when it
+ * and all before it are durable jobs, or were refused and answered.
+ *
+ * When a partition is taken away, entries that are still with the core, or whose letters are under
+ * way, are kept as orphans until they come back. Everything here belongs to the consumer's
+ * thread. */
+#include "transport/kafka/private.h"
+
+#include <string.h>
+
+enum { RETRY_BATCH = 16 };
+
+void table_init(struct table *t)
+{
+	map_init(&t->partitions);
+	list_init(&t->orphans);
+}
+
+/* The topic, a NUL and the number. */
+static char *place_of(const char *topic, int32_t number, size_t *ret_len)
+{
+	size_t n = strlen(topic) + 1;
+	char *place = xcalloc(1, n + sizeof number);
+	memcpy(place, topic, n);
+	memcpy(place + n, &number, sizeof number);
+	*ret_len = n + sizeof number;
+	return place;
+}
+
+struct partition *table_find(struct table *t, const char *topic, int32_t number)
+{
+	char place[300];
+	size_t n = strlen(topic) + 1;
+	if (n + sizeof number > sizeof place)
+		return NULL;
+	memcpy(place, topic, n);
+	memcpy(place + n, &number, sizeof number);
+	struct map_node *found = map_find(&t->partitions, place, n + sizeof number);
+	return found ? container_of(found, struct partition, by_place) : NULL;
+}
+
+struct partition *table_add(struct table *t, const char *topic, int32_t number)
+{
+	struct partition *p = xcalloc(1, sizeof *p);
+	size_t len;
+	p->place = place_of(topic, number, &len);
+	p->topic = xstrdup(topic);
+	p->number = number;
+	p->next = -1;
+	p->retry_batch = RETRY_BATCH;
+	list_init(&p->entries);
+	list_init(&p->held);
+	map_add(&t->partitions, &p->by_place, p->place, len);
+	return p;
+}
+
+struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg)
+{
+	struct entry *e = xcalloc(1, sizeof *e);
+	e->partition = p;
+	e->msg = msg;
+	e->offset = msg->offset;
+	e->bytes = msg->len + msg->key_len;
+	list_init(&e->held);
+	list_append(&p->entries, &e->node);
+	e->number = ++t->count;
+	t->n_taken++;
+	t->n_bytes += e->bytes;
+	return e;
+}
+
+static void drop_message(struct table *t, struct entry *e)
+{
+	if (e->msg) {
+		rd_kafka_message_destroy(e->msg);
+		t->n_bytes -= e->bytes;
+	}
+	e->msg = NULL;
+	free(TAKE_PTR(e->fault));
+}
+
+static void entry_free(struct table *t, struct entry *e)
+{
+	drop_message(t, e);
+	list_remove(&e->node);
+	list_remove(&e->held);
+	if (e->ask)
+		ask_done(e->ask);
+	free(e->ask);
+	free(e);
+}
+
+void table_hold(struct entry *e)
+{
+	struct list *after = e->partition->held.prev;
+	while (after != &e->partition->held &&
+		container_of(after, struct entry, held)->number > e->number)
+		after = after->prev;
+	e->state = ENTRY_HELD;
+	list_append(after->next, &e->held);
+}
+
+static void advance(struct table *t, struct partition *p)
+{
+	list_each (n, &p->entries) {
+		struct entry *e = container_of(n, struct entry, node);
+		if (e->state != ENTRY_DONE)
+			return;
+		p->next = e->offset + 1;
+		p->n_done++;
+		t->n_done++;
+		entry_free(t, e);
+	}
+}
+
+void table_finish(struct table *t, struct entry *e)
+{
+	if (!e->partition) {
+		entry_free(t, e);
+		return;
+	}
+	drop_message(t, e);
+	e->state = ENTRY_DONE;
+	if (e->partition->entries.next == &e->node)
+		advance(t, e->partition);
+}
+
+void table_remove(struct table *t, struct partition *p)
+{
+	t->n_taken -= p->n_done;
+	t->n_done -= p->n_done;
+	list_each (n, &p->entries) {
+		struct entry *e = container_of(n, struct entry, node);
+		t->n_taken--;
+		e->partition = NULL;
+		if (e->state == ENTRY_ASKED || e->state == ENTRY_TOLD) {
+			list_remove(n);
+			list_append(&t->orphans, n);
+			continue;
+		}
+		entry_free(t, e);
+	}
+	map_remove(&t->partitions, &p->by_place);
+	free(p->place);
+	free(p->topic);
+	free(p);
+}
+
+rd_kafka_topic_partition_list_t *table_commit_list(struct table *t)
+{
+	rd_kafka_topic_partition_list_t *list = NULL;
+	map_each (n, &t->partitions) {
+		struct partition *p = container_of(n, struct partition, by_place);
+		if (!p->n_done)
+			continue;
+		if (!list)
+			list = rd_kafka_topic_partition_list_new(8);
+		rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = p->next;
+		p->committing = p->next;
+		p->n_committing = p->n_done;
+	}
+	return list;
+}
+
+void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good)
+{
+	for (int i = 0; i < list->cnt; i++) {
+		const rd_kafka_topic_partition_t *it = &list->elems[i];
+		struct partition *p = table_find(t, it->topic, it->partition);
+		if (!p || p->committing != it->offset)
+			continue;
+		if (is_good && !it->err) {
+			p->n_done -= p->n_committing;
+			t->n_done -= p->n_committing;
+			t->n_taken -= p->n_committing;
+		}
+		p->n_committing = 0;
+	}
+}
+
+void table_done(struct table *t)
+{
+	map_each (n, &t->partitions)
+		table_remove(t, container_of(n, struct partition, by_place));
+	list_each (n, &t->orphans)
+		entry_free(t, container_of(n, struct entry, node));
+	map_done(&t->partitions);
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One MQTT broker, seen from the core.
+ *
+ * Connections: one sends, one gets what is for every gateway (control.c), some take requests
+ * (receiver.c). Beside paho's threads there is one of our own for each broker: it connects what is
+ * down, gives waiting letters to paho, and reports outcomes that arrived. The core's thread only
+ * adds letters: it never calls paho, whose mutex may be held by a receiver that waits for the core.
+ *
+ * At the end the thread sends what it can in a little time, "offline" last; what was owed and did
+ * not go out is told after the next start. */
+#include "transport/mqtt/private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/utf8.h"
+
+enum { FAREWELL_MS = 2000, NAME_TAIL = 12 };
+
+bool mqtt_speaks_5(const struct mqtt *m)
+{
+	return !m->is_old && m->settings.version != MQTT_311;
+}
+
+/* Requests are split by a shared subscription, which MQTT 3.1.1 does not have. */
+static bool is_used(const struct mqtt *m, size_t i)
+{
+	return i <= LINK_RECEIVER ||
+	       (mqtt_speaks_5(m) && m->settings.share[0] && !m->links[i]->is_leftover);
+}
+
+static void say_gateway(struct mqtt *m, bool is_online)
+{
+	struct letter *l = mqtt_letter_new(m, m->gateway_topic);
+	buf_puts(&l->payload, is_online ? m->gateway_online : m->gateway_offline);
+	l->content_type = "application/json";
+	l->is_kept = l->is_retained = true;
+	mqtt_outbox_add_locked(m, l);
+}
+
+static void sender_is_up(struct mqtt *m)
+{
+	say_gateway(m, true);
+}
+
+static void control_is_up(struct mqtt *m)
+{
+	control_say(m, true);
+}
+
+static void ignore(struct link *l, const char *topic, const MQTTAsync_message *message)
+{
+	(void)l, (void)topic, (void)message;
+}
+
+static int check_topic(const char *setting, const char *topic, struct fault *f)
+{
+	if (!*topic || mqtt_topic_is_good(topic))
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"%s: expected a topic without + and #, got \"%.128s\"", setting, topic);
+}
+
+static int check(const struct mqtt_settings *s, struct fault *f)
+{
+	static const char *const schemes[] = { "tcp://", "ssl://", "mqtt://", "mqtts://", "ws://",
+		"wss://" };
+	size_t n = 0;
+	while (n < ARRAY_SIZE(schemes) && strncmp(s->url, schemes[n], strlen(schemes[n])) != 0)
+		n++;
+	if (n == ARRAY_SIZE(schemes))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"url: expected tcp://HOST:PORT or ssl://HOST:PORT, got \"%.128s\"", s->url);
+	int r = check_topic("subscribe-topic", s->subscribe_topic, f);
+	if (r == 0)
+		r = check_topic("publish-topic", s->publish_topic, f);
+	if (r == 0 && (!*s->prefix || strchr("/$", s->prefix[0])))
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"prefix: expected the beginning of a topic, got \"%.128s\"", s->prefix);
+	if (r == 0)
+		r = check_topic("prefix", s->prefix, f);
+	if (r == 0 && (strpbrk(s->share, "/+#") || !utf8_is_valid(s->share, strlen(s->share))))
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"share: expected a name without /, + and #, got \"%.128s\"", s->share);
+	if (r == 0 && *s->password && *s->password_file)
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"password-file: not beside password: one of them must be empty");
+	return r;
+}
+
+static int read_password(struct mqtt *m, struct fault *f)
+{
+	const char *path = m->settings.password_file;
+	size_t size = 0;
+	if (!*path) {
+		m->password = xstrdup(m->settings.password);
+		return 0;
+	}
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
+	if (!file || getline(&m->password, &size, file) < 0)
+		return fault_set(f, FAULT_BAD_REQUEST, "password-file: %s cannot be read: %s", path,
+			file ? "it is empty" : strerror(errno));
+	m->password[strcspn(m->password, "\r\n")] = '\0';
+	return 0;
+}
+
+static void make_names(struct mqtt *m)
+{
+	const struct mqtt_settings *s = &m->settings;
+	const char *gateway = m->env.gateway;
+	size_t n = strlen(gateway);
+	m->client_id =
+		*s->client_id ? xstrdup(s->client_id)
+			      : xasprintf("mist-%s-%s",
+					gateway + (n > NAME_TAIL ? n - NAME_TAIL : 0), m->env.name);
+	m->status_topic = xasprintf("%s/status", s->prefix);
+	m->gateway_topic = xasprintf("%s/status/%s", s->prefix, gateway);
+	m->gateway_online =
+		xasprintf("{\"status\":\"online\",\"gateway\":\"%s\",\"transport\":\"%s\","
+			  "\"version\":\"" MIST_VERSION "\"}",
+			gateway, m->env.name);
+	m->gateway_offline =
+		xasprintf("{\"status\":\"offline\",\"gateway\":\"%s\",\"transport\":\"%s\","
+			  "\"version\":\"" MIST_VERSION "\"}",
+			gateway, m->env.name);
+}
+
+static void add_filter(struct link *l, char *filter)
+{
+	l->filters[l->n_filters++] = filter;
+}
+
+static struct link *add_link(struct mqtt *m, const char *suffix, struct fault *f)
+{
+	struct link *l = link_new(m, suffix, f);
+	if (l)
+		m->links[m->n_links++] = l;
+	return l;
+}
+
+/* Those that share have a number, one that gets all has none: its session is another. */
+static void name_receiver(int i, char ret[static 16])
+{
+	if (i < RECEIVERS_MAX)
+		snprintf(ret, 16, "-%d", i);
+	else
+		snprintf(ret, 16, "-all");
+}
+
+static int add_links(struct mqtt *m, struct fault *f)
+{
+	const struct mqtt_settings *s = &m->settings;
+	struct link *l = add_link(m, "", f);
+	if (!l)
+		return -EINVAL;
+	l->arrived = ignore;
+	l->is_up_now = sender_is_up;
+	l->will_topic = xstrdup(m->gateway_topic);
+	l->will_text = xstrdup(m->gateway_offline);
+	l = add_link(m, "-control", f);
+	if (!l)
+		return -EINVAL;
+	l->arrived = control_arrived;
+	l->is_up_now = control_is_up;
+	l->will_topic = xstrdup(m->status_topic);
+	l->will_text = xstrdup("offline");
+	add_filter(l, xasprintf("%s/jobs/+/cancel", s->prefix));
+	add_filter(l, xstrdup(m->status_topic));
+	for (int64_t i = 0; i < (*s->share ? s->receivers : 1); i++) {
+		char suffix[16];
+		name_receiver(*s->share ? (int)i : RECEIVERS_MAX, suffix);
+		l = add_link(m, suffix, f);
+		if (!l)
+			return -EINVAL;
+		l->arrived = receiver_arrived;
+		add_filter(l, xasprintf("%s/functions/+/jobs", s->prefix));
+		if (*s->subscribe_topic)
+			add_filter(l, xstrdup(s->subscribe_topic));
+	}
+	return 0;
+}
+
+static int mqtt_open(
+	void *self, const void *settings, const struct transport_env *env, struct fault *f)
+{
+	struct mqtt *m = self;
+	pthread_condattr_t monotonic;
+	conf_copy(mqtt_conf, &m->settings, settings);
+	m->env = *env;
+	m->events = m->settings.events;
+	m->buffer = (size_t)m->settings.buffer;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	list_init(&m->replies);
+	list_init(&m->news);
+	list_init(&m->flying);
+	int r = check(&m->settings, f);
+	if (r == 0)
+		r = read_password(m, f);
+	if (r < 0)
+		return r;
+	make_names(m);
+	return add_links(m, f);
+}
+
+/* The next moment at which one is to be connected. */
+static int64_t connect_due(struct mqtt *m)
+{
+	int64_t next = INT64_MAX;
+	for (size_t i = 0; i < m->n_links; i++) {
+		struct link *l = m->links[i];
+		bool is_wanted = is_used(m, i) || l->is_leftover;
+		if (l->state != LINK_DOWN || !is_wanted || (i != LINK_SENDER && !m->is_settled))
+			continue;
+		if (l->retry_at_ms > clock_mono_ms()) {
+			next = l->retry_at_ms < next ? l->retry_at_ms : next;
+			continue;
+		}
+		l->state = LINK_CONNECTING;
+		pthread_mutex_unlock(&m->lock);
+		link_connect(l);
+		pthread_mutex_lock(&m->lock);
+	}
+	return next;
+}
+
+/* One after the other: the sessions that this gateway would have with more receivers, or without
+ * sharing. The broker may have kept requests for them. */
+static void look_for_leftovers(struct mqtt *m)
+{
+	const struct mqtt_settings *s = &m->settings;
+	struct link *l = m->leftover;
+	struct fault f;
+	char suffix[16];
+	if (!mqtt_speaks_5(m) || m->links[LINK_RECEIVER]->state != LINK_UP ||
+		(l && l->state != LINK_NEEDLESS && l->state != LINK_UP))
+		return;
+	if (m->next_leftover == 0 && *s->share)
+		m->next_leftover = (int)s->receivers;
+	if (m->next_leftover > RECEIVERS_MAX || (m->next_leftover == RECEIVERS_MAX && !*s->share))
+		return;
+	name_receiver(m->next_leftover++, suffix);
+	pthread_mutex_unlock(&m->lock);
+	bool is_needless = l && l->state == LINK_NEEDLESS;
+	if (is_needless && link_rename(l, suffix, &f) < 0)
+		l = NULL;
+	else if (!is_needless)
+		l = link_new(m, suffix, &f);
+	pthread_mutex_lock(&m->lock);
+	if (!l) {
+		log_warn("transport %s: %s", m->env.name, f.text);
+		return;
+	}
+	l->arrived = receiver_arrived;
+	l->is_leftover = true;
+	l->state = LINK_DOWN;
+	if (!is_needless)
+		m->links[m->n_links++] = l;
+	m->leftover = l;
+	mqtt_wake(m);
+}
+
+static void wait_until(struct mqtt *m, int64_t at_ms)
+{
+	const struct timespec until = { at_ms / 1000, at_ms % 1000 * 1000000 };
+	if (at_ms == INT64_MAX)
+		pthread_cond_wait(&m->changed, &m->lock);
+	else
+		pthread_cond_timedwait(&m->changed, &m->lock, &until);
+}
+
+static void *run(void *arg)
+{
+	struct mqtt *m = arg;
+	pthread_mutex_lock(&m->lock);
+	while (!m->is_stopping) {
+		uint64_t seen = m->n_changes;
+		look_for_leftovers(m);
+		int64_t next = connect_due(m);
+		mqtt_outbox_send(m);
+		mqtt_outbox_report(m);
+		if (m->n_waiting && m->hold_until_ms > clock_mono_ms() && m->hold_until_ms < next)
+			next = m->hold_until_ms;
+		if (seen == m->n_changes)
+			wait_until(m, next);
+	}
+	if (m->links[LINK_SENDER]->state == LINK_UP) {
+		control_say(m, false);
+		say_gateway(m, false);
+	}
+	int64_t deadline = clock_mono_ms() + FAREWELL_MS;
+	while (m->links[LINK_SENDER]->state == LINK_UP && (m->n_waiting || m->n_flying) &&
+		clock_mono_ms() < deadline) {
+		uint64_t seen = m->n_changes;
+		mqtt_outbox_send(m);
+		if (seen == m->n_changes)
+			wait_until(m, deadline);
+	}
+	mqtt_outbox_report(m);
+	m->is_silent = true;
+	mqtt_wake(m);
+	pthread_mutex_unlock(&m->lock);
+	return NULL;
+}
+
+struct listener {
+	struct watch watch;
+	struct mqtt *mqtt;
+};
+
+static void watch_begun(struct watch *w)
+{
+	(void)w;
+}
+
+static bool watch_event(struct watch *w, const struct watch_event *ev)
+{
+	struct mqtt *m = container_of(w, struct listener, watch)->mqtt;
+	const char *common = m->settings.publish_topic;
+	bool is_of_ours = ev->door == m->env.self && ev->to;
+	bool is_told = m->events == MQTT_EVENTS_ALL ||
+		       (m->events == MQTT_EVENTS_FINAL && ev->rank == EVENT_RANK_FINAL);
+	if (ev->is_logs && !ev->len)
+		return true;
+	if (*common && !(is_of_ours && reply_is_on_common(ev->to->text)))
+		mqtt_outbox_add(m, news_letter(m, common, ev));
+	if (is_told && !(is_of_ours && reply_is_on_own(ev->to->text))) {
+		char id[UUID_TEXT];
+		uuid_format(ev->job, id);
+		_cleanup_(freep) char *topic = xasprintf(
+			"%s/jobs/%s/%s", m->settings.prefix, id, ev->is_logs ? "logs" : "events");
+		mqtt_outbox_add(m, news_letter(m, topic, ev));
+	}
+	return true;
+}
+
+static void watch_flush(struct watch *w)
+{
+	(void)w;
+}
+
+static void watch_ended(struct watch *w)
+{
+	free(container_of(w, struct listener, watch));
+}
+
+static int start_watch(struct mqtt *m)
+{
+	struct listener *l = xcalloc(1, sizeof *l);
+	l->watch.with_logs = true;
+	l->watch.begun = watch_begun;
+	l->watch.event = watch_event;
+	l->watch.flush = watch_flush;
+	l->watch.ended = watch_ended;
+	l->mqtt = m;
+	int r = intake_watch(m->env.in, &l->watch);
+	if (r < 0)
+		free(l);
+	return r;
+}
+
+static int mqtt_start(void *self, struct fault *f)
+{
+	struct mqtt *m = self;
+	int r = start_watch(m);
+	if (r == 0)
+		r = -pthread_create(&m->thread, NULL, run, m);
+	if (r < 0)
+		return fault_set(f, FAULT_INTERNAL, "transport %s cannot be started: %s",
+			m->env.name, strerror(-r));
+	m->is_started = true;
+	return 0;
+}
+
+static void mqtt_publish(void *self, const struct reply_to *to, const struct job_event *ev)
+{
+	struct mqtt *m = self;
+	bool is_answer = to->live && (ev->kind == EVENT_ACCEPTED || ev->kind == EVENT_REFUSED);
+	if (ev->kind == EVENT_REFUSED) {
+		/* Told by the thread that waits, if it does not try again. */
+		if (to->live)
+			receiver_answer(to->live, ev->fault);
+		return;
+	}
+	if (ev->kind != EVENT_ACCEPTED || reply_wants(m, to->text) == ~0u) {
+		struct letter *l = reply_letter(m, to->text, ev);
+		if (l && to->is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL) {
+			l->is_owed = true;
+			l->job = ev->job->id;
+		}
+		if (l)
+			mqtt_outbox_add(m, l);
+	}
+	if (is_answer)
+		receiver_answer(to->live, NULL);
+}
+
+static int mqtt_restore(void *self, struct reply_to *to)
+{
+	if (!to->text || !to->text[0])
+		return -EINVAL;
+	to->wants = reply_wants(self, to->text);
+	return 0;
+}
+
+static void mqtt_state(void *self, struct transport_state *ret)
+{
+	struct mqtt *m = self;
+	pthread_mutex_lock(&m->lock);
+	*ret = m->counts;
+	ret->waiting = m->n_waiting + m->n_flying;
+	for (size_t i = 0; i < m->n_links && !ret->is_down; i++) {
+		const struct link *l = m->links[i];
+		if (l->state == LINK_UP || !is_used(m, i))
+			continue;
+		ret->is_down = true;
+		snprintf(ret->why, sizeof ret->why, "%s", l->why);
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void mqtt_reload(void *self, const void *settings)
+{
+	struct mqtt *m = self;
+	const struct mqtt_settings *s = settings;
+	m->events = s->events;
+	pthread_mutex_lock(&m->lock);
+	m->buffer = (size_t)s->buffer;
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void mqtt_stop(void *self)
+{
+	struct mqtt *m = self;
+	pthread_mutex_lock(&m->lock);
+	m->is_stopping = true;
+	mqtt_wake(m);
+	pthread_mutex_unlock(&m->lock);
+	if (m->is_started)
+		pthread_join(m->thread, NULL);
+	for (size_t i = m->n_links; i-- > 0;)
+		link_leave(m->links[i]);
+	for (size_t i = 0; i < m->n_links; i++)
+		link_close(m->links[i]);
+}
+
+static void mqtt_close(void *self)
+{
+	struct mqtt *m = self;
+	if (!m->replies.next) /* never opened */
+		return;
+	mqtt_outbox_free(m);
+	for (size_t i = 0; i < m->n_links; i++)
+		link_free(m->links[i]);
+	free(m->client_id);
+	free(m->password);
+	free(m->status_topic);
+	free(m->gateway_topic);
+	free(m->gateway_online);
+	free(m->gateway_offline);
+	conf_done(mqtt_conf, &m->settings);
+	pthread_cond_destroy(&m->changed);
+	pthread_mutex_destroy(&m->lock);
+}
+
+const struct transport_ops mqtt_transport = {
+	.scheme = "mqtt",
+	.size = sizeof(struct mqtt),
+	.conf = mqtt_conf,
+	.settings_size = sizeof(struct mqtt_settings),
+	.open = mqtt_open,
+	.start = mqtt_start,
+	.publish = mqtt_publish,
+	.restore = mqtt_restore,
+	.state = mqtt_state,
+	.reload = mqtt_reload,
+	.stop = mqtt_stop,
+	.close = mqtt_close,
+};

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes out.
+ *
+ * Any thread adds letters; the adapter's thread gives them to paho, a window of them at a time,
+ * because paho looks through all that is under way for each one more, and waits for seconds when it
+ * has more than the broker takes at once. A letter flies until the
+ * broker acknowledged it. Outcomes that are owed are then reported to the core, many at once; what
+ * a broker with a new session does not know of any more is sent again, in the order made. What is
+ * not owed gives way when the broker is slow: it is dropped, and counted.
+ *
+ * A letter that the broker refuses for what it is (its topic, its size, a right that we lack) would
+ * be refused again: it is given up, in the log and in the count. */
+#include "transport/mqtt/private.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000 };
+
+struct letter *mqtt_letter_new(struct mqtt *m, const char *topic)
+{
+	struct letter *l = xcalloc(1, sizeof *l);
+	list_init(&l->node);
+	l->link = m->links[LINK_SENDER];
+	l->topic = xstrdup(topic);
+	buf_init(&l->payload, LETTER_MAX);
+	buf_init(&l->correlation, UINT16_MAX);
+	buf_init(&l->pairs, LETTER_MAX);
+	return l;
+}
+
+void mqtt_letter_pair(struct letter *l, const char *name, const char *value)
+{
+	buf_add(&l->pairs, name, strlen(name) + 1);
+	buf_add(&l->pairs, value, strlen(value) + 1);
+}
+
+void mqtt_letter_free(struct letter *l)
+{
+	if (!l)
+		return;
+	buf_done(&l->payload);
+	buf_done(&l->correlation);
+	buf_done(&l->pairs);
+	free(l->topic);
+	free(l);
+}
+
+static struct list *queue_of(struct mqtt *m, const struct letter *l)
+{
+	return l->is_news ? &m->news : &m->replies;
+}
+
+/* It was taken out to be sent, and comes back to where it was. */
+static void put_back(struct mqtt *m, struct letter *l)
+{
+	struct list *queue = queue_of(m, l), *at = queue->next;
+	while (at != queue && container_of(at, struct letter, node)->number < l->number)
+		at = at->next;
+	list_append(at, &l->node);
+	m->n_waiting++;
+	m->n_droppable += !l->is_kept;
+}
+
+void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
+{
+	if (!l->is_kept && m->n_droppable >= m->buffer) {
+		m->counts.dropped++;
+		mqtt_letter_free(l);
+		return;
+	}
+	l->number = ++m->last_number;
+	list_append(queue_of(m, l), &l->node);
+	m->n_droppable += !l->is_kept;
+	if (m->n_waiting++ == 0)
+		mqtt_wake(m);
+}
+
+void mqtt_outbox_add(struct mqtt *m, struct letter *l)
+{
+	pthread_mutex_lock(&m->lock);
+	mqtt_outbox_add_locked(m, l);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* The letter's way has ended; it has been taken out of its list. */
+static void finish(struct mqtt *m, struct letter *l)
+{
+	if (l->is_owed) {
+		if (m->n_delivered == m->delivered_cap) {
+			m->delivered_cap = m->delivered_cap ? 2 * m->delivered_cap : WINDOW;
+			m->delivered =
+				xrealloc(m->delivered, m->delivered_cap * sizeof *m->delivered);
+		}
+		m->delivered[m->n_delivered++] = l->job;
+	}
+	if (l->has_arrived)
+		*l->has_arrived = true;
+	if (l->has_arrived || m->n_delivered == 1 || m->n_waiting || m->is_stopping)
+		mqtt_wake(m);
+	mqtt_letter_free(l);
+}
+
+static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
+{
+	log_warn("transport %s: an event for the topic %s is given up: %s (%d)", m->env.name,
+		l->topic, why ? why : "the broker refuses it", code);
+	m->counts.dropped++;
+	finish(m, l);
+}
+
+static void land(struct mqtt *m, struct letter *l)
+{
+	list_remove(&l->node);
+	m->n_flying--;
+	m->n_flying_news -= l->is_news;
+}
+
+static void sent(struct letter *l)
+{
+	struct link *link = l->link;
+	if (!link_enter(link))
+		return;
+	struct mqtt *m = link->mqtt;
+	pthread_mutex_lock(&m->lock);
+	land(m, l);
+	m->counts.told++;
+	finish(m, l);
+	pthread_mutex_unlock(&m->lock);
+	link_exit(link);
+}
+
+static void sent_4(void *context, MQTTAsync_successData *data)
+{
+	(void)data;
+	sent(context);
+}
+
+static void sent_5(void *context, MQTTAsync_successData5 *data)
+{
+	(void)data;
+	sent(context);
+}
+
+/* A negative code is paho's: the connection broke, or its session is gone. */
+static void failed(struct letter *l, int code, const char *why)
+{
+	enum { REFUSED = 0x80, UNSPECIFIED = 0x80, SPECIFIC = 0x83, QUOTA = 0x97 };
+	struct link *link = l->link;
+	if (!link_enter(link))
+		return;
+	struct mqtt *m = link->mqtt;
+	bool is_for_later = code == UNSPECIFIED || code == SPECIFIC || code == QUOTA;
+	pthread_mutex_lock(&m->lock);
+	land(m, l);
+	if (code >= REFUSED && !is_for_later) {
+		give_up(m, l, code, why);
+	} else if (!l->is_kept) {
+		m->counts.dropped++;
+		finish(m, l);
+	} else {
+		if (is_for_later)
+			m->hold_until_ms = clock_mono_ms() + HOLD_MS;
+		put_back(m, l);
+		mqtt_wake(m);
+	}
+	pthread_mutex_unlock(&m->lock);
+	link_exit(link);
+}
+
+static void failed_4(void *context, MQTTAsync_failureData *data)
+{
+	failed(context, data ? data->code : -1, NULL);
+}
+
+static void failed_5(void *context, MQTTAsync_failureData5 *data)
+{
+	failed(context, data->reasonCode ? (int)data->reasonCode : data->code, data->message);
+}
+
+static MQTTLenString text_of(const char *text, size_t len)
+{
+	return (MQTTLenString){ (int)len, (char *)text };
+}
+
+static void add_properties(const struct letter *l, MQTTProperties *to)
+{
+	const struct paho *paho = l->link->paho;
+	if (l->content_type) {
+		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_CONTENT_TYPE };
+		p.value.data = text_of(l->content_type, strlen(l->content_type));
+		paho->properties_add(to, &p);
+	}
+	if (l->correlation.len) {
+		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_CORRELATION_DATA };
+		p.value.data = text_of(l->correlation.data, l->correlation.len);
+		paho->properties_add(to, &p);
+	}
+	const char *text = l->pairs.data, *end = text + l->pairs.len;
+	while (text && text < end) {
+		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_USER_PROPERTY };
+		const char *value = text + strlen(text) + 1;
+		p.value.data = text_of(text, strlen(text));
+		p.value.value = text_of(value, strlen(value));
+		paho->properties_add(to, &p);
+		text = value + strlen(value) + 1;
+	}
+}
+
+/* Without the lock: a callback may have freed the letter when this returns 0. */
+static int send_letter(struct letter *l, bool is_5)
+{
+	const struct paho *paho = l->link->paho;
+	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+	options.context = l;
+	if (is_5) {
+		options.onSuccess5 = sent_5;
+		options.onFailure5 = failed_5;
+		add_properties(l, &options.properties);
+	} else {
+		options.onSuccess = sent_4;
+		options.onFailure = failed_4;
+	}
+	int r = paho->send(l->link->handle, l->topic, (int)l->payload.len,
+		l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
+	paho->properties_free(&options.properties);
+	return r;
+}
+
+/* Replies go first, and news never fill the window. */
+static struct letter *next_letter(struct mqtt *m)
+{
+	const struct link *link = m->links[LINK_SENDER];
+	size_t window = link->unacked_max < WINDOW ? link->unacked_max : WINDOW;
+	struct list *n = NULL;
+	if (link->state != LINK_UP || m->n_flying >= window || clock_mono_ms() < m->hold_until_ms)
+		return NULL;
+	n = list_pop(&m->replies);
+	if (!n && m->n_flying_news < (window + 1) / 2)
+		n = list_pop(&m->news);
+	if (!n)
+		return NULL;
+	struct letter *l = container_of(n, struct letter, node);
+	m->n_waiting--;
+	m->n_droppable -= !l->is_kept;
+	m->n_flying++;
+	m->n_flying_news += l->is_news;
+	list_append(&m->flying, &l->node);
+	return l;
+}
+
+void mqtt_outbox_send(struct mqtt *m)
+{
+	struct letter *l;
+	while ((l = next_letter(m))) {
+		bool is_5 = mqtt_speaks_5(m);
+		pthread_mutex_unlock(&m->lock);
+		int r = send_letter(l, is_5);
+		pthread_mutex_lock(&m->lock);
+		if (r == MQTTASYNC_SUCCESS)
+			continue;
+		land(m, l);
+		if (r == MQTTASYNC_BAD_UTF8_STRING) {
+			give_up(m, l, r, "the topic is not UTF-8");
+			continue;
+		}
+		put_back(m, l);
+		m->hold_until_ms = clock_mono_ms() + HOLD_MS / 10;
+	}
+}
+
+void mqtt_outbox_report(struct mqtt *m)
+{
+	if (!m->n_delivered)
+		return;
+	_cleanup_(freep) struct uuid *ids = TAKE_PTR(m->delivered);
+	size_t n = m->n_delivered;
+	m->n_delivered = m->delivered_cap = 0;
+	pthread_mutex_unlock(&m->lock);
+	intake_delivered(m->env.in, ids, n);
+	pthread_mutex_lock(&m->lock);
+}
+
+static void free_all(struct list *letters)
+{
+	struct list *n;
+	while ((n = list_pop(letters)))
+		mqtt_letter_free(container_of(n, struct letter, node));
+}
+
+/* Those that fly are paho's: it has their addresses. */
+void mqtt_outbox_free(struct mqtt *m)
+{
+	struct list *n;
+	free_all(&m->replies);
+	free_all(&m->news);
+	while ((n = list_pop(&m->flying)))
+		;
+	free(TAKE_PTR(m->delivered));
+}

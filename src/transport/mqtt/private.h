@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this adapter share. Nobody else includes it. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "transport/message.h"
+#include "transport/mqtt/mqtt.h"
+#include "transport/mqtt/paho.h"
+
+enum { RECEIVERS_MAX = 8 };
+enum { LINK_SENDER, LINK_CONTROL, LINK_RECEIVER, LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 1 };
+enum { WHY_MAX = 256 };
+
+/* PARKED: nobody may call into its copy of paho any more. */
+enum link_state {
+	LINK_PARKED,
+	LINK_NEEDLESS,
+	LINK_DOWN,
+	LINK_CONNECTING,
+	LINK_SUBSCRIBING,
+	LINK_UP
+};
+
+struct mqtt;
+
+/* A connection to the broker, with a copy of the library of its own. Paho keeps its address, so it
+ * stays allocated; but nothing of `mqtt` is touched after link_close. */
+struct link {
+	struct mqtt *mqtt;
+	struct paho *paho;
+	MQTTAsync handle;
+	char *id;
+	char *will_topic, *will_text; /* NULL: it has none */
+	char *filters[2];
+	size_t n_filters;
+	/* It looks whether the broker keeps a session of that name, from other settings: then it
+	 * takes what waits there and subscribes to nothing. Else it is needless. */
+	bool is_leftover;
+	void (*arrived)(struct link *l, const char *topic, const MQTTAsync_message *m);
+	void (*is_up_now)(struct mqtt *m); /* holding mqtt's lock; may be NULL */
+
+	/* Under mqtt's lock: */
+	enum link_state state;
+	bool was_up;
+	size_t n_subscribed;
+	size_t unacked_max;            /* as the broker wants it */
+	int64_t retry_at_ms, pause_ms; /* monotonic */
+	char why[WHY_MAX], tls_error[128];
+
+	/* Under its own: */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool is_closed;
+	unsigned n_inside; /* callbacks that run */
+};
+
+/* A message that is to go out. */
+struct letter {
+	struct list node;
+	struct link *link;
+	uint64_t number; /* in the order made */
+	char *topic;
+	struct buf payload;
+	const char *content_type; /* static; NULL: none */
+	struct buf correlation;
+	struct buf pairs; /* user properties: name NUL value NUL … */
+	bool is_news;     /* of the second queue */
+	bool is_kept;     /* there is always room for it, and it is sent until it has arrived */
+	bool is_retained;
+	bool is_owed; /* it is the outcome of `job` */
+	struct uuid job;
+	bool *has_arrived; /* somebody waits for that; under mqtt's lock */
+};
+
+struct mqtt {
+	struct transport_env env;
+	struct mqtt_settings settings;
+	char *client_id, *password;
+	char *status_topic, *gateway_topic, *gateway_online, *gateway_offline;
+	struct link *links[LINKS_MAX];
+	size_t n_links;
+	struct link *leftover; /* that looks for what is left */
+	int next_leftover;
+	pthread_t thread;
+	bool is_started;
+	_Atomic int events;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t n_changes;
+	bool is_stopping, is_silent; /* silent: nothing is sent any more */
+	bool is_old;                 /* the broker speaks MQTT 3.1.1 only */
+	bool is_settled;             /* which of the two it is, is known */
+	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
+	struct list replies, news;
+	struct list flying; /* sent, and not acknowledged */
+	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
+	uint64_t last_number;
+	int64_t hold_until_ms;
+	struct uuid *delivered;
+	size_t n_delivered, delivered_cap;
+	struct transport_state counts;
+};
+
+/* Holding the lock: something is as others wait for. */
+static inline void mqtt_wake(struct mqtt *m)
+{
+	m->n_changes++;
+	pthread_cond_broadcast(&m->changed);
+}
+
+bool mqtt_speaks_5(const struct mqtt *m);
+
+/* link.c */
+struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f);
+/* One that is needless becomes another one. */
+int link_rename(struct link *l, const char *suffix, struct fault *f);
+void link_connect(struct link *l); /* the adapter's thread: `state` is CONNECTING already */
+void link_leave(struct link *l);   /* says good-bye to the broker, if connected */
+void link_close(struct link *l);   /* waits until no callback runs; later ones do nothing */
+void link_free(struct link *l);
+bool link_enter(struct link *l); /* in a callback of paho's; false: it is closed */
+void link_exit(struct link *l);
+/* In `arrived`, without a lock: does not return, so what came is not acknowledged. */
+_Noreturn void link_park(struct link *l);
+
+/* receiver.c */
+struct waiting;
+void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message *m);
+void receiver_answer(struct waiting *w, const struct fault *f); /* NULL: accepted. Any thread */
+
+/* control.c */
+void control_arrived(struct link *l, const char *topic, const MQTTAsync_message *m);
+/* As intake_ask. `reply` as reply_to's text, or NULL: nobody is told if it cannot be. */
+int control_cancel(struct mqtt *m, const struct uuid *job, const char *reply);
+
+void control_say(struct mqtt *m, bool is_online); /* holding the lock */
+
+/* request.c: what a message says. The property texts are kept until mqtt_request_done. */
+struct request {
+	const struct mqtt *mqtt;
+	const MQTTAsync_message *message;
+	struct list texts;
+	char *function;
+	struct message_request body;
+	char *reply; /* as reply_to's text */
+};
+void mqtt_request_init(struct request *r, const struct mqtt *m, const MQTTAsync_message *message);
+void mqtt_request_done(struct request *r);
+/* 0, or negative with the fault set; `reply` is there in both cases, `body` as message_read leaves
+ * it. */
+int mqtt_request_read(struct request *r, const char *topic, struct fault *f);
+void mqtt_request_read_reply(struct request *r); /* `reply` only, of a message without a request */
+
+/* reply.c: where answers go. The text is a letter that says how, and a JSON object. */
+uint32_t reply_wants(const struct mqtt *m, const char *text);
+bool reply_is_on_common(const char *text); /* the adapter tells all of that job there, */
+bool reply_is_on_own(const char *text);    /* and here */
+char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic, bool wants_all,
+	bool is_common);
+/* NULL: nobody is told. */
+struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev);
+struct letter *news_letter(struct mqtt *m, const char *topic, const struct watch_event *ev);
+bool mqtt_topic_is_good(const char *topic);
+
+/* outbox.c */
+struct letter *mqtt_letter_new(struct mqtt *m, const char *topic);
+void mqtt_letter_pair(struct letter *l, const char *name, const char *value);
+void mqtt_letter_free(struct letter *l);
+/* Any thread. Takes it. */
+void mqtt_outbox_add(struct mqtt *m, struct letter *l);
+void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
+/* The adapter's thread, holding the lock, which it lets go in between. */
+void mqtt_outbox_send(struct mqtt *m);
+void mqtt_outbox_report(struct mqtt *m); /* what arrived, to the core */
+void mqtt_outbox_free(struct mqtt *m);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests come in.
+ *
+ * Paho calls receiver_arrived on the link's own thread and acknowledges the message when it
+ * returns. So it returns when the job's row is on the disk, or when the broker has the refusal. It
+ * waits as long as the gateway itself cannot take requests: full mailbox, no disk. While it waits,
+ * nothing else arrives on this link; the broker keeps what comes, and other links take theirs. A
+ * gateway that stops leaves the message with the broker (link_park). */
+#include "transport/mqtt/private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+enum { AGAIN_MS = 20, AGAIN_MAX_MS = 1000 };
+
+/* On the stack of the thread that waits for the core. */
+struct waiting {
+	struct link *link;
+	bool is_answered;
+	struct fault fault; /* FAULT_NONE: it is on the disk */
+};
+
+void receiver_answer(struct waiting *w, const struct fault *f)
+{
+	struct link *l = w->link;
+	pthread_mutex_lock(&l->lock);
+	w->is_answered = true;
+	w->fault = f ? *f : (struct fault){ .code = FAULT_NONE };
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* The gateway answers every request that it took before it ends, so this does, too. */
+static void wait_for_answer(struct waiting *w)
+{
+	pthread_mutex_lock(&w->link->lock);
+	while (!w->is_answered)
+		pthread_cond_wait(&w->link->changed, &w->link->lock);
+	pthread_mutex_unlock(&w->link->lock);
+}
+
+/* Parks if the gateway stops meanwhile. */
+static void wait_a_little(struct link *l, int64_t *ms)
+{
+	struct mqtt *m = l->mqtt;
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += *ms % 1000 * 1000000;
+	until.tv_sec += *ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	*ms = *ms * 2 < AGAIN_MAX_MS ? *ms * 2 : AGAIN_MAX_MS;
+	pthread_mutex_lock(&m->lock);
+	while (!m->is_stopping)
+		if (pthread_cond_timedwait(&m->changed, &m->lock, &until))
+			break;
+	bool is_stopping = m->is_stopping;
+	pthread_mutex_unlock(&m->lock);
+	if (is_stopping)
+		link_park(l);
+}
+
+/* Until the broker has it: the request is acknowledged after its answer. */
+static void refuse(struct link *l, const char *reply, const struct fault *f)
+{
+	struct mqtt *m = l->mqtt;
+	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
+	bool has_arrived = false;
+	struct letter *letter = reply_letter(m, reply, &ev);
+	pthread_mutex_lock(&m->lock);
+	m->counts.refused++;
+	if (!letter) {
+		log_info("transport %s: a request without a topic for answers is refused: %s",
+			m->env.name, f->text);
+		pthread_mutex_unlock(&m->lock);
+		return;
+	}
+	letter->has_arrived = &has_arrived;
+	mqtt_outbox_add_locked(m, letter);
+	while (!has_arrived && !m->is_silent)
+		pthread_cond_wait(&m->changed, &m->lock);
+	if (!has_arrived)
+		letter->has_arrived = NULL;
+	pthread_mutex_unlock(&m->lock);
+	if (!has_arrived)
+		link_park(l);
+}
+
+/* 0: the job is there. -EAGAIN: once more, later. -ESHUTDOWN: never. -EINVAL: refused. */
+static int submit(struct link *l, struct request *r, struct fault *f)
+{
+	struct mqtt *m = l->mqtt;
+	struct waiting w = { .link = l };
+	struct job_request *rq = r->body.job;
+	rq->door = m->env.self;
+	rq->source = "Async Mqtt";
+	rq->to = (struct reply_to){ .live = &w,
+		.text = xstrdup(r->reply),
+		.wants = reply_wants(m, r->reply),
+		.is_owed = true };
+	int result = intake_submit(m->env.in, &r->body.job);
+	if (result < 0)
+		return result;
+	wait_for_answer(&w);
+	*f = w.fault;
+	switch (f->code) {
+	case FAULT_NONE:
+		pthread_mutex_lock(&m->lock);
+		m->counts.accepted++;
+		pthread_mutex_unlock(&m->lock);
+		return 0;
+	case FAULT_UNAVAILABLE:
+		return -EAGAIN;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int attempt(
+	struct link *l, const char *topic, const MQTTAsync_message *message, struct fault *f)
+{
+	struct request r;
+	mqtt_request_init(&r, l->mqtt, message);
+	int result = mqtt_request_read(&r, topic, f);
+	if (result < 0)
+		result = -EINVAL;
+	else if (r.body.kind == MESSAGE_JOB)
+		result = submit(l, &r, f);
+	else if (r.body.kind == MESSAGE_CANCEL)
+		result = control_cancel(l->mqtt, &r.body.cancel, r.reply);
+	if (result == -EINVAL)
+		refuse(l, r.reply, f);
+	mqtt_request_done(&r);
+	return result;
+}
+
+void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message *m)
+{
+	struct fault f;
+	int64_t pause_ms = AGAIN_MS;
+	int r;
+	/* What was kept for new subscribers is of long ago, and comes at every connect. */
+	if (m->retained)
+		return;
+	while ((r = attempt(l, topic, m, &f)) == -EAGAIN)
+		wait_a_little(l, &pause_ms);
+	if (r == -ESHUTDOWN)
+		link_park(l);
+}

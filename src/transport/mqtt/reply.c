@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the answers to a request go, and what they look like.
+ *
+ * It is kept with the job as text: a letter that says how it is told, then a JSON object with the
+ * requester's own data (topic, correlation, and what message_print understands). A requester that
+ * gave a response topic gets one answer there, the outcome, or every event when it asked for all.
+ * Without one, the requests of subscribe-topic are answered on publish-topic, as Mist did, and
+ * others on the job's own topic; those two get the events of all jobs anyway, so for these jobs
+ * they are told here, outcome included, and left out where the watch tells the rest. */
+#include "transport/mqtt/private.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+enum way {
+	WAY_OUTCOME = 'R', /* to the response topic */
+	WAY_ALL = 'A',     /* the same, every event */
+	WAY_COMMON = 'P',  /* every event, to publish-topic */
+	WAY_OWN = 'E',     /* to the topic of the job */
+};
+
+#define ANSWERS (EVENT_BIT(EVENT_ACCEPTED) | EVENT_BIT(EVENT_REFUSED))
+
+uint32_t reply_wants(const struct mqtt *m, const char *text)
+{
+	bool is_all = text[0] == WAY_ALL || text[0] == WAY_COMMON ||
+		      (text[0] == WAY_OWN && m->events == MQTT_EVENTS_ALL);
+	return is_all ? ~0u : ANSWERS | EVENTS_FINAL;
+}
+
+bool reply_is_on_common(const char *text)
+{
+	return text && text[0] == WAY_COMMON;
+}
+
+bool reply_is_on_own(const char *text)
+{
+	return text && text[0] == WAY_OWN;
+}
+
+bool mqtt_topic_is_good(const char *topic)
+{
+	return *topic && strlen(topic) <= UINT16_MAX && !strpbrk(topic, "+#") &&
+	       utf8_is_valid(topic, strlen(topic));
+}
+
+char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic, bool wants_all,
+	bool is_common)
+{
+	enum way way = WAY_OWN;
+	if (response_topic)
+		way = wants_all ? WAY_ALL : WAY_OUTCOME;
+	else if (is_common && m->settings.publish_topic[0])
+		way = WAY_COMMON;
+	if (response_topic)
+		json_object_set_new(reply, "topic", json_string(response_topic));
+	_cleanup_(freep) char *json = json_text(reply);
+	return xasprintf("%c%s", way, json);
+}
+
+static char *topic_of(const struct mqtt *m, char way, const json_t *reply, const char *job)
+{
+	switch ((enum way)way) {
+	case WAY_OUTCOME:
+	case WAY_ALL:
+		return xstrdup(json_string_of(reply, "topic"));
+	case WAY_OWN:
+		if (job[0])
+			return xasprintf("%s/jobs/%s/events", m->settings.prefix, job);
+		/* fall through: a refusal has no job */
+	case WAY_COMMON:
+		break;
+	}
+	return m->settings.publish_topic[0] ? xstrdup(m->settings.publish_topic) : NULL;
+}
+
+static unsigned nibble(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0') : (unsigned)(c - 'a' + 10);
+}
+
+static void set_correlation(struct letter *l, const char *hex)
+{
+	for (; hex && hex[0] && hex[1]; hex += 2) {
+		char byte = (char)(nibble(hex[0]) << 4 | nibble(hex[1]));
+		buf_add(&l->correlation, &byte, 1);
+	}
+}
+
+/* Takes the payload of `out`. */
+static void fill(struct letter *l, struct message_out *out)
+{
+	l->payload = out->payload;
+	out->payload = (struct buf){ 0 };
+	l->content_type = out->content_type;
+	if (out->job[0])
+		mqtt_letter_pair(l, "job-id", out->job);
+	mqtt_letter_pair(l, "event", out->event);
+	mqtt_letter_pair(l, "event-id", out->id);
+	if (out->trace)
+		mqtt_letter_pair(l, "traceparent", out->trace);
+	for (size_t i = 0; i < out->n_attributes; i++)
+		mqtt_letter_pair(l, out->attributes[i].name, out->attributes[i].value);
+}
+
+struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev)
+{
+	struct message_out out;
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *reply = json_parse(text + 1, strlen(text + 1), 64, &f);
+	const char *external_id = json_string_of(reply, "externalId");
+	message_print(reply, ev, &out);
+	_cleanup_(freep) char *topic = topic_of(m, text[0], reply, out.job);
+	struct letter *l = topic ? mqtt_letter_new(m, topic) : NULL;
+	if (l) {
+		fill(l, &out);
+		if (external_id)
+			mqtt_letter_pair(l, "externalId", external_id);
+		set_correlation(l, json_string_of(reply, "correlation"));
+		l->is_news = text[0] == WAY_COMMON || text[0] == WAY_OWN;
+		l->is_kept = EVENT_BIT(ev->kind) & (EVENTS_FINAL | EVENT_BIT(EVENT_REFUSED));
+	}
+	message_out_done(&out);
+	return l;
+}
+
+struct letter *news_letter(struct mqtt *m, const char *topic, const struct watch_event *ev)
+{
+	struct message_out out;
+	struct letter *l = mqtt_letter_new(m, topic);
+	message_print_watched(ev, &out);
+	fill(l, &out);
+	message_out_done(&out);
+	l->is_news = true;
+	return l;
+}

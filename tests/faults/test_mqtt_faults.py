@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of the gateway and of the broker while requests come by MQTT: none is lost, none becomes two jobs."""
+import random
+import resource
+import threading
+import time
+import uuid
+from collections import Counter, defaultdict
+
+import pytest
+
+from support.mistd import PATIENCE, until
+
+REQUESTS = 2000
+KILLS = 6
+RANKS = ["initialized", "queued", "worker-assigned", "job-file-downloading", "started", "cancelling", "finished"]
+
+
+def up(gateway):
+    until(lambda: gateway.get("/health/ready").status_code == 200, what="the connections to the broker")
+    return gateway
+
+
+class Requester:
+    """Publishes requests with a key each, and keeps what comes back."""
+
+    def __init__(self, broker, prefix):
+        self.prefix, self.topic = prefix, f"{prefix}/answers"
+        self.client = broker.subscribe(self.topic, name=f"{prefix}-requester", session=600)
+        self.keys = [uuid.uuid4().hex for _ in range(REQUESTS)]
+
+    def send(self, keys, pause=0.0):
+        """What it hands over is sent, and sent again after a lost connection, until the broker has acknowledged it."""
+        sent = []
+        for key in keys:
+            sent.append(self.client.publish_soon(
+                f"{self.prefix}/functions/echo/jobs", {"text": key}, response_topic=self.topic, correlation_data=key.encode(),
+                user={"idempotency-key": key, "externalId": key, "events": "all"}))
+            time.sleep(pause)
+        return sent
+
+    def answers(self):
+        """Key → its events, as they came."""
+        found = defaultdict(list)
+        for m in self.client.messages:
+            found[m.properties["correlation_data"].decode()].append(m)
+        return found
+
+    def missing(self):
+        found = self.answers()
+        return [key for key in self.keys if not any(m.user["event"] == "finished" for m in found.get(key, ()))]
+
+    def check(self, gateway):
+        jobs = Counter()
+        for offset in range(0, 2 * REQUESTS, 500):
+            rows = gateway.get("/v2/api/jobs", params={"limit": 500, "offset": offset}).json()
+            jobs.update(row["externalId"] for row in rows if "externalId" in row)
+        assert jobs == Counter(self.keys), "each request is one job"
+        for key, events in self.answers().items():
+            assert len({m.user["job-id"] for m in events}) == 1 and events[-1].json().get("result") == key
+            # A request that came again is told "initialized" again, and the outcome.
+            ranks = [RANKS.index(name) for name in dict.fromkeys(m.user["event"] for m in events) if name != "initialized"]
+            assert ranks == sorted(ranks), f"the events of one job in order: {[m.user['event'] for m in events]}"
+
+
+def kill_at_random(victim, seed, is_over):
+    """Until it is over; the seed is shown when the test fails."""
+    chance = random.Random(seed)
+    for _ in range(KILLS):
+        if is_over():
+            return
+        until(lambda end=time.monotonic() + chance.uniform(0.1, 1.2): time.monotonic() > end, what="the moment")
+        victim.kill9()
+        victim.start()
+
+
+@pytest.fixture
+def seed():
+    value = random.randrange(2**32)
+    print(f"seed {value}")
+    return value
+
+
+@pytest.mark.timeout(300 * PATIENCE)
+def test_requests_outlive_a_gateway_that_is_killed(c_mist, mosquitto_factory, prefix, seed):
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[{"type": "mqtt", "url": broker.url, "prefix": prefix}]))
+    requester = Requester(broker, prefix)
+    sender = threading.Thread(target=requester.send, args=(requester.keys, 0.002))
+    sender.start()
+    kill_at_random(gateway, seed, lambda: False)
+    sender.join()
+    until(lambda: not requester.missing(), 120, "all outcomes")
+    requester.check(gateway)
+
+
+@pytest.mark.timeout(300 * PATIENCE)
+def test_requests_outlive_a_broker_that_is_killed(c_mist, mosquitto_factory, prefix, seed):
+    """A mosquitto acknowledges before it writes, so what it lost in its fall is asked for again, as any requester would."""
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[{"type": "mqtt", "url": broker.url, "prefix": prefix}]))
+    requester = Requester(broker, prefix)
+    sender = threading.Thread(target=requester.send, args=(requester.keys, 0.002))
+    sender.start()
+    kill_at_random(broker, seed, lambda: False)
+    sender.join()
+
+    def all_there():
+        left = requester.missing()
+        if left:
+            for sent in requester.send(left):
+                sent.wait_for_publish(60 * PATIENCE)
+            until(lambda: not set(left) & set(requester.missing()) or up(gateway), 5)
+        return not left
+
+    until(all_there, 120, "all outcomes")
+    requester.check(gateway)
+
+
+def test_requests_wait_while_the_disk_is_full(c_mist, mosquitto, prefix):
+    gateway = up(c_mist(transports=[{"type": "mqtt", "url": mosquitto.url, "prefix": prefix}]))
+    requester = Requester(mosquitto, prefix)
+    assert gateway.run("echo", {"text": "the worker is there"})["success"]
+    size = max(path.stat().st_size for path in gateway.data.glob("mist.db*"))
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    requester.keys = requester.keys[:300]
+    requester.send(requester.keys)
+    until(lambda: "store cannot write" in gateway.get("/health/ready").text, what="the full disk")
+    assert not any(m.user["event"] == "failed" for m in requester.client.messages)
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    until(lambda: not requester.missing(), 60, "all outcomes")
+    requester.check(gateway)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A broker that does not know MQTT 5."""
+import socket
+import threading
+
+
+class OldBroker:
+    """In front of a broker: what it knows is MQTT 3.1.1, and it says so to whoever comes with 5."""
+
+    LEVEL = 8  # where it stands in a CONNECT whose length takes one byte; two move it by one
+
+    def __init__(self, broker):
+        self.broker, self.seen = broker, []
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self.server.accept()
+            except OSError:
+                return
+            first = client.recv(4096)
+            level = first[self.LEVEL + (first[1] >> 7)] if first else 0
+            self.seen.append(level)
+            if level != 4:
+                client.sendall(b"\x20\x02\x00\x01")
+                client.close()
+                continue
+            broker = socket.create_connection((self.broker.host, self.broker.port))
+            broker.sendall(first)
+            for source, target in ((client, broker), (broker, client)):
+                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pump(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except OSError:
+            pass
+        for s in (source, target):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.server.close()
