@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers that read slowly, or never: they cost a buffer, and nobody else an event."""
+import select
+import threading
+
+import pytest
+
+from support.mistd import PATIENCE, until
+from support.subscribers import Stream, WebSocket, metric, run_many
+
+ALL = "/v2/api/ws/all"
+
+
+def subscribers(mist, n):
+    return lambda: metric(mist, "mist_subscribers") == n
+
+
+def account(subscriber, total):
+    """How many of so many events it still got, and how many it is told that it did not."""
+    told = dropped = 0
+    while told + dropped < total:
+        event = subscriber.event()
+        told += event["event"] != "dropped"
+        dropped += event.get("count", 0)
+    return told, dropped
+
+
+def test_who_never_reads_costs_its_buffer_and_nobody_else_an_event(c_mist):
+    mist = c_mist(http={"subscriber-buffer": "64k"})
+    batches, jobs = 40, 100
+    total = batches * jobs * 5
+    mist.run("echo", {"text": "x"})
+    idle = [WebSocket(mist, ALL, receive_buffer=4096), Stream(mist, "/v2/api/events", receive_buffer=4096)]
+    readers = [WebSocket(mist, ALL), Stream(mist, "/v2/api/events")]
+    until(subscribers(mist, 4))
+    heard, before = [0, 0], mist.resident_bytes()
+
+    def listen(i):
+        while heard[i] < total:
+            assert readers[i].event()["event"] != "dropped"
+            heard[i] += 1
+
+    threads = [threading.Thread(target=listen, args=(i,), daemon=True) for i in range(len(readers))]
+    for thread in threads:
+        thread.start()
+    for batch in range(1, batches + 1):
+        run_many(mist, jobs, "x" * 2000)
+        until(lambda: heard == [batch * jobs * 5] * len(readers), what="all events")
+    dropped = metric(mist, "mist_events_dropped_total")
+    assert dropped > total / 4 and mist.resident_bytes() - before < 16 << 20
+    (told, missed), (told_too, missed_too) = (account(subscriber, total) for subscriber in idle)
+    assert told + missed == told_too + missed_too == total and missed + missed_too == dropped
+
+
+@pytest.mark.parametrize("kind,path", [(WebSocket, ALL), (Stream, "/v2/api/events")])
+def test_who_is_always_behind_costs_what_waits_and_not_all_it_was_told(c_mist, kind, path):
+    mist = c_mist(http={"subscriber-buffer": "32m"})
+    with kind(mist, path) as behind:
+        until(subscribers(mist, 1))
+        for _ in range(24):
+            mist.run("big", {"bytes": 1 << 20})
+        before = mist.resident_bytes()
+        for _ in range(64):
+            mist.run("big", {"bytes": 1 << 20})
+            while behind.event()["event"] != "finished":
+                pass
+        print(f"bytes that 64 MB more cost: {mist.resident_bytes() - before}")
+        assert mist.resident_bytes() - before < 32 << 20 and metric(mist, "mist_events_dropped_total") == 0
+
+
+def test_answers_to_pings_that_nobody_reads_have_an_end(c_mist):
+    mist = c_mist(http={"subscriber-buffer": "64k"})
+    with WebSocket(mist, ALL, receive_buffer=4096) as ws:
+        until(subscribers(mist, 1))
+        before, left = mist.resident_bytes(), (b"\x89\xfd" + bytes(4 + 125)) * (1 << 19)
+        ws.socket.setblocking(False)
+        while left and select.select([], [ws.socket], [], 2 * PATIENCE)[1]:
+            left = left[ws.socket.send(left[:1 << 20]):]
+        assert left and mist.resident_bytes() - before < 8 << 20
+        assert mist.run("echo", {"text": "x"})["success"]
+    until(subscribers(mist, 0))
