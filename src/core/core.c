@@ -19,6 +19,7 @@ static void before_sleep(uv_prepare_t *handle)
 	struct list *n;
 	while ((n = list_pop(&c->dirty)))
 		scheduler_run(container_of(n, struct lane, dirty));
+	life_record_moved(c);
 	c->crew->flush(c->room);
 	watch_flush(c);
 }
@@ -68,6 +69,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->keys_aged);
 	list_init(&c->places_aged);
 	list_init(&c->unrecorded);
+	list_init(&c->moved);
 	list_init(&c->dirty);
 	list_init(&c->edits);
 	list_init(&c->watches);
@@ -194,6 +196,7 @@ void core_let_go(struct core *c)
 	struct fault f;
 	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
 	c->is_let_go = true;
+	life_record_moved(c);
 	describe_fail_all(c, "the gateway is stopping");
 	watch_end_all(c);
 	map_each (n, &c->jobs) {

@@ -32,6 +32,7 @@ struct worker {
 	enum worker_state state;
 	bool is_draining; /* takes no more jobs and ends when it has none */
 	bool is_drain_sent;
+	bool has_left; /* it said bye: it ends, and what it was given meanwhile it does not take */
 	bool is_entered; /* it was welcomed on this connection: frames may be sent */
 	bool is_killed;  /* ended by us: no failure of its context */
 	unsigned capacity, n_jobs;
@@ -76,6 +77,8 @@ void crew_settled(struct core *c, struct worker *w);
 
 /* The connection broke and the process may come back. */
 void crew_away(struct core *c, struct worker *w);
+/* It says that it ends, and holds nothing. */
+void crew_left(struct core *c, struct worker *w);
 /* It is gone for good: its jobs fail or are retried, and it is freed. `why` is one sentence for
  * them. */
 void crew_lost(struct core *c, struct worker *w, const char *why);

@@ -7,7 +7,8 @@
  * written with its outcome, in one operation; if it lasts longer than RECORD_AFTER_MS it is
  * recorded as it is, so that history shows it and a restart knows it.
  *
- * Every later write is posted without waiting; the store keeps the order and tries until it is
+ * Every later write is posted without waiting, once before the loop sleeps: of a job that starts
+ * and ends in one batch only the end is written. The store keeps the order and tries until it is
  * durable. A live job is freed where it ends, in life_end(), and nowhere else. */
 #include "core/private.h"
 
@@ -114,8 +115,14 @@ static void life_record(struct live_job *l)
 /* After a move: jobs that the store does not know yet stay unknown to it. */
 static void life_moved(struct live_job *l)
 {
-	if (l->job->is_recorded)
-		life_record(l);
+	if (l->job->is_recorded && list_empty(&l->unrecorded))
+		list_append(&l->core->moved, &l->unrecorded);
+}
+
+void life_record_moved(struct core *c)
+{
+	list_each (n, &c->moved)
+		life_record(container_of(n, struct live_job, unrecorded));
 }
 
 void life_record_all(struct core *c)

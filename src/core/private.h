@@ -25,7 +25,8 @@ struct live_job {
 	struct lane *lane;
 	struct worker *worker; /* once assigned */
 	struct list on_worker;
-	struct list unrecorded; /* in core->unrecorded until the store has heard of it */
+	struct list unrecorded; /* in core->unrecorded until the store has heard of it, in
+				   core->moved while it has not heard of its last move */
 	struct list cancels;    /* asks that wait for its end */
 	struct transport *door;
 	struct reply_to to;
@@ -99,7 +100,7 @@ struct core {
 	size_t n_places; /* of keys */
 	struct transport *const *doors;
 	size_t n_doors;
-	struct list unrecorded, dirty;
+	struct list unrecorded, moved, dirty;
 	struct list edits; /* of functions and contexts, under way */
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
@@ -134,6 +135,7 @@ void life_requeue(struct live_job *l, const char *why);
 void life_end(struct live_job *l, enum job_state how, char *result, char *error);
 void life_lost_worker(struct live_job *l, const char *why); /* retried or failed */
 void life_record_all(struct core *c);
+void life_record_moved(struct core *c);
 void life_record_tick(struct timers *t, struct timer *timer);
 struct live_job *life_find(struct core *c, const struct uuid *id);
 

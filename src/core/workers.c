@@ -188,7 +188,7 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 		w->context->settings.worker_mode == WORKER_EXCLUSIVE)
 		w->is_draining = true; /* it has had its job */
 	worker_enter(w);
-	w->is_entered = w->is_drain_sent = false;
+	w->is_entered = w->is_drain_sent = w->has_left = false;
 	int64_t capacity = json_integer_value(json_object_get(hello, "capacity"));
 	if (capacity >= 1 && capacity < w->capacity)
 		w->capacity = capacity;
@@ -231,6 +231,13 @@ void crew_away(struct core *c, struct worker *w)
 	worker_room_changed(w);
 }
 
+void crew_left(struct core *c, struct worker *w)
+{
+	(void)c;
+	w->has_left = w->is_draining = true;
+	worker_room_changed(w);
+}
+
 void crew_lost(struct core *c, struct worker *w, const char *why)
 {
 	struct lane *lane = w->lane;
@@ -245,8 +252,13 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 			timer_set(&c->timers, &lane->retry, 250);
 		}
 	}
-	list_each (n, &w->jobs)
-		life_lost_worker(container_of(n, struct live_job, on_worker), why);
+	list_each (n, &w->jobs) {
+		struct live_job *l = container_of(n, struct live_job, on_worker);
+		if (w->has_left)
+			worker_never_had(l);
+		else
+			life_lost_worker(l, why);
+	}
 	describe_lost(w, why);
 	worker_free(c, w);
 }

@@ -154,7 +154,7 @@ static void gone_before_ready(struct member *m, const char *why)
 
 void member_gone(struct member *m, const char *why)
 {
-	bool is_clean = m->has_said_bye || !m->worker || m->worker->is_killed;
+	bool is_clean = !m->worker || m->worker->has_left || m->worker->is_killed;
 	m->is_running = false;
 	if (m->session)
 		session_drain_input(m->session); /* an outcome may stand in the socket still */

@@ -31,7 +31,7 @@ struct member {
 	uv_process_t process;
 	bool is_child;   /* of this gateway process; else `pid` was found by record */
 	bool is_running; /* as far as we know */
-	bool has_been_ready, has_said_bye, is_describer;
+	bool has_been_ready, is_describer;
 	int pid;
 	long long born; /* start time of the pid, in ticks: a pid alone is used again */
 	struct timer

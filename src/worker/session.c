@@ -180,7 +180,7 @@ static void on_ready_frame(
 	case FRAME_PONG:
 		break;
 	case FRAME_BYE:
-		s->member->has_said_bye = true;
+		crew_left(c, w);
 		break;
 	case FRAME_ERROR:
 		log_warn("worker %s says: %s", s->member->id, json_string_of(frame, "reason"));

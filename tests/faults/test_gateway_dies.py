@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of the gateway: what was promised is kept, and nothing runs twice."""
+"""The end of the gateway, by kill -9 or in order: what was promised is kept, and nothing runs twice."""
 
 import collections
 import random
@@ -9,14 +9,15 @@ import pytest
 import requests
 
 SUBMISSIONS, CLIENTS, KILLS = 1000, 16, 20
+STOPS, BETWEEN_STOPS = 20, 100
 
 
 class Clients:
-    """Submit `record` jobs from many threads, again after each refused connection, and note every id that was answered."""
+    """Submit jobs from many threads, again after each refused connection, and note every id that was answered."""
 
-    def __init__(self, gateway, path):
-        self.gateway, self.path = gateway, path
-        self.numbers = iter(range(SUBMISSIONS))
+    def __init__(self, gateway, function, parameters, count=SUBMISSIONS):
+        self.gateway, self.function, self.parameters = gateway, function, parameters
+        self.numbers = iter(range(count))
         self.lock = threading.Lock()
         self.answered = {}
         self.threads = [threading.Thread(target=self.submit_all) for _ in range(CLIENTS)]
@@ -35,7 +36,8 @@ class Clients:
     def submit(self, session, n):
         while True:
             try:
-                r = session.post(self.gateway.url + "/v2/api/functions/record/jobs", json={"path": self.path, "n": n}, timeout=30)
+                r = session.post(self.gateway.url + f"/v2/api/functions/{self.function}/jobs", json={**self.parameters, "n": n},
+                                 timeout=30)
                 if r.status_code == 200:
                     with self.lock:
                         self.answered[r.json()["id"]] = n
@@ -57,7 +59,7 @@ def test_every_answered_job_survives_kills_at_random_moments_and_runs_once(plain
     gateway = plain_mist()
     gateway.is_up = threading.Event()
     gateway.is_up.set()
-    clients = Clients(gateway, str(path))
+    clients = Clients(gateway, "record", {"path": str(path)})
     kills = 0
     while kills < KILLS:
         # A moment is a number of answers: the kill comes while the next ones are under way.
@@ -105,6 +107,40 @@ def test_a_stop_leaves_running_jobs_to_the_next_gateway(plain_mist, tmp_path):
     flag.write_text("")
     for j in [job_id] + queued:
         assert gateway.wait(j)["status"] == "finished"
+
+
+@pytest.mark.parametrize("workers, function, parameters", [("c_mist", "noop", {}), ("c_mist", "sleep", {"ms": 1}), ("plain_mist", "nothing", {})])
+def test_a_stop_under_load_fails_no_job(request, workers, function, parameters):
+    """At each stop there are jobs on their way to the worker, in its hands, and ended but not acknowledged."""
+    gateway = request.getfixturevalue(workers)()
+    gateway.is_up = threading.Event()
+    gateway.is_up.set()
+    clients = Clients(gateway, function, parameters, count=STOPS * BETWEEN_STOPS)
+    for _ in range(STOPS):
+        moment = len(clients.answered) + BETWEEN_STOPS // 2
+        gateway.until(lambda: len(clients.answered) >= moment or clients.are_done())
+        gateway.is_up.clear()
+        gateway.stop()
+        gateway.restart()
+        gateway.is_up.set()
+    gateway.until(clients.are_done, timeout=120)
+    for job_id in clients.answered:
+        gateway.wait(job_id, ["finished"], timeout=120)
+
+
+@pytest.mark.parametrize("workers, function", [("c_mist", "noop"), ("plain_mist", "nothing")])
+def test_a_stop_that_is_cut_short_fails_no_job(request, workers, function):
+    """The worker was told to end when it has nothing left, and has an outcome that nobody acknowledged."""
+    gateway = request.getfixturevalue(workers)()
+    for n in range(5):
+        gateway.run(function)
+        gateway.process.terminate()
+        gateway.until(lambda n=n: gateway.stderr().count("stopping on") > n)
+        gateway.kill9()
+        gateway.start()
+        jobs = [gateway.submit(function) for _ in range(4)]
+        for job_id in jobs:
+            gateway.wait(job_id, ["finished"])
 
 
 def test_a_job_whose_worker_died_with_the_gateway_fails_and_says_so(plain_mist, tmp_path):

@@ -24,6 +24,7 @@ struct crew {
 	int n_starting, n_ready, n_launched, n_drained, n_killed;
 	const char *start_failure; /* workers do not start, and this is why */
 	bool holds_jobs;           /* jobs stay where they are */
+	bool is_deaf;              /* jobs do not reach them */
 	char last_job[UUID_TEXT], cancelled_job[UUID_TEXT];
 	int acked;
 	struct timer turn;
@@ -62,6 +63,8 @@ static void fake_launch(
 static void fake_start(void *room, struct worker *w, const struct job *j)
 {
 	struct crew *crew = room;
+	if (crew->is_deaf)
+		return;
 	uuid_format(&j->id, crew->last_job);
 	crew_started(crew->core, w, crew->last_job, clock_wall_ms());
 	if (crew->holds_jobs)
@@ -462,6 +465,19 @@ static void a_drain_is_sent_again_after_the_connection_broke(void **state)
 	assert_int_equal(h->crew.n_drained, 2);
 }
 
+static void what_a_worker_gets_after_its_bye_goes_to_another(void **state)
+{
+	struct house *h = *state;
+	h->crew.is_deaf = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "worker-assigned");
+	h->crew.is_deaf = false;
+	crew_left(h->core, h->crew.ready[1]);
+	crew_lost(h->core, h->crew.ready[1], "it ended with exit code 0");
+	await_and_drop(h, "queued");
+	await_and_drop(h, "finished");
+}
+
 static void a_context_with_a_worker_that_works_is_not_broken_by_others(void **state)
 {
 	struct house *h = *state;
@@ -495,6 +511,7 @@ int main(void)
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
 		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
 		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
+		IN_A_HOUSE(what_a_worker_gets_after_its_bye_goes_to_another),
 		IN_A_HOUSE(a_context_with_a_worker_that_works_is_not_broken_by_others),
 	};
 	return cmocka_run_group_tests_name("core", tests, NULL, NULL);

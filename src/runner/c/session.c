@@ -12,7 +12,8 @@
  *
  * A job's last frame is kept until its `ack`. When a connection breaks, nothing is known about what
  *the gateway has read, so all that is not acknowledged counts as untold and is said again after the
- *next `welcome`, `started` included.
+ *next `welcome`, `started` included. A `drain` is not known to the next gateway, so it ends with
+ *the connection, too: who sent it says it again.
  *
  * Nothing is freed inside of a message: a handler that finds the connection at fault marks it
  *(`refused`), and the break comes when the reading is over. */
@@ -115,6 +116,8 @@ static void lose(struct session *s, const char *why)
 		session_end(s, SESSION_DRAINED);
 	else
 		log_warn("lost the gateway: %s; connecting again", why);
+	s->draining = false;
+	s->drained_ms = 0;
 	hang_up(s);
 	if (s->running)
 		s->running->told_started = false;
@@ -204,9 +207,7 @@ static int64_t silence_limit(const struct session *s)
 static void look_for_gateway(struct session *s)
 {
 	int64_t now = clock_mono_ms();
-	if (s->draining && s->held.count == 0) {
-		session_end(s, SESSION_DRAINED);
-	} else if (now - s->lost_ms >= s->grace_ms) {
+	if (now - s->lost_ms >= s->grace_ms) {
 		log_error("no gateway for %lld s: ending", (long long)s->grace_ms / 1000);
 		session_end(s, SESSION_LOST);
 	} else if (now >= s->next_try_ms) {

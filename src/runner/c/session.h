@@ -39,7 +39,7 @@ struct session {
 
 	enum session_state state;
 	bool connecting; /* one thread is dialling, without the lock */
-	bool draining;
+	bool draining;   /* as this connection's gateway wants it */
 	bool refused;    /* this connection: we have sent `error`, it is to end */
 	bool has_heard;  /* something came since the last look */
 	bool is_pending; /* the socket did not take everything */

@@ -101,7 +101,7 @@ static void rest(struct session *s)
 	if (s->held.count && now - s->drained_ms >= SESSION_ACK_MS) {
 		log_warn("%zu outcomes were not acknowledged", s->held.count);
 		session_end(s, SESSION_DRAINED);
-	} else if (s->held.count || s->state != SESSION_READY) {
+	} else if (s->held.count) {
 		session_wait(s);
 	} else {
 		session_bye(s);

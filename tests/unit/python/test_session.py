@@ -325,6 +325,19 @@ def test_drain_waits_for_the_job_and_its_acknowledgement(worker, gateway, code, 
     assert worker.process.wait(10) == 0
 
 
+def test_a_drain_is_forgotten_with_its_connection(worker, gateway, code):
+    peer = worker()
+    peer.start("j", code, "echo", value=1)
+    peer.expect("finished")
+    peer.send("drain")
+    peer.connection.close()
+    peer = gateway.peer()
+    assert peer.welcome(forget=["j"])["resumes"] == ["j"]
+    assert peer.run("k", code, "echo", value=2)["result"] == 2
+    peer.drain()
+    assert worker.process.wait(10) == 0
+
+
 def test_drain_of_an_idle_worker_ends_it(worker):
     worker().drain()
     assert worker.process.wait(10) == 0

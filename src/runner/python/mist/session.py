@@ -133,8 +133,9 @@ class Session:
             now = time.monotonic()
             if welcomed_at:
                 self._heard_at = now
-            if self._is_draining and not self._jobs.held():
+            if self._is_done():
                 return DRAINED
+            self._is_draining = False    # the next gateway does not know of it; who sent it says it again
             if now - self._heard_at >= self._settings.grace:
                 worker_log.error("the gateway is gone for %g s: giving up", self._settings.grace)
                 return GATEWAY_LOST
