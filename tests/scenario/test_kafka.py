@@ -330,7 +330,8 @@ def test_a_full_queue_holds_messages_back_and_loses_none(c_mist, kafka, prefix):
         kafka.produce_soon(door.requests, json.dumps({"functionId": "echo", "parameters": {"text": str(i)}}), headers={"reply-topic": door.replies})
     kafka.flush()
     until(lambda: len(gateway.get("/v2/api/jobs?status=queued").json()) == 3)
-    assert not replies.records and not dead.records and is_ready(gateway)
+    assert not replies.records and not dead.records
+    until(lambda: is_ready(gateway))
     gateway.cancel(held)
     assert numbers(replies, 200) == list(range(200))
     assert not dead.records and len(replies.records) == 200
@@ -476,11 +477,29 @@ def test_a_topic_that_is_missing_is_named_and_taken_up_when_it_is_made(c_mist, k
     assert body(kafka.read(door.replies).wait_one())["result"] == "hi"
 
 
+def test_a_gateway_that_lost_its_place_in_the_group_takes_it_again(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    door.call("echo", {"text": "before"})
+    replies.wait_one()
+    name = f"mist-main-{(gateway.data / 'gateway-id').read_text()}"
+    other = confluent_kafka.Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": door.group, "group.instance.id": name,
+                                      "session.timeout.ms": 6000, "log_level": 0})
+    other.subscribe([door.requests])
+    until(lambda: other.poll(0.1) or other.assignment())
+    until(lambda: "a new consumer is made" in gateway.stderr())
+    other.close()
+    door.call("echo", {"text": "after"})
+    assert body(replies.wait(2)[1])["result"] == "after"
+    until(lambda: is_ready(gateway))
+
+
 @pytest.mark.parametrize("settings,words", [
     ({"options": {"no.such.option": "1"}}, "options.no.such.option"),
     ({"options": {"security.protocol": "telepathy"}}, "options.security.protocol"),
     ({"consumer": {"group.id": "other"}}, "consumer.group.id: it is set by Mist"),
     ({"producer": {"acks": "0"}}, "acks"),
+    ({"consumer": {"partition.assignment.strategy": "cooperative-sticky"}}, "expected range or roundrobin"),
     ({"options": {"ssl.ca.location": "/no/such/file", "security.protocol": "ssl"}}, "ssl.ca.location"),
     ({"subscribe-topic": "no/topic"}, "subscribe-topic: expected"),
     ({"functions-prefix": "f.", "publish-topic": "f.events"}, "publish-topic: f.events would be a function's topic"),

@@ -28,9 +28,9 @@ static void push(struct consumer *c, struct entry *e, bool is_urgent)
 	*c->last_answer = e;
 	c->last_answer = &e->answer;
 	pthread_cond_signal(&c->filled);
-	pthread_mutex_unlock(&c->lock);
-	if (is_urgent)
+	if (is_urgent && c->queue)
 		rd_kafka_queue_yield(c->queue);
+	pthread_mutex_unlock(&c->lock);
 }
 
 void consumer_answered(struct entry *e, const struct fault *f)
@@ -209,7 +209,10 @@ static void take_answer(struct consumer *c, struct entry *e)
 	c->kafka->n_accepted += !f && !e->ask && e->state == ENTRY_ASKED;
 	if (e->is_retry && p) {
 		p->n_retrying--;
-		p->was_refused |= f && is_for_now(f);
+		if (f && is_for_now(f))
+			p->was_refused = true;
+		else
+			p->retry_pause_ms = RETRY_MS; /* there was room */
 	}
 	e->is_retry = false;
 	if (!is_refused || !p)

@@ -125,6 +125,7 @@ static void assign(struct consumer *c, rd_kafka_topic_partition_list_t *list)
 		adopt(c, &list->elems[i]);
 	rd_kafka_assign(c->rk, list);
 	rd_kafka_resume_partitions(c->rk, list);
+	health_works(&c->kafka->health);
 	if (list->cnt && !c->is_topic_missing)
 		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, NULL);
 }
@@ -257,10 +258,94 @@ static void leave(struct consumer *c)
 	settle(c);
 	rd_kafka_queue_t *rest = rd_kafka_queue_new(c->rk);
 	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(c->rk, rest);
-	while (!error && !rd_kafka_consumer_closed(c->rk) && clock_mono_ms() < until)
-		rd_kafka_queue_poll_callback(rest, BUSY_MS);
+	while (!error && !rd_kafka_consumer_closed(c->rk) && clock_mono_ms() < until) {
+		/* Beside callbacks come messages that were fetched before. */
+		rd_kafka_message_t *msg = rd_kafka_consume_queue(rest, BUSY_MS);
+		if (msg)
+			rd_kafka_message_destroy(msg);
+	}
 	rd_kafka_error_destroy(error);
 	rd_kafka_queue_destroy(rest);
+}
+
+static int connect_client(struct consumer *c, struct fault *f)
+{
+	rd_kafka_conf_t *conf;
+	rd_kafka_t *rk;
+	int r = client_conf(c->kafka, CLIENT_CONSUMER, &conf, f);
+	if (r < 0)
+		return r;
+	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+	rd_kafka_conf_set_error_cb(conf, on_error);
+	r = client_new(CLIENT_CONSUMER, conf, &rk, f);
+	if (r < 0)
+		return r;
+	rd_kafka_poll_set_consumer(rk);
+	pthread_mutex_lock(&c->lock);
+	c->rk = rk;
+	c->queue = rd_kafka_queue_get_consumer(rk);
+	c->commits = rd_kafka_queue_new(rk);
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+static void disconnect_client(struct consumer *c)
+{
+	bool is_closed = rd_kafka_consumer_closed(c->rk);
+	pthread_mutex_lock(&c->lock);
+	rd_kafka_queue_destroy(c->commits);
+	rd_kafka_queue_destroy(TAKE_PTR(c->queue));
+	pthread_mutex_unlock(&c->lock);
+	rd_kafka_destroy_flags(
+		TAKE_PTR(c->rk), is_closed ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+/* A regular expression: the prefix, and something behind it. */
+static char *topics_of(const char *prefix)
+{
+	struct buf out;
+	buf_init(&out, 1024);
+	buf_puts(&out, "^");
+	for (const char *p = prefix; *p; p++)
+		buf_printf(&out, *p == '.' ? "\\%c" : "%c", *p);
+	buf_puts(&out, ".+");
+	return buf_take(&out);
+}
+
+static int subscribe(struct consumer *c, struct fault *f)
+{
+	const struct kafka_settings *s = &c->kafka->settings;
+	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
+	_cleanup_(freep) char *pattern = topics_of(s->functions_prefix);
+	if (*s->subscribe_topic)
+		rd_kafka_topic_partition_list_add(topics, s->subscribe_topic, -1);
+	if (*s->functions_prefix)
+		rd_kafka_topic_partition_list_add(topics, pattern, -1);
+	rd_kafka_resp_err_t err = rd_kafka_subscribe(c->rk, topics);
+	rd_kafka_topic_partition_list_destroy(topics);
+	return err ? fault_set(f, FAULT_BAD_REQUEST, "subscribe-topic: %s", rd_kafka_err2str(err))
+		   : 0;
+}
+
+/* The library has given up for good, as it does when a broker took our place in the group for
+ * somebody else's while it went down. What was not committed comes again and makes no second job.
+ */
+static void replace_client(struct consumer *c)
+{
+	struct fault f;
+	log_warn("transport %s: a new consumer is made", c->kafka->env.name);
+	map_each (n, &c->table.partitions)
+		table_remove(&c->table, container_of(n, struct partition, by_place));
+	c->is_committing = c->is_paused = false;
+	disconnect_client(c);
+	while (connect_client(c, &f) < 0) {
+		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, f.text);
+		if (c->is_stopping)
+			return;
+		wait_ms(c, IDLE_MS - 1);
+	}
+	if (subscribe(c, &f) < 0)
+		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, f.text);
 }
 
 static void *consumer_main(void *arg)
@@ -278,64 +363,32 @@ static void *consumer_main(void *arg)
 			c->full_since_ms = 0;
 			poll_messages(c);
 		}
+		if (rd_kafka_fatal_error(c->rk, NULL, 0))
+			replace_client(c);
 	}
-	leave(c);
+	if (c->rk)
+		leave(c);
 	return NULL;
 }
 
 int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f)
 {
-	rd_kafka_conf_t *conf;
-	rd_kafka_t *rk;
-	int r = client_conf(k, CLIENT_CONSUMER, &conf, f);
-	if (r < 0)
-		return r;
-	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-	rd_kafka_conf_set_error_cb(conf, on_error);
-	r = client_new(CLIENT_CONSUMER, conf, &rk, f);
-	if (r < 0)
-		return r;
 	struct consumer *c = xcalloc(1, sizeof *c);
 	c->kafka = k;
-	c->rk = rk;
-	rd_kafka_poll_set_consumer(rk);
-	c->queue = rd_kafka_queue_get_consumer(rk);
-	c->commits = rd_kafka_queue_new(rk);
 	c->last_answer = &c->answers;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->filled, NULL);
 	table_init(&c->table);
 	*ret = c;
-	return 0;
-}
-
-/* A regular expression: the prefix, and something behind it. */
-static char *topics_of(const char *prefix)
-{
-	struct buf out;
-	buf_init(&out, 1024);
-	buf_puts(&out, "^");
-	for (const char *p = prefix; *p; p++)
-		buf_printf(&out, *p == '.' ? "\\%c" : "%c", *p);
-	buf_puts(&out, ".+");
-	return buf_take(&out);
+	return connect_client(c, f);
 }
 
 int consumer_start(struct consumer *c, struct fault *f)
 {
-	const struct kafka_settings *s = &c->kafka->settings;
-	rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(2);
-	_cleanup_(freep) char *pattern = topics_of(s->functions_prefix);
-	if (*s->subscribe_topic)
-		rd_kafka_topic_partition_list_add(topics, s->subscribe_topic, -1);
-	if (*s->functions_prefix)
-		rd_kafka_topic_partition_list_add(topics, pattern, -1);
-	rd_kafka_resp_err_t err = rd_kafka_subscribe(c->rk, topics);
-	rd_kafka_topic_partition_list_destroy(topics);
-	if (err)
-		return fault_set(
-			f, FAULT_BAD_REQUEST, "subscribe-topic: %s", rd_kafka_err2str(err));
-	int r = -pthread_create(&c->thread, NULL, consumer_main, c);
+	int r = subscribe(c, f);
+	if (r < 0)
+		return r;
+	r = -pthread_create(&c->thread, NULL, consumer_main, c);
 	c->is_started = r == 0;
 	return r < 0 ? fault_set(f, FAULT_INTERNAL, "a thread cannot be made: %s", strerror(-r))
 		     : 0;
@@ -346,7 +399,10 @@ void consumer_stop(struct consumer *c)
 	if (!c->is_started)
 		return;
 	c->is_stopping = true;
-	rd_kafka_queue_yield(c->queue);
+	pthread_mutex_lock(&c->lock);
+	if (c->queue)
+		rd_kafka_queue_yield(c->queue);
+	pthread_mutex_unlock(&c->lock);
 	pthread_join(c->thread, NULL);
 	c->is_started = false;
 }
@@ -356,10 +412,8 @@ void consumer_close(struct consumer *c)
 	if (!c)
 		return;
 	table_done(&c->table);
-	bool is_closed = rd_kafka_consumer_closed(c->rk);
-	rd_kafka_queue_destroy(c->commits);
-	rd_kafka_queue_destroy(c->queue);
-	rd_kafka_destroy_flags(c->rk, is_closed ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	if (c->rk)
+		disconnect_client(c);
 	pthread_cond_destroy(&c->filled);
 	pthread_mutex_destroy(&c->lock);
 	free(c);

@@ -115,8 +115,9 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 	bool is_final = EVENT_BIT(ev->kind) & EVENTS_FINAL;
 	if (ev->kind == EVENT_REFUSED || ev->kind == EVENT_ACCEPTED)
 		consumer_answered(to->live, ev->kind == EVENT_REFUSED ? ev->fault : NULL);
-	/* The second request with one key hears of a job whose beginning is past. */
-	if (ev->kind == EVENT_REFUSED || (ev->kind == EVENT_ACCEPTED && !ev->job->function))
+	/* The second request with one key, or from one place, is told of a job that has begun. */
+	bool is_past = ev->kind == EVENT_ACCEPTED && ev->job->state != JOB_INITIALIZED;
+	if (ev->kind == EVENT_REFUSED || is_past)
 		return;
 	_cleanup_(json_decrefp) json_t *reply = to->text ? json_loads(to->text, 0, NULL) : NULL;
 	if (!json_string_of(reply, "topic") || !(wants_of(k, reply) & EVENT_BIT(ev->kind)))

@@ -163,6 +163,8 @@ static void refused(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
 		shorten(l);
 		insert(&o->overflow, l);
 	} else if (!is_for_good(err) && !is_too_large) {
+		log_debug("transport %s: a record to %s is sent again: %s", o->kafka->env.name,
+			l->topic, rd_kafka_err2str(err));
 		insert(&o->overflow, l);
 	} else if (is_dead && !is_too_large) {
 		_cleanup_(freep) char *why = xasprintf("the dead-letter topic %s cannot be "

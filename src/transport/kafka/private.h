@@ -164,6 +164,7 @@ struct partition {
 struct table {
 	struct map partitions;
 	struct list orphans; /* entries whose partition was taken away */
+	struct list spare;   /* entries to be used again: the window is always as large */
 	uint64_t count;
 	size_t n_taken; /* messages of partitions we have that are not committed */
 	size_t n_done;  /* of these, those that could be */
@@ -187,7 +188,7 @@ void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *lis
 /* consumer.c */
 struct consumer {
 	struct kafka *kafka;
-	rd_kafka_t *rk;
+	rd_kafka_t *rk;            /* replaced under the lock, as are */
 	rd_kafka_queue_t *queue;   /* its messages */
 	rd_kafka_queue_t *commits; /* results of commits */
 	pthread_t thread;

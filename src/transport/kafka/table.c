@@ -19,6 +19,7 @@ void table_init(struct table *t)
 {
 	map_init(&t->partitions);
 	list_init(&t->orphans);
+	list_init(&t->spare);
 }
 
 /* The topic, a NUL and the number. */
@@ -59,21 +60,6 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	return p;
 }
 
-struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg)
-{
-	struct entry *e = xcalloc(1, sizeof *e);
-	e->partition = p;
-	e->msg = msg;
-	e->offset = msg->offset;
-	e->bytes = msg->len + msg->key_len;
-	list_init(&e->held);
-	list_append(&p->entries, &e->node);
-	e->number = ++t->count;
-	t->n_taken++;
-	t->n_bytes += e->bytes;
-	return e;
-}
-
 static void drop_message(struct table *t, struct entry *e)
 {
 	if (e->msg) {
@@ -81,7 +67,6 @@ static void drop_message(struct table *t, struct entry *e)
 		t->n_bytes -= e->bytes;
 	}
 	e->msg = NULL;
-	free(TAKE_PTR(e->fault));
 }
 
 static void entry_free(struct table *t, struct entry *e)
@@ -92,7 +77,31 @@ static void entry_free(struct table *t, struct entry *e)
 	if (e->ask)
 		ask_done(e->ask);
 	free(e->ask);
-	free(e);
+	free(e->fault);
+	list_append(&t->spare, &e->node);
+}
+
+static struct entry *entry_new(struct table *t)
+{
+	struct list *spare = list_pop(&t->spare);
+	struct entry *e = spare ? container_of(spare, struct entry, node) : xcalloc(1, sizeof *e);
+	*e = (struct entry){ 0 };
+	list_init(&e->held);
+	return e;
+}
+
+struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg)
+{
+	struct entry *e = entry_new(t);
+	e->partition = p;
+	e->msg = msg;
+	e->offset = msg->offset;
+	e->bytes = msg->len + msg->key_len;
+	list_append(&p->entries, &e->node);
+	e->number = ++t->count;
+	t->n_taken++;
+	t->n_bytes += e->bytes;
+	return e;
 }
 
 void table_hold(struct entry *e)
@@ -139,6 +148,7 @@ void table_remove(struct table *t, struct partition *p)
 		t->n_taken--;
 		e->partition = NULL;
 		if (e->state == ENTRY_ASKED || e->state == ENTRY_TOLD) {
+			drop_message(t, e);
 			list_remove(n);
 			list_append(&t->orphans, n);
 			continue;
@@ -189,5 +199,7 @@ void table_done(struct table *t)
 		table_remove(t, container_of(n, struct partition, by_place));
 	list_each (n, &t->orphans)
 		entry_free(t, container_of(n, struct entry, node));
+	list_each (n, &t->spare)
+		free(container_of(n, struct entry, node));
 	map_done(&t->partitions);
 }

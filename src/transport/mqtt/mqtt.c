@@ -283,7 +283,10 @@ static void *run(void *arg)
 		look_for_leftovers(m);
 		int64_t next = connect_due(m);
 		mqtt_outbox_send(m);
-		mqtt_outbox_report(m);
+		if (m->n_delivered && m->report_at_ms <= clock_mono_ms())
+			mqtt_outbox_report(m);
+		if (m->n_delivered && m->report_at_ms < next)
+			next = m->report_at_ms;
 		if (m->n_waiting && m->hold_until_ms > clock_mono_ms() && m->hold_until_ms < next)
 			next = m->hold_until_ms;
 		if (seen == m->n_changes)

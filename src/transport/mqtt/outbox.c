@@ -3,10 +3,13 @@
  *
  * Any thread adds letters; the adapter's thread gives them to paho, a window of them at a time,
  * because paho looks through all that is under way for each one more, and waits for seconds when it
- * has more than the broker takes at once. A letter flies until the
- * broker acknowledged it. Outcomes that are owed are then reported to the core, many at once; what
- * a broker with a new session does not know of any more is sent again, in the order made. What is
- * not owed gives way when the broker is slow: it is dropped, and counted.
+ * has more than the broker takes at once. Waking the thread costs more than a letter, so news wait
+ * until half of the window is free; answers do not wait.
+ *
+ * A letter flies until the broker acknowledged it. Outcomes that are owed are then reported to the
+ * core, those of REPORT_MS together; what a broker with a new session does not know of any more is
+ * sent again, in the order made. What is not owed gives way when the broker is slow: it is dropped,
+ * and counted.
  *
  * A letter that the broker refuses for what it is (its topic, its size, a right that we lack) would
  * be refused again: it is given up, in the log and in the count. */
@@ -16,7 +19,7 @@
 
 #include "base/log.h"
 
-enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000 };
+enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20 };
 
 struct letter *mqtt_letter_new(struct mqtt *m, const char *topic)
 {
@@ -73,7 +76,8 @@ void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
 	l->number = ++m->last_number;
 	list_append(queue_of(m, l), &l->node);
 	m->n_droppable += !l->is_kept;
-	if (m->n_waiting++ == 0)
+	m->n_waiting++;
+	if (!l->is_news || m->n_flying == 0)
 		mqtt_wake(m);
 }
 
@@ -82,6 +86,23 @@ void mqtt_outbox_add(struct mqtt *m, struct letter *l)
 	pthread_mutex_lock(&m->lock);
 	mqtt_outbox_add_locked(m, l);
 	pthread_mutex_unlock(&m->lock);
+}
+
+static size_t window_of(const struct mqtt *m)
+{
+	size_t unacked_max = m->links[LINK_SENDER]->unacked_max;
+	return unacked_max < WINDOW ? unacked_max : WINDOW;
+}
+
+static size_t news_window_of(const struct mqtt *m)
+{
+	return (window_of(m) + 1) / 2;
+}
+
+/* Enough of it to wake somebody. */
+static bool has_room(const struct mqtt *m)
+{
+	return !list_empty(&m->replies) || m->n_flying_news <= news_window_of(m) / 2;
 }
 
 /* The letter's way has ended; it has been taken out of its list. */
@@ -94,10 +115,14 @@ static void finish(struct mqtt *m, struct letter *l)
 				xrealloc(m->delivered, m->delivered_cap * sizeof *m->delivered);
 		}
 		m->delivered[m->n_delivered++] = l->job;
+		if (m->n_delivered == 1) {
+			m->report_at_ms = clock_mono_ms() + REPORT_MS;
+			mqtt_wake(m);
+		}
 	}
 	if (l->has_arrived)
 		*l->has_arrived = true;
-	if (l->has_arrived || m->n_delivered == 1 || m->n_waiting || m->is_stopping)
+	if (l->has_arrived || m->is_stopping || (m->n_waiting && has_room(m)))
 		mqtt_wake(m);
 	mqtt_letter_free(l);
 }
@@ -184,26 +209,32 @@ static MQTTLenString text_of(const char *text, size_t len)
 	return (MQTTLenString){ (int)len, (char *)text };
 }
 
+static void add_property(MQTTProperties *to, MQTTProperty property)
+{
+	to->array[to->count++] = property;
+}
+
+/* Paho copies them when the letter is sent. They point into the letter; only the array is ours. */
 static void add_properties(const struct letter *l, MQTTProperties *to)
 {
-	const struct paho *paho = l->link->paho;
-	if (l->content_type) {
-		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_CONTENT_TYPE };
-		p.value.data = text_of(l->content_type, strlen(l->content_type));
-		paho->properties_add(to, &p);
-	}
-	if (l->correlation.len) {
-		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_CORRELATION_DATA };
-		p.value.data = text_of(l->correlation.data, l->correlation.len);
-		paho->properties_add(to, &p);
-	}
 	const char *text = l->pairs.data, *end = text + l->pairs.len;
+	size_t n = 2;
+	for (const char *p = text; p && p < end; p++)
+		n += !*p; /* twice as many as there are pairs */
+	to->array = xcalloc(n, sizeof *to->array);
+	if (l->content_type)
+		add_property(to,
+			(MQTTProperty){ .identifier = MQTTPROPERTY_CODE_CONTENT_TYPE,
+				.value.data = text_of(l->content_type, strlen(l->content_type)) });
+	if (l->correlation.len)
+		add_property(to,
+			(MQTTProperty){ .identifier = MQTTPROPERTY_CODE_CORRELATION_DATA,
+				.value.data = text_of(l->correlation.data, l->correlation.len) });
 	while (text && text < end) {
-		MQTTProperty p = { .identifier = MQTTPROPERTY_CODE_USER_PROPERTY };
 		const char *value = text + strlen(text) + 1;
-		p.value.data = text_of(text, strlen(text));
-		p.value.value = text_of(value, strlen(value));
-		paho->properties_add(to, &p);
+		add_property(to, (MQTTProperty){ .identifier = MQTTPROPERTY_CODE_USER_PROPERTY,
+					 .value.data = text_of(text, strlen(text)),
+					 .value.value = text_of(value, strlen(value)) });
 		text = value + strlen(value) + 1;
 	}
 }
@@ -224,7 +255,7 @@ static int send_letter(struct letter *l, bool is_5)
 	}
 	int r = paho->send(l->link->handle, l->topic, (int)l->payload.len,
 		l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
-	paho->properties_free(&options.properties);
+	free(options.properties.array);
 	return r;
 }
 
@@ -232,12 +263,12 @@ static int send_letter(struct letter *l, bool is_5)
 static struct letter *next_letter(struct mqtt *m)
 {
 	const struct link *link = m->links[LINK_SENDER];
-	size_t window = link->unacked_max < WINDOW ? link->unacked_max : WINDOW;
+	size_t window = window_of(m);
 	struct list *n = NULL;
 	if (link->state != LINK_UP || m->n_flying >= window || clock_mono_ms() < m->hold_until_ms)
 		return NULL;
 	n = list_pop(&m->replies);
-	if (!n && m->n_flying_news < (window + 1) / 2)
+	if (!n && m->n_flying_news < news_window_of(m))
 		n = list_pop(&m->news);
 	if (!n)
 		return NULL;

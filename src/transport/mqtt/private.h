@@ -98,7 +98,7 @@ struct mqtt {
 	struct list flying; /* sent, and not acknowledged */
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
 	uint64_t last_number;
-	int64_t hold_until_ms;
+	int64_t hold_until_ms, report_at_ms;
 	struct uuid *delivered;
 	size_t n_delivered, delivered_cap;
 	struct transport_state counts;

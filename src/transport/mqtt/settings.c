@@ -42,7 +42,7 @@ const struct conf_field mqtt_conf[] = {
 		.help = "the gateways of one name share the requests, which needs MQTT 5; what the "
 			"broker gave to one that is away waits for it; empty: each gateway gets "
 			"all" },
-	{ "receivers", CONF_INT, AT(receivers), "4", .min = 1, .max = 8, .unit = "connections",
+	{ "receivers", CONF_INT, AT(receivers), "8", .min = 1, .max = 8, .unit = "connections",
 		.help = "on which requests come in; each takes one at a time and acknowledges it "
 			"when it is on the disk; without share, and in MQTT 3.1.1, it is one" },
 	{ "session-expiry", CONF_DURATION, AT(session_expiry_ms), "24h", .min = 1000,

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of the gateway and of the Kafka broker, and partitions that change hands: nothing is lost, and nothing runs twice."""
+import collections
+import json
+import random
+import threading
+
+import pytest
+
+from support.mistd import until
+
+REQUESTS = 2000
+RANKS = {"initialized": 1, "queued": 2, "worker-assigned": 3, "started": 5, "finished": 7}
+
+
+class Traffic:
+    """Sends `record` requests from a thread, a few at a time, and reads the answers."""
+
+    def __init__(self, kafka, prefix, path, partitions=4, pause=0.01):
+        self.kafka, self.group, self.path, self.pause = kafka, prefix, path, pause
+        self.requests, self.replies, self.dead = (f"{prefix}.{name}" for name in ("in", "replies", "dead"))
+        kafka.create_topic(self.requests, partitions=partitions)
+        kafka.create_topic(self.replies, self.dead)
+        self.settings = {"type": "kafka", "brokers": kafka.bootstrap, "group": prefix, "subscribe-topic": self.requests,
+                         "dead-letter-topic": self.dead, "consumer": {"session.timeout.ms": "6000"}}
+        self.answers, self.letters = kafka.read(self.replies), kafka.read(self.dead)
+        self.thread = threading.Thread(target=self.send_all)
+
+    def start(self):
+        self.thread.start()
+
+    def send_all(self):
+        for n in range(REQUESTS):
+            request = {"functionId": "record", "parameters": {"path": str(self.path), "n": n}}
+            self.kafka.produce_soon(self.requests, json.dumps(request), headers={
+                "reply-topic": self.replies, "correlation-id": str(n), "events": "all"}, partition=n % 4)
+            if n % 10 == 9:
+                threading.Event().wait(self.pause)
+
+    def answered(self):
+        return {r.headers["correlation-id"] for r in self.answers.records if r.headers["event"] == "finished"}
+
+    def wait_for(self, count):
+        until(lambda: len(self.answered()) >= count, timeout=60, what=f"{count} answers")
+
+    def is_taken(self):
+        return sum(filter(None, self.kafka.committed(self.group, self.requests).values())) == REQUESTS
+
+    def check(self):
+        self.thread.join()
+        self.kafka.flush(60)
+        self.wait_for(REQUESTS)
+        assert not self.letters.records
+        runs = collections.Counter(int(line.split()[1]) for line in self.path.read_text().splitlines())
+        assert set(runs) == set(range(REQUESTS)) and {n for n, count in runs.items() if count > 1} == set()
+        self.check_order()
+
+    def check_order(self):
+        """What is told again has the id that it had; the rest comes in order."""
+        jobs = collections.defaultdict(dict)
+        # A reader that lost its broker begins anew.
+        read = {(r.partition, r.offset): r for r in self.answers.records}
+        for _, record in sorted(read.items(), key=lambda item: item[0]):
+            jobs[record.headers["job-id"]].setdefault(record.headers["event-id"], RANKS[record.headers["event"]])
+        assert len(jobs) == REQUESTS
+        for ranks in jobs.values():
+            ranks = list(ranks.values())
+            assert ranks == sorted(set(ranks)) and ranks[-1] == RANKS["finished"], ranks
+
+
+def seeded():
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    return random.Random(seed)
+
+
+@pytest.mark.timeout(600)
+def test_kills_of_the_gateway_lose_no_request_and_run_none_twice(plain_mist, kafka, prefix, tmp_path):
+    rng, kills = seeded(), 12
+    traffic = Traffic(kafka, prefix, tmp_path / "ran")
+    gateway = plain_mist(transports=[traffic.settings])
+    traffic.start()
+    for i in range(kills):
+        traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
+        gateway.kill9()
+        gateway.start()
+    traffic.check()
+
+
+@pytest.mark.timeout(600)
+def test_kills_of_the_broker_lose_no_request_and_run_none_twice(plain_mist, kafka_factory, prefix, tmp_path):
+    rng, kills = seeded(), 4
+    kafka = kafka_factory()
+    traffic = Traffic(kafka, prefix, tmp_path / "ran")
+    plain_mist(transports=[traffic.settings])
+    traffic.start()
+    for i in range(kills):
+        traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
+        kafka.kill9()
+        kafka.start()
+    traffic.check()
+
+
+@pytest.mark.timeout(600)
+def test_kills_of_both_lose_no_request_and_run_none_twice(plain_mist, kafka_factory, prefix, tmp_path):
+    rng, kills = seeded(), 3
+    kafka = kafka_factory()
+    traffic = Traffic(kafka, prefix, tmp_path / "ran")
+    gateway = plain_mist(transports=[traffic.settings])
+    traffic.start()
+    for i in range(kills):
+        traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
+        kafka.kill9()
+        gateway.kill9()
+        gateway.start()
+        kafka.start()
+    traffic.check()
+
+
+@pytest.mark.timeout(600)
+def test_partitions_change_hands_without_loss_and_without_a_second_run(plain_mist, kafka, prefix, tmp_path):
+    traffic = Traffic(kafka, prefix, tmp_path / "ran", pause=0.05)
+    first = plain_mist(transports=[traffic.settings])
+    traffic.start()
+    traffic.wait_for(100)
+    second = plain_mist(transports=[traffic.settings])
+
+    def accepted(gateway):
+        return gateway.get("/v2/api/jobs", params={"paginate": "true", "limit": 1}).json()["total"]
+
+    until(lambda: accepted(second), what="a partition for the second gateway")
+    before = accepted(first)
+    first.stop()
+    until(traffic.is_taken, timeout=60)
+    first.start()
+    assert before <= accepted(first) < REQUESTS
+    traffic.check()
+    assert accepted(first) + accepted(second) == REQUESTS
+
+
+@pytest.mark.timeout(600)
+def test_a_gateway_that_dies_leaves_its_partitions_to_the_other(plain_mist, kafka, prefix, tmp_path):
+    traffic = Traffic(kafka, prefix, tmp_path / "ran")
+    first, _ = plain_mist(transports=[traffic.settings]), plain_mist(transports=[traffic.settings])
+    traffic.start()
+    traffic.wait_for(200)
+    first.kill9()
+    until(traffic.is_taken, timeout=60, what="everything taken, by the other what the dead one had not accepted")
+    first.start()
+    traffic.wait_for(REQUESTS)
+    assert not traffic.letters.records
