@@ -26,8 +26,8 @@ def account(subscriber, total):
 
 
 def test_who_never_reads_costs_its_buffer_and_nobody_else_an_event(c_mist):
-    mist = c_mist(http={"subscriber-buffer": "64k"})
-    batches, jobs = 40, 100
+    mist = c_mist(http={"subscriber-buffer": "256k"})
+    batches, jobs = 160, 25  # the events of a batch fit in the buffer of who reads
     total = batches * jobs * 5
     mist.run("echo", {"text": "x"})
     idle = [WebSocket(mist, ALL, receive_buffer=4096), Stream(mist, "/v2/api/events", receive_buffer=4096)]
