@@ -357,11 +357,10 @@ def test_500_subscribers_get_every_event(c_mist):
 
 
 def test_subscribers_are_let_go_when_the_gateway_stops(mist):
-    running = mist.submit("sleep", {"ms": 100})
     ws = [WebSocket(mist, ALL) for _ in range(3)]
     streams = [Stream(mist, "/v2/api/events") for _ in range(3)]
     until(subscribers(mist, 6))
-    mist.wait(running)
+    mist.wait(mist.submit("sleep", {"ms": 100}))
     mist.stop()
     for client in ws:
         to_the_end(client)
