@@ -159,7 +159,7 @@ def job_stream(mist, job_id, last_id=None, logs=True, **options):
 
 
 def test_the_stream_of_a_job_begins_at_its_beginning_and_ends_at_its_end(mist):
-    job_id = mist.submit("sleep", {"ms": 300})
+    job_id = mist.submit("sleep", {"ms": 1500})
     mist.wait(job_id, "started")
     with job_stream(mist, job_id, logs=False) as early:
         events = early.rest()
