@@ -48,18 +48,30 @@ static void show_state(struct follow *follow, bool is_new)
 	follow->dot_due_ms = now + DOT_MS;
 }
 
-/* Only the member is looked at: a result may be large, and is not read here. */
+/* The job as it is now, with its status, which is borrowed from it. */
+static int ask_job(struct cli *cli, const char *id, struct http_reply *reply, json_t **ret_job,
+	const char **ret_status)
+{
+	_cleanup_(freep) char *path = path_of("jobs", id, NULL);
+	int code = http_do(cli, &(struct http_call){ .path = path }, reply);
+	if (code)
+		return code;
+	_cleanup_(json_decrefp) json_t *job = http_json(reply);
+	*ret_status = json_is_object(job) ? json_string_of(job, "status") : NULL;
+	if (!*ret_status)
+		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
+	*ret_job = TAKE_PTR(job);
+	return 0;
+}
+
 static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
-	_cleanup_(freep) char *path = path_of("jobs", follow->id, NULL);
-	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	_cleanup_(json_decrefp) json_t *job = NULL;
+	const char *status;
+	int code = ask_job(cli, follow->id, &reply, &job, &status);
 	if (code)
 		return code;
-	_cleanup_(json_decrefp) json_t *job = http_json(&reply);
-	const char *status = json_is_object(job) ? json_string_of(job, "status") : NULL;
-	if (!status)
-		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
 	*ret_is_new = strcmp(status, follow->status) != 0;
 	snprintf(follow->status, sizeof follow->status, "%s", status);
 	return 0;
@@ -127,14 +139,11 @@ int follow_job(struct cli *cli, struct follow *follow)
 int follow_outcome(struct cli *cli, const char *id)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
-	_cleanup_(freep) char *path = path_of("jobs", id, NULL);
-	int code = http_do(cli, &(struct http_call){ .path = path }, &reply);
+	_cleanup_(json_decrefp) json_t *job = NULL;
+	const char *status;
+	int code = ask_job(cli, id, &reply, &job, &status);
 	if (code)
 		return code;
-	_cleanup_(json_decrefp) json_t *job = http_json(&reply);
-	const char *status = json_is_object(job) ? json_string_of(job, "status") : NULL;
-	if (!status)
-		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
 	if (strcmp(status, "finished") != 0) {
 		const char *error = json_string_of(job, "jobResult");
 		return complain(EXIT_JOB, "job %s: %s%s%s", id, status, error ? ": " : "",
