@@ -21,23 +21,22 @@ enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, PRIORITY_MAX = 100, DIGES
 
 #define CLOUD_JSON "application/cloudevents+json"
 
-/* A form of a request: what its members are called. */
-struct form {
-	const char *function; /* NULL: it is the callable's name */
-	const char *path, *class_name, *context, *external_id;
-	bool is_old; /* answered once, with the request in the answer */
-};
+const struct run_form run_form_dev = { "fakeName", "path", "className", "context", "externalId" };
+const struct run_form run_form_path = { NULL, "path", "className", "namespace", "externalId",
+	.is_old = true };
 
-static const struct form forms[] = {
-	{ "fakeName", "path", "className", "context", "externalId" },
-	{ "functionId", NULL, NULL, NULL, "externalId" },
-	{ "endpointId", NULL, NULL, NULL, "externalId" },
-	{ "route", NULL, NULL, NULL, "externalId", .is_old = true },
-	{ "jobId", NULL, NULL, NULL, "externalId", .is_old = true },
-	{ NULL, "path", "className", "namespace", "externalId", .is_old = true },
-	{ NULL, "jarPath", "className", "name", "external_id", .is_old = true },
-	{ NULL, "pyPath", "className", "name", "external_id", .is_old = true },
-};
+static const struct run_form by_function = { "functionId", .external_id = "externalId" };
+static const struct run_form by_endpoint = { "endpointId", .external_id = "externalId" };
+static const struct run_form by_route = { "route", .external_id = "externalId", .is_old = true };
+static const struct run_form by_job = { "jobId", .external_id = "externalId", .is_old = true };
+static const struct run_form by_jar = { NULL, "jarPath", "className", "name", "external_id",
+	.is_old = true };
+static const struct run_form by_py = { NULL, "pyPath", "className", "name", "external_id",
+	.is_old = true };
+
+/* In the order in which Mist tried them. */
+static const struct run_form *const forms[] = { &run_form_dev, &by_function, &by_endpoint,
+	&by_route, &by_job, &run_form_path, &by_jar, &by_py };
 
 static const char *property(const struct message *m, const char *name)
 {
@@ -91,12 +90,12 @@ static int read_text(
 	return 0;
 }
 
-static const struct form *form_of(const json_t *body)
+static const struct run_form *form_of(const json_t *body)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		const char *mark = forms[i].function ? forms[i].function : forms[i].path;
+		const char *mark = forms[i]->function ? forms[i]->function : forms[i]->path;
 		if (json_object_get(body, mark))
-			return &forms[i];
+			return forms[i];
 	}
 	return NULL;
 }
@@ -128,18 +127,10 @@ static void keep_arguments(struct job_request *job, json_t *body, const struct m
 	job->arguments = json_incref(body);
 }
 
-/* Mist's forms. */
-static int read_form(const json_t *body, struct message_request *ret, struct fault *f)
+int run_form_read(
+	const struct run_form *form, const json_t *body, struct job_request *job, struct fault *f)
 {
-	struct job_request *job = ret->job;
-	const struct form *form = form_of(body);
-	const json_t *settings = json_object_get(body, "runSettings");
-	if (!form)
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"functionId: must be given: the message does not say which function is to "
-			"run");
 	int r = read_text(body, form->external_id, false, &job->external_id, f);
-	ret->external_id = job->external_id ? xstrdup(job->external_id) : NULL;
 	if (r == 0 && form->function)
 		r = read_text(body, form->function, true, &job->function, f);
 	if (r == 0 && form->path)
@@ -147,16 +138,31 @@ static int read_form(const json_t *body, struct message_request *ret, struct fau
 	if (r == 0 && form->class_name)
 		r = read_text(body, form->class_name, true, &job->class_name, f);
 	if (r == 0 && form->context)
-		r = read_text(body, form->context, false, &job->context, f);
-	if (r == 0 && json_is_object(settings))
-		r = read_text(settings, "contextId", false, &job->context, f);
+		r = read_text(body, form->context, !form->is_old, &job->context, f);
 	if (r == 0)
 		r = take_arguments(job, json_object_get(body, "parameters"), f);
+	if (r == 0 && !job->function)
+		job->function = xstrdup(job->class_name);
+	return r;
+}
+
+/* Mist's forms. */
+static int read_form(const json_t *body, struct message_request *ret, struct fault *f)
+{
+	const struct run_form *form = form_of(body);
+	const json_t *settings = json_object_get(body, "runSettings");
+	if (!form)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"functionId: must be given: the message does not say which function is to "
+			"run");
+	int r = run_form_read(form, body, ret->job, f);
+	if (ret->job->external_id && !ret->external_id)
+		ret->external_id = xstrdup(ret->job->external_id);
+	if (r == 0 && json_is_object(settings))
+		r = read_text(settings, "contextId", false, &ret->job->context, f);
 	if (r < 0)
 		return r;
-	if (!job->function)
-		job->function = xstrdup(job->class_name);
-	cut_action(job->function);
+	cut_action(ret->job->function);
 	if (form->is_old)
 		json_object_set_new(ret->reply, "echo", json_deep_copy(body));
 	return 0;
@@ -375,8 +381,10 @@ static int read_all(const struct message *m, struct message_request *ret, struct
 			     : read_plain(body, m, version, ret, f);
 	if (r < 0 || ret->kind != MESSAGE_JOB)
 		return r;
-	if (ret->external_id && !ret->job->external_id)
+	if (ret->external_id) {
+		free(ret->job->external_id);
 		ret->job->external_id = xstrdup(ret->external_id);
+	}
 	if (!name_is_good(ret->job->function))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the name of the function: expected 1 to 128 letters, digits, '.', '_' and "

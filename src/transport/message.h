@@ -65,6 +65,19 @@ void message_print(const json_t *reply, const struct job_event *ev, struct messa
 void message_print_watched(const struct watch_event *ev, struct message_out *ret);
 void message_out_done(struct message_out *out);
 
+/* A form in which a body says what is to run: what its members are called. */
+struct run_form {
+	const char *function; /* NULL: it is the callable's name */
+	const char *path, *class_name, *context, *external_id;
+	bool is_old; /* answered once, with the request in the answer */
+};
+extern const struct run_form run_form_dev, run_form_path; /* a dev run; the first generation's */
+
+/* Fills in the job but for its name's check. Its arguments are a part of `body`, which is to be let
+ * go before the job is submitted. */
+int run_form_read(
+	const struct run_form *form, const json_t *body, struct job_request *job, struct fault *f);
+
 /* SHA-256 of what makes two requests the same, in hexadecimal: function, parameters and context,
  * and not how their senders wait. The caller frees it. */
 char *request_digest(const struct job_request *job);

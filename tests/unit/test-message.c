@@ -162,6 +162,20 @@ static void properties_go_over_the_payload(void **state)
 	message_request_done(&r);
 }
 
+static void the_senders_id_of_a_property_goes_over_the_payloads(void **state)
+{
+	static const char *const properties[] = { "externalId", "property", NULL };
+	struct message_request r;
+	struct fault f;
+	(void)state;
+	const struct sample s = { "{\"functionId\":\"f\",\"externalId\":\"payload\"}",
+		.properties = properties };
+	assert_int_equal(read_sample(&s, &r, &f), 0);
+	assert_string_equal(r.job->external_id, "property");
+	assert_string_equal(r.external_id, "property");
+	message_request_done(&r);
+}
+
 static void a_cancel_names_its_job(void **state)
 {
 	struct message_request r;
@@ -261,6 +275,7 @@ int main(void)
 		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
 		cmocka_unit_test(mists_own_events_are_noise),
 		cmocka_unit_test(properties_go_over_the_payload),
+		cmocka_unit_test(the_senders_id_of_a_property_goes_over_the_payloads),
 		cmocka_unit_test(a_cancel_names_its_job),
 		cmocka_unit_test(cloud_events_are_requests),
 		cmocka_unit_test(outcomes_are_told_in_the_form_of_the_request),

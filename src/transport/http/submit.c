@@ -223,27 +223,8 @@ void job_submit_event(struct request *rq)
 	answer_fault(rq, &f);
 }
 
-/* A member of a devrun or of a first-generation job; NULL when it is not there. */
-static int read_member(
-	const json_t *body, const char *name, bool is_required, char **ret, struct fault *f)
-{
-	const json_t *value = json_object_get(body, name);
-	if (!is_required && (!value || json_is_null(value)))
-		return 0;
-	if (!json_is_string(value))
-		return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s", name,
-			json_kind(value));
-	*ret = xstrdup(json_string_value(value));
-	return 0;
-}
-
-/* The names that a generation of Mist gave to the same things. */
-struct run_names {
-	const char *function, *path, *class_name, *context, *external_id;
-};
-
 static int read_run(
-	struct request *rq, const struct run_names *names, struct job_request *job, struct fault *f)
+	struct request *rq, const struct run_form *form, struct job_request *job, struct fault *f)
 {
 	_cleanup_(json_decrefp) json_t *body = json_parse(
 		rq->body.data ? rq->body.data : "", rq->body.len, PARAMETER_DEPTH_MAX + 1, f);
@@ -252,44 +233,23 @@ static int read_run(
 	if (!json_is_object(body))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the request's body: expected a JSON object, got %s", json_kind(body));
-	int r = names->function ? read_member(body, names->function, true, &job->function, f) : 0;
-	if (r == 0)
-		r = read_member(body, names->path, true, &job->path, f);
-	if (r == 0)
-		r = read_member(body, names->class_name, true, &job->class_name, f);
-	if (r == 0)
-		r = read_member(body, names->context, names->function, &job->context, f);
-	if (r == 0)
-		r = read_member(body, names->external_id, false, &job->external_id, f);
+	int r = run_form_read(form, body, job, f);
 	if (r == 0)
 		r = query_bool(rq, "force", &job->is_sync, f);
-	if (r < 0)
+	if (r < 0 || name_is_good(job->function))
 		return r;
-	json_t *parameters = json_object_get(body, "parameters");
-	if (parameters && !json_is_object(parameters))
-		return fault_set(f, FAULT_BAD_REQUEST, "parameters: expected an object, got %s",
-			json_kind(parameters));
-	job->parameters = parameters ? json_text(parameters) : xstrdup("{}");
-	/* A tree of its own: nobody else may hold a part of it. */
-	job->arguments = json_loads(job->parameters, 0, NULL);
-	if (!job->function)
-		job->function = xstrdup(job->class_name);
-	if (!name_is_good(job->function))
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"%s: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot first, "
-			"got \"%.64s\"",
-			names->function ? names->function : names->class_name, job->function);
-	return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"%s: expected 1 to 128 letters, digits, '.', '_' and '-', not a dot first, "
+		"got \"%.64s\"",
+		form->function ? form->function : form->class_name, job->function);
 }
 
 /* Runs a file without registering a function. */
 void job_devrun(struct request *rq)
 {
-	static const struct run_names names = { "fakeName", "path", "className", "context",
-		"externalId" };
 	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
 	struct fault f = { 0 };
-	if (read_run(rq, &names, job, &f) < 0)
+	if (read_run(rq, &run_form_dev, job, &f) < 0)
 		answer_fault(rq, &f);
 	else
 		submit(rq, TAKE_PTR(job));
@@ -322,11 +282,9 @@ void job_submit_route(struct request *rq)
 
 void job_submit_path(struct request *rq)
 {
-	static const struct run_names names = { NULL, "path", "className", "namespace",
-		"externalId" };
 	_cleanup_(job_request_freep) struct job_request *job = job_request_new();
 	struct fault f = { 0 };
-	if (read_run(rq, &names, job, &f) < 0)
+	if (read_run(rq, &run_form_path, job, &f) < 0)
 		answer_fault(rq, &f);
 	else
 		submit_first_generation(rq, TAKE_PTR(job));
