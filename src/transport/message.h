@@ -62,6 +62,9 @@ struct message_out {
 /* `reply` NULL: Mist's form. The result is freed with message_out_done. */
 void message_print(const json_t *reply, const struct job_event *ev, struct message_out *ret);
 /* The same for what a watch hears; never a refusal. */
+/* What is told in place of an event that is too large for the broker. The caller frees it. `job`:
+ * NULL where it is known otherwise. */
+char *message_too_large(const struct uuid *job, size_t len);
 void message_print_watched(const struct watch_event *ev, struct message_out *ret);
 void message_out_done(struct message_out *out);
 

@@ -137,3 +137,13 @@ void message_out_done(struct message_out *out)
 {
 	buf_done(&out->payload);
 }
+
+char *message_too_large(const struct uuid *job, size_t len)
+{
+	char id[UUID_TEXT] = "";
+	if (job)
+		uuid_format(job, id);
+	return xasprintf("{\"id\":\"%s\",\"error\":\"the event has %zu bytes, more than the broker "
+			 "takes; it can be read from the history of jobs\"}",
+		id, len);
+}

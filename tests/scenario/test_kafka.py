@@ -202,7 +202,7 @@ def test_an_outcome_that_is_too_large_for_kafka_says_so(c_mist, kafka, door):
     replies = kafka.read(door.replies)
     door.send({"functionId": "big", "parameters": {"bytes": 3_000_000}}, reply_topic=door.replies)
     answer = replies.wait_one()
-    assert "more than Kafka takes" in body(answer)["error"] and answer.headers["event"] == "finished"
+    assert "more than the broker takes" in body(answer)["error"] and answer.headers["event"] == "finished"
     assert len(gateway.job(body(answer)["id"])["jobResult"]) == 3_000_000
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and answers by MQTT, against a real mosquitto."""
 import json
+import os
 import time
 import uuid
 
 import pytest
 
-from support.mistd import PATIENCE, until
+from support.mistd import PATIENCE, build_folder, until
 from support.old_broker import OldBroker
 
 FINAL = ("finished", "failed", "cancelled")
@@ -421,6 +422,41 @@ def test_outcomes_wait_for_a_broker_that_is_away(c_mist, mosquitto_factory, pref
     gateway.wait(job_id)
     broker.start()
     assert event(client.wait_one()) == "finished"
+
+
+def test_an_outcome_whose_first_write_fails_arrives_whole_and_alone(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory()
+    text = uuid.uuid4().hex
+    preload = {"LD_PRELOAD": str(build_folder() / "tests" / "support" / "broken-writev.so"), "MIST_BREAK_WRITEV": f'"result":"{text}"',
+               "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0"}
+    gateway = c_mist(transports=[transport(broker, prefix)])
+    gateway.stop()
+    gateway.env.update(preload)
+    up(gateway.start())
+    seen, requester = broker.subscribe("#"), Requester(broker, prefix)
+    before = [requester.ask("sleep", {"ms": 300}) for _ in range(4)]
+    assert requester.call("echo", {"text": text}).json()["result"] == text
+    assert gateway.stderr().count("the connection to the broker was lost") == 1, "the write failed"
+    for mark in before:
+        assert event(requester.answers(mark)[0]) == "finished"
+    broker.pub(f"{prefix}/end")
+    seen.wait_one(f"{prefix}/end")
+    strange = [m.topic for m in seen.messages if not m.topic.startswith(prefix)]
+    assert not strange and requester.client.connections == 1
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_an_outcome_that_is_larger_than_the_broker_takes_says_so(c_mist, mosquitto_factory, prefix, version):
+    """In 3.1.1 a broker cannot tell what it takes: it breaks the connection."""
+    broker = mosquitto_factory(settings=["max_packet_size 100000"])
+    gateway = up(c_mist(transports=[transport(broker, prefix, version=version)]))
+    client = broker.subscribe(f"{prefix}/out")
+    client.publish(f"{prefix}/in", {"functionId": "big", "parameters": {"bytes": 200_000}})
+    answer = client.wait_one(lambda m: "error" in m.json(), 60)
+    assert "bytes, more than the broker takes" in answer.json()["error"]
+    client.publish(f"{prefix}/in", {"functionId": "big", "parameters": {"bytes": 90_000}})
+    client.wait_one(lambda m: len(m.json().get("result", "")) == 90_000)
+    assert len(gateway.job(answer.json()["id"])["jobResult"]) == 200_000
 
 
 def test_requests_that_come_while_mistd_is_away_are_run(c_mist, mosquitto, prefix, requester):

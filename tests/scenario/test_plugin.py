@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transports that were built outside the tree: the example of tests/support/spool_transport.c."""
+"""Transports that were built outside the tree: the example of tests/support/modules/spool_transport.c."""
 import json
 import os
 

@@ -109,14 +109,9 @@ static void shorten(struct letter *l)
 {
 	char *payload = NULL;
 	l->is_shortened = true;
-	if (l->kind != LETTER_DEAD) {
-		char id[UUID_TEXT] = "";
-		if (l->kind == LETTER_OWED)
-			uuid_format(&l->job, id);
-		payload = xasprintf("{\"id\":\"%s\",\"error\":\"the event has %zu bytes, more than "
-				    "Kafka takes; it can be read from the history of jobs\"}",
-			id, l->payload_len);
-	}
+	if (l->kind != LETTER_DEAD)
+		payload =
+			message_too_large(l->kind == LETTER_OWED ? &l->job : NULL, l->payload_len);
 	free(l->payload);
 	l->payload = payload;
 	l->payload_len = payload ? strlen(payload) : 0;

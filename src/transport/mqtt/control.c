@@ -82,7 +82,7 @@ static void status_arrived(struct mqtt *m, const MQTTAsync_message *message)
 
 void control_say(struct mqtt *m, bool is_online)
 {
-	struct letter *l = mqtt_letter_new(m, m->status_topic);
+	struct letter *l = mqtt_letter_new(m->status_topic);
 	buf_puts(&l->payload, is_online ? "online" : "offline");
 	l->is_kept = l->is_retained = true;
 	mqtt_outbox_add_locked(m, l);

@@ -227,14 +227,19 @@ static void connect_done(void *context, MQTTAsync_successData *data)
 static void connect_done5(void *context, MQTTAsync_successData5 *data)
 {
 	struct link *l = context;
-	unsigned unacked_max = UINT16_MAX;
-	for (int i = 0; i < data->properties.count; i++)
-		if (data->properties.array[i].identifier == MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
-			unacked_max = data->properties.array[i].value.integer2;
+	size_t unacked_max = UINT16_MAX, packet_max = SIZE_MAX;
+	for (int i = 0; i < data->properties.count; i++) {
+		const MQTTProperty *p = &data->properties.array[i];
+		if (p->identifier == MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
+			unacked_max = p->value.integer2;
+		else if (p->identifier == MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE)
+			packet_max = p->value.integer4;
+	}
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&l->mqtt->lock);
 	l->unacked_max = unacked_max;
+	l->packet_max = packet_max;
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 	connected(l, data->alt.connect.sessionPresent);
@@ -351,9 +356,51 @@ static void connect_with(struct link *l, MQTTAsync_connectOptions *options)
 		connect_failed(l, r, "paho does not try");
 }
 
-void link_connect(struct link *l)
+static int make_handle(struct link *l, struct fault *f)
+{
+	const struct mqtt *m = l->mqtt;
+	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
+	options.maxBufferedMessages = UINT16_MAX;
+	if (m->settings.version == MQTT_311)
+		options.MQTTVersion = MQTTVERSION_3_1_1;
+	int r = l->paho->create(
+		&l->handle, m->settings.url, l->id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	if (r != MQTTASYNC_SUCCESS)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"paho takes neither the url %.128s nor the client-id %.128s (%d)",
+			m->settings.url, l->id, r);
+	l->paho->set_callbacks(l->handle, l, lost, arrived, NULL);
+	return 0;
+}
+
+/* Of a message whose first write failed, paho 1.3 frees topic and payload, keeps their addresses,
+ * and would read them in the next connection, and free them with the handle. So that handle stays
+ * as it is. One that is whole goes after the new one is there: with its last handle the library
+ * would end. */
+static int renew(struct link *l, struct fault *f)
+{
+	MQTTAsync before = l->handle;
+	int r = make_handle(l, f);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&l->mqtt->lock);
+	bool is_damaged = l->is_damaged;
+	l->is_damaged = false;
+	pthread_mutex_unlock(&l->mqtt->lock);
+	if (!is_damaged)
+		l->paho->destroy(&before);
+	return 0;
+}
+
+void link_connect(struct link *l, bool afresh)
 {
 	struct mqtt *m = l->mqtt;
+	struct fault f;
+	int r = afresh ? renew(l, &f) : 0;
+	if (r < 0) {
+		connect_failed(l, r, f.text);
+		return;
+	}
 	if (!mqtt_speaks_5(m)) {
 		MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 		options.MQTTVersion = MQTTVERSION_3_1_1;
@@ -380,29 +427,17 @@ void link_connect(struct link *l)
 	l->paho->properties_free(&properties);
 }
 
-static int make_handle(struct link *l, const char *suffix, struct fault *f)
+static void set_id(struct link *l, const char *suffix)
 {
-	const struct mqtt *m = l->mqtt;
-	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
-	options.maxBufferedMessages = UINT16_MAX;
-	if (m->settings.version == MQTT_311)
-		options.MQTTVersion = MQTTVERSION_3_1_1;
 	free(l->id);
-	l->id = xasprintf("%s%s", m->client_id, suffix);
-	int r = l->paho->create(
-		&l->handle, m->settings.url, l->id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
-	if (r != MQTTASYNC_SUCCESS)
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"paho takes neither the url %.128s nor the client-id %.128s (%d)",
-			m->settings.url, l->id, r);
-	l->paho->set_callbacks(l->handle, l, lost, arrived, NULL);
-	return 0;
+	l->id = xasprintf("%s%s", l->mqtt->client_id, suffix);
 }
 
 /* The handle of before stays with paho: it is not connected, and nothing comes of it. */
 int link_rename(struct link *l, const char *suffix, struct fault *f)
 {
-	return make_handle(l, suffix, f);
+	set_id(l, suffix);
+	return make_handle(l, f);
 }
 
 struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f)
@@ -414,9 +449,11 @@ struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f)
 	l->state = LINK_DOWN;
 	l->pause_ms = PAUSE_MS;
 	l->unacked_max = UINT16_MAX;
+	l->packet_max = SIZE_MAX;
 	snprintf(l->why, sizeof l->why, "not connected yet");
+	set_id(l, suffix);
 	l->paho = paho_load(f);
-	if (l->paho && make_handle(l, suffix, f) == 0)
+	if (l->paho && make_handle(l, f) == 0)
 		return l;
 	link_free(l);
 	return NULL;

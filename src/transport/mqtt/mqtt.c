@@ -33,7 +33,7 @@ static bool is_used(const struct mqtt *m, size_t i)
 
 static void say_gateway(struct mqtt *m, bool is_online)
 {
-	struct letter *l = mqtt_letter_new(m, m->gateway_topic);
+	struct letter *l = mqtt_letter_new(m->gateway_topic);
 	buf_puts(&l->payload, is_online ? m->gateway_online : m->gateway_offline);
 	l->content_type = "application/json";
 	l->is_kept = l->is_retained = true;
@@ -222,8 +222,9 @@ static int64_t connect_due(struct mqtt *m)
 			continue;
 		}
 		l->state = LINK_CONNECTING;
+		bool afresh = i == LINK_SENDER && (mqtt_outbox_recall(m) || l->is_damaged);
 		pthread_mutex_unlock(&m->lock);
-		link_connect(l);
+		link_connect(l, afresh);
 		pthread_mutex_lock(&m->lock);
 	}
 	return next;
@@ -331,13 +332,13 @@ static bool watch_event(struct watch *w, const struct watch_event *ev)
 	if (ev->is_logs && !ev->len)
 		return true;
 	if (*common && !(is_of_ours && reply_is_on_common(ev->to->text)))
-		mqtt_outbox_add(m, news_letter(m, common, ev));
+		mqtt_outbox_add(m, news_letter(common, ev));
 	if (is_told && !(is_of_ours && reply_is_on_own(ev->to->text))) {
 		char id[UUID_TEXT];
 		uuid_format(ev->job, id);
 		_cleanup_(freep) char *topic = xasprintf(
 			"%s/jobs/%s/%s", m->settings.prefix, id, ev->is_logs ? "logs" : "events");
-		mqtt_outbox_add(m, news_letter(m, topic, ev));
+		mqtt_outbox_add(m, news_letter(topic, ev));
 	}
 	return true;
 }

@@ -7,12 +7,17 @@
  * until half of the window is free; answers do not wait.
  *
  * A letter flies until the broker acknowledged it. Outcomes that are owed are then reported to the
- * core, those of REPORT_MS together; what a broker with a new session does not know of any more is
- * sent again, in the order made. What is not owed gives way when the broker is slow: it is dropped,
- * and counted.
+ * core, those of REPORT_MS together. When the connection breaks, all that flies is recalled and
+ * sent again in the next one, in the order made. What is not owed gives way when the broker is
+ * slow: it is dropped, and counted.
  *
- * A letter that the broker refuses for what it is (its topic, its size, a right that we lack) would
- * be refused again: it is given up, in the log and in the count. */
+ * A letter that is larger than the broker takes goes as a short one that says so. A broker of MQTT
+ * 3.1.1 does not tell what it takes: it breaks the connection. So a large letter that flew when
+ * that happened is suspected, and flies alone from then on, until it has arrived or was proven
+ * guilty.
+ *
+ * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
+ * refused again: it is given up, in the log and in the count. */
 #include "transport/mqtt/private.h"
 
 #include <string.h>
@@ -20,12 +25,24 @@
 #include "base/log.h"
 
 enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20 };
+/* No broker is known that takes less; and how often a large letter may break the connection. */
+enum { SUSPECT_MIN = 16 << 10, SUSPECT_TRIES = 4 };
+/* What of a packet is none of the letter's texts, and none of a property's. */
+enum { PACKET_OVERHEAD = 32, PROPERTY_OVERHEAD = 5 };
 
-struct letter *mqtt_letter_new(struct mqtt *m, const char *topic)
+/* What brokers answer, in MQTT 5. */
+enum {
+	CODE_REFUSED = 0x80, /* and all that are larger */
+	CODE_UNSPECIFIED = 0x80,
+	CODE_SPECIFIC = 0x83,
+	CODE_TOO_LARGE = 0x95,
+	CODE_QUOTA = 0x97,
+};
+
+struct letter *mqtt_letter_new(const char *topic)
 {
 	struct letter *l = xcalloc(1, sizeof *l);
 	list_init(&l->node);
-	l->link = m->links[LINK_SENDER];
 	l->topic = xstrdup(topic);
 	buf_init(&l->payload, LETTER_MAX);
 	buf_init(&l->correlation, UINT16_MAX);
@@ -90,7 +107,7 @@ void mqtt_outbox_add(struct mqtt *m, struct letter *l)
 
 static size_t window_of(const struct mqtt *m)
 {
-	size_t unacked_max = m->links[LINK_SENDER]->unacked_max;
+	size_t unacked_max = m->n_suspects ? 1 : m->links[LINK_SENDER]->unacked_max;
 	return unacked_max < WINDOW ? unacked_max : WINDOW;
 }
 
@@ -120,6 +137,7 @@ static void finish(struct mqtt *m, struct letter *l)
 			mqtt_wake(m);
 		}
 	}
+	m->n_suspects -= l->is_suspect;
 	if (l->has_arrived)
 		*l->has_arrived = true;
 	if (l->has_arrived || m->is_stopping || (m->n_waiting && has_room(m)))
@@ -138,20 +156,32 @@ static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
 static void land(struct mqtt *m, struct letter *l)
 {
 	list_remove(&l->node);
+	l->flight = NULL;
 	m->n_flying--;
 	m->n_flying_news -= l->is_news;
 }
 
-static void sent(struct letter *l)
+/* NULL: it was recalled. */
+static struct letter *flight_ended(struct mqtt *m, struct flight *f)
 {
-	struct link *link = l->link;
+	struct letter *l = f->letter;
+	free(f);
+	if (l)
+		land(m, l);
+	return l;
+}
+
+static void sent(struct flight *f)
+{
+	struct link *link = f->link;
 	if (!link_enter(link))
 		return;
 	struct mqtt *m = link->mqtt;
 	pthread_mutex_lock(&m->lock);
-	land(m, l);
-	m->counts.told++;
-	finish(m, l);
+	struct letter *l = flight_ended(m, f);
+	m->counts.told += l != NULL;
+	if (l)
+		finish(m, l);
 	pthread_mutex_unlock(&m->lock);
 	link_exit(link);
 }
@@ -168,28 +198,58 @@ static void sent_5(void *context, MQTTAsync_successData5 *data)
 	sent(context);
 }
 
-/* A negative code is paho's: the connection broke, or its session is gone. */
-static void failed(struct letter *l, int code, const char *why)
+/* It has landed, and goes once more. */
+static void send_again(struct mqtt *m, struct letter *l)
 {
-	enum { REFUSED = 0x80, UNSPECIFIED = 0x80, SPECIFIC = 0x83, QUOTA = 0x97 };
-	struct link *link = l->link;
+	if (!l->is_kept) {
+		m->counts.dropped++;
+		finish(m, l);
+		return;
+	}
+	put_back(m, l);
+	mqtt_wake(m);
+}
+
+/* It has landed. The broker does not take as much as it is. */
+static void shorten(struct mqtt *m, struct letter *l)
+{
+	if (l->is_short) {
+		give_up(m, l, CODE_TOO_LARGE, "it is larger than the broker takes");
+		return;
+	}
+	log_warn("transport %s: an event for the topic %s has %zu bytes, more than the broker "
+		 "takes; that is told instead",
+		m->env.name, l->topic, l->payload.len);
+	_cleanup_(freep) char *text =
+		message_too_large(l->is_owed ? &l->job : NULL, l->payload.len);
+	buf_drop(&l->payload, l->payload.len);
+	buf_puts(&l->payload, text);
+	l->is_short = true;
+	l->n_alone = 0;
+	put_back(m, l);
+	mqtt_wake(m);
+}
+
+/* A negative code is paho's: the connection broke, or its session is gone. */
+static void failed(struct flight *f, int code, const char *why)
+{
+	enum { SOCKET_ERROR = -1 };
+	struct link *link = f->link;
 	if (!link_enter(link))
 		return;
 	struct mqtt *m = link->mqtt;
-	bool is_for_later = code == UNSPECIFIED || code == SPECIFIC || code == QUOTA;
+	bool is_for_later = code == CODE_UNSPECIFIED || code == CODE_SPECIFIC || code == CODE_QUOTA;
 	pthread_mutex_lock(&m->lock);
-	land(m, l);
-	if (code >= REFUSED && !is_for_later) {
+	link->is_damaged |= code == SOCKET_ERROR;
+	struct letter *l = flight_ended(m, f);
+	if (is_for_later)
+		m->hold_until_ms = clock_mono_ms() + HOLD_MS;
+	if (l && code == CODE_TOO_LARGE)
+		shorten(m, l);
+	else if (l && code >= CODE_REFUSED && !is_for_later)
 		give_up(m, l, code, why);
-	} else if (!l->is_kept) {
-		m->counts.dropped++;
-		finish(m, l);
-	} else {
-		if (is_for_later)
-			m->hold_until_ms = clock_mono_ms() + HOLD_MS;
-		put_back(m, l);
-		mqtt_wake(m);
-	}
+	else if (l)
+		send_again(m, l);
 	pthread_mutex_unlock(&m->lock);
 	link_exit(link);
 }
@@ -240,11 +300,10 @@ static void add_properties(const struct letter *l, MQTTProperties *to)
 }
 
 /* Without the lock: a callback may have freed the letter when this returns 0. */
-static int send_letter(struct letter *l, bool is_5)
+static int send_letter(const struct link *link, struct letter *l, bool is_5)
 {
-	const struct paho *paho = l->link->paho;
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-	options.context = l;
+	options.context = l->flight;
 	if (is_5) {
 		options.onSuccess5 = sent_5;
 		options.onFailure5 = failed_5;
@@ -253,26 +312,46 @@ static int send_letter(struct letter *l, bool is_5)
 		options.onSuccess = sent_4;
 		options.onFailure = failed_4;
 	}
-	int r = paho->send(l->link->handle, l->topic, (int)l->payload.len,
+	int r = link->paho->send(link->handle, l->topic, (int)l->payload.len,
 		l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
 	free(options.properties.array);
 	return r;
 }
 
+/* At most. */
+static size_t packet_of(const struct letter *l)
+{
+	size_t n = PACKET_OVERHEAD + strlen(l->topic) + l->payload.len;
+	n += 2 * PROPERTY_OVERHEAD + l->correlation.len;
+	if (l->content_type)
+		n += strlen(l->content_type);
+	for (size_t i = 0; i < l->pairs.len; i++)
+		n += l->pairs.data[i] ? 1 : PROPERTY_OVERHEAD;
+	return n;
+}
+
+static bool is_suspect(const struct list *queue)
+{
+	return !list_empty(queue) && container_of(queue->next, struct letter, node)->is_suspect;
+}
+
 /* Replies go first, and news never fill the window. */
 static struct letter *next_letter(struct mqtt *m)
 {
-	const struct link *link = m->links[LINK_SENDER];
+	struct link *link = m->links[LINK_SENDER];
 	size_t window = window_of(m);
 	struct list *n = NULL;
 	if (link->state != LINK_UP || m->n_flying >= window || clock_mono_ms() < m->hold_until_ms)
 		return NULL;
-	n = list_pop(&m->replies);
+	if (!is_suspect(&m->news) || is_suspect(&m->replies))
+		n = list_pop(&m->replies);
 	if (!n && m->n_flying_news < news_window_of(m))
 		n = list_pop(&m->news);
 	if (!n)
 		return NULL;
 	struct letter *l = container_of(n, struct letter, node);
+	l->flight = xcalloc(1, sizeof *l->flight);
+	*l->flight = (struct flight){ link, l };
 	m->n_waiting--;
 	m->n_droppable -= !l->is_kept;
 	m->n_flying++;
@@ -285,12 +364,21 @@ void mqtt_outbox_send(struct mqtt *m)
 {
 	struct letter *l;
 	while ((l = next_letter(m))) {
+		const struct link *link = m->links[LINK_SENDER];
 		bool is_5 = mqtt_speaks_5(m);
+		if (packet_of(l) > link->packet_max) {
+			free(l->flight);
+			land(m, l);
+			shorten(m, l);
+			continue;
+		}
+		struct flight *flight = l->flight;
 		pthread_mutex_unlock(&m->lock);
-		int r = send_letter(l, is_5);
+		int r = send_letter(link, l, is_5);
 		pthread_mutex_lock(&m->lock);
 		if (r == MQTTASYNC_SUCCESS)
 			continue;
+		free(flight);
 		land(m, l);
 		if (r == MQTTASYNC_BAD_UTF8_STRING) {
 			give_up(m, l, r, "the topic is not UTF-8");
@@ -299,6 +387,39 @@ void mqtt_outbox_send(struct mqtt *m)
 		put_back(m, l);
 		m->hold_until_ms = clock_mono_ms() + HOLD_MS / 10;
 	}
+}
+
+/* Whether the connection broke because of it. */
+static void suspect(struct mqtt *m, struct letter *l, bool was_alone)
+{
+	if (l->payload.len < SUSPECT_MIN)
+		return;
+	l->n_alone += was_alone;
+	m->n_suspects += !l->is_suspect;
+	l->is_suspect = true;
+}
+
+bool mqtt_outbox_recall(struct mqtt *m)
+{
+	const bool was_alone = m->n_flying == 1;
+	struct list recalled, *n;
+	list_init(&recalled);
+	while (!list_empty(&m->flying)) {
+		struct letter *l = container_of(m->flying.next, struct letter, node);
+		l->flight->letter = NULL;
+		land(m, l);
+		list_append(&recalled, &l->node);
+	}
+	bool is_any = !list_empty(&recalled);
+	while ((n = list_pop(&recalled))) {
+		struct letter *l = container_of(n, struct letter, node);
+		suspect(m, l, was_alone);
+		if (l->n_alone == SUSPECT_TRIES)
+			shorten(m, l);
+		else
+			send_again(m, l);
+	}
+	return is_any;
 }
 
 void mqtt_outbox_report(struct mqtt *m)

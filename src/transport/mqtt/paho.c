@@ -67,6 +67,7 @@ static int find_functions(struct paho *p)
 		const char *name;
 	} functions[] = {
 		{ &p->create, "MQTTAsync_createWithOptions" },
+		{ &p->destroy, "MQTTAsync_destroy" },
 		{ &p->set_callbacks, "MQTTAsync_setCallbacks" },
 		{ &p->connect, "MQTTAsync_connect" },
 		{ &p->disconnect, "MQTTAsync_disconnect" },

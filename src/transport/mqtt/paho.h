@@ -12,6 +12,7 @@ struct paho {
 	void *library;
 	int (*create)(
 		MQTTAsync *, const char *, const char *, int, void *, MQTTAsync_createOptions *);
+	void (*destroy)(MQTTAsync *);
 	int (*set_callbacks)(MQTTAsync, void *, MQTTAsync_connectionLost *,
 		MQTTAsync_messageArrived *, MQTTAsync_deliveryComplete *);
 	int (*connect)(MQTTAsync, const MQTTAsync_connectOptions *);

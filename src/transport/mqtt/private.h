@@ -45,8 +45,9 @@ struct link {
 	enum link_state state;
 	bool was_up;
 	size_t n_subscribed;
-	size_t unacked_max;            /* as the broker wants it */
-	int64_t retry_at_ms, pause_ms; /* monotonic */
+	size_t unacked_max, packet_max; /* as the broker wants them */
+	bool is_damaged;                /* paho has freed what its handle still points to */
+	int64_t retry_at_ms, pause_ms;  /* monotonic */
 	char why[WHY_MAX], tls_error[128];
 
 	/* Under its own: */
@@ -56,11 +57,17 @@ struct link {
 	unsigned n_inside; /* callbacks that run */
 };
 
+/* One attempt to send a letter; paho has its address until it calls back. Under mqtt's lock. */
+struct flight {
+	struct link *link;
+	struct letter *letter; /* NULL: it was recalled, and the handle that had it is not used */
+};
+
 /* A message that is to go out. */
 struct letter {
 	struct list node;
-	struct link *link;
-	uint64_t number; /* in the order made */
+	struct flight *flight; /* while it flies */
+	uint64_t number;       /* in the order made */
 	char *topic;
 	struct buf payload;
 	const char *content_type; /* static; NULL: none */
@@ -69,7 +76,10 @@ struct letter {
 	bool is_news;     /* of the second queue */
 	bool is_kept;     /* there is always room for it, and it is sent until it has arrived */
 	bool is_retained;
-	bool is_owed; /* it is the outcome of `job` */
+	bool is_suspect; /* the connection may have broken because of it */
+	bool is_short;   /* it says that it was too large */
+	uint8_t n_alone; /* connections that broke while it flew alone */
+	bool is_owed;    /* it is the outcome of `job` */
 	struct uuid job;
 	bool *has_arrived; /* somebody waits for that; under mqtt's lock */
 };
@@ -96,7 +106,7 @@ struct mqtt {
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
 	struct list flying; /* sent, and not acknowledged */
-	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
+	size_t n_waiting, n_droppable, n_flying, n_flying_news, n_suspects, buffer;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
 	struct uuid *delivered;
@@ -117,9 +127,11 @@ bool mqtt_speaks_5(const struct mqtt *m);
 struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f);
 /* One that is needless becomes another one. */
 int link_rename(struct link *l, const char *suffix, struct fault *f);
-void link_connect(struct link *l); /* the adapter's thread: `state` is CONNECTING already */
-void link_leave(struct link *l);   /* says good-bye to the broker, if connected */
-void link_close(struct link *l);   /* waits until no callback runs; later ones do nothing */
+/* The adapter's thread: `state` is CONNECTING already. `afresh`: with a new handle, for which there
+ * are no messages under way. */
+void link_connect(struct link *l, bool afresh);
+void link_leave(struct link *l); /* says good-bye to the broker, if connected */
+void link_close(struct link *l); /* waits until no callback runs; later ones do nothing */
 void link_free(struct link *l);
 bool link_enter(struct link *l); /* in a callback of paho's; false: it is closed */
 void link_exit(struct link *l);
@@ -162,11 +174,11 @@ char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic
 	bool is_common);
 /* NULL: nobody is told. */
 struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev);
-struct letter *news_letter(struct mqtt *m, const char *topic, const struct watch_event *ev);
+struct letter *news_letter(const char *topic, const struct watch_event *ev);
 bool mqtt_topic_is_good(const char *topic);
 
 /* outbox.c */
-struct letter *mqtt_letter_new(struct mqtt *m, const char *topic);
+struct letter *mqtt_letter_new(const char *topic);
 void mqtt_letter_pair(struct letter *l, const char *name, const char *value);
 void mqtt_letter_free(struct letter *l);
 /* Any thread. Takes it. */
@@ -175,4 +187,6 @@ void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
 /* The adapter's thread, holding the lock, which it lets go in between. */
 void mqtt_outbox_send(struct mqtt *m);
 void mqtt_outbox_report(struct mqtt *m); /* what arrived, to the core */
+/* Of a connection that broke: what flies waits once more. False: nothing did. */
+bool mqtt_outbox_recall(struct mqtt *m);
 void mqtt_outbox_free(struct mqtt *m);

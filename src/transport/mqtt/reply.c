@@ -112,7 +112,7 @@ struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_e
 	const char *external_id = json_string_of(reply, "externalId");
 	message_print(reply, ev, &out);
 	_cleanup_(freep) char *topic = topic_of(m, text[0], reply, out.job);
-	struct letter *l = topic ? mqtt_letter_new(m, topic) : NULL;
+	struct letter *l = topic ? mqtt_letter_new(topic) : NULL;
 	if (l) {
 		fill(l, &out);
 		if (external_id)
@@ -125,10 +125,10 @@ struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_e
 	return l;
 }
 
-struct letter *news_letter(struct mqtt *m, const char *topic, const struct watch_event *ev)
+struct letter *news_letter(const char *topic, const struct watch_event *ev)
 {
 	struct message_out out;
-	struct letter *l = mqtt_letter_new(m, topic);
+	struct letter *l = mqtt_letter_new(topic);
 	message_print_watched(ev, &out);
 	fill(l, &out);
 	message_out_done(&out);
