@@ -24,8 +24,11 @@ enum store_op_kind {
 			    old one */
 	STORE_NOUN_DROP, /* it is gone */
 	STORE_JOBS_DELIVERED, /* the jobs `ids` are owed no more */
-	STORE_JOBS_PRUNE,     /* rows of ended jobs with id below `job_id` that are not owed go, and
-				 their logs */
+	STORE_JOBS_PRUNE,   /* rows of ended jobs with id below `job_id` that are owed to nobody go,
+			       and their logs */
+	STORE_LISTENER_PUT, /* the outcome of job `job_id`, if there is one, is owed to the reply-to
+			       `text` of door `name`, too; once, however often it is put */
+	STORE_LISTENERS_DROP, /* those of job `job_id` at door `name` have it */
 };
 
 /* What is kept by name beside jobs. The numbers stand in the database: append only. */
@@ -45,8 +48,8 @@ struct job_change {
 struct store_op {
 	struct store_op *next;
 	enum store_op_kind kind;
-	struct job *job; /* a reference; the store reads its fixed half only. NULL for LOG, SETTLE,
-			    PRUNE */
+	struct job *job; /* a reference; the store reads its fixed half only. Of INSERT and UPDATE;
+			    else NULL */
 	struct uuid job_id;
 	struct job_change change;
 	enum store_noun noun;
@@ -82,6 +85,10 @@ struct store_settings {
 typedef void store_key_fn(
 	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms);
 
+/* The strings are borrowed. */
+typedef void store_listener_fn(
+	void *arg, const struct uuid *job, const char *door, const char *reply_to);
+
 struct store_ops {
 	const char *name;
 	size_t size; /* of the instance; allocated and zeroed by store_open */
@@ -110,7 +117,7 @@ struct store_ops {
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
-	/* Ended jobs that are owed, oldest first: once, at start. */
+	/* Ended jobs that are owed to whoever asked first, oldest first: once, at start. */
 	int (*job_owed_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
@@ -118,6 +125,10 @@ struct store_ops {
 	 * before the first `begin`. */
 	int (*key_each)(
 		void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
+
+	/* Those who asked for a job after the first, by job; once, at start, before the first
+	 * `begin`. */
+	int (*listener_each)(void *self, store_listener_fn *each, void *arg);
 
 	/* Everything of that kind, by name; once, at start, before the first `begin`. */
 	int (*noun_each)(void *self, enum store_noun noun,
@@ -158,6 +169,7 @@ int store_job_owed_each(
 
 int store_key_each(
 	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
+int store_listener_each(struct store *st, store_listener_fn *each, void *arg);
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg);
 

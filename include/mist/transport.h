@@ -49,9 +49,11 @@ struct job_request {
 	json_t *arguments;                   /* an object */
 	char *context, *external_id, *trace; /* NULL: not given */
 	/* NULL: not given. A request with the key of an earlier one and the same digest is answered
-	 * with the job of that one; with another digest it is refused. A key without a digest is a
-	 * place in a log from which messages may come twice: only the newest places are remembered,
-	 * PLACES_MAX of them, and a second message from one makes no second job. */
+	 * with the job of that one, and told its outcome as the earlier one is: if that is owed,
+	 * the answer comes when it is durable that it is. With another digest it is refused, and
+	 * when LISTENERS_MAX others are still to be told. A key without a digest is a place in a
+	 * log from which messages may come twice: only the newest places are remembered, PLACES_MAX
+	 * of them, and a second message from one makes no second job. */
 	char *idempotency_key, *idempotency_digest;
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
@@ -70,9 +72,9 @@ DEFINE_CLEANUP(struct job_request *, job_request_free)
  * -ESHUTDOWN: stopping; *rq is still the caller's. */
 int intake_submit(struct intake *in, struct job_request **rq);
 
-enum { PLACES_MAX = 65536 };
+enum { PLACES_MAX = 65536, LISTENERS_MAX = 64 };
 
-/* Any thread: these outcomes were taken by whoever was to get them. */
+/* Any thread: outcomes of these jobs were taken, once for each told to one who is owed it. */
 void intake_delivered(struct intake *in, const struct uuid *ids, size_t n);
 
 /* A question to the core, answered on its thread. */

@@ -54,7 +54,7 @@ struct core *core_new(const struct core_parts *parts)
 	c->store = parts->store;
 	c->crew = parts->crew;
 	c->room = parts->crew_room;
-	c->intake.core = c;
+	list_init(&c->intakes);
 	c->started_ms = clock_wall_ms();
 	must(mailbox_init(&c->mailbox, c->loop, parts->mailbox_max, c, NULL) == 0);
 	timers_init(&c->timers, c->loop);
@@ -66,6 +66,7 @@ struct core *core_new(const struct core_parts *parts)
 	map_init(&c->workers);
 	map_init(&c->signatures);
 	map_init(&c->keys);
+	map_init(&c->audiences);
 	list_init(&c->keys_aged);
 	list_init(&c->places_aged);
 	list_init(&c->unrecorded);
@@ -125,7 +126,7 @@ static void recover_job(void *arg, const struct job_row *r)
 
 	struct lane *lane = lane_get_always(c, r->context);
 	struct live_job *l = life_begin(c, j, lane);
-	l->door = outbox_restore(c, j, &l->to);
+	outbox_recover(l);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
 	l->log_bytes = log_bytes(c, &j->id);
 	if (j->state == JOB_CANCELLING)
@@ -153,9 +154,9 @@ static void recover_job(void *arg, const struct job_row *r)
 int core_recover(struct core *c)
 {
 	int r = keys_load(c);
-	if (r < 0)
-		return r;
-	return store_job_open_each(c->store, recover_job, c);
+	if (r == 0)
+		r = outbox_load(c);
+	return r < 0 ? r : store_job_open_each(c->store, recover_job, c);
 }
 
 void core_check_stopped(struct core *c)
@@ -223,7 +224,7 @@ static void free_live(struct live_job *l)
 {
 	list_remove(&l->unrecorded);
 	list_remove(&l->on_worker);
-	outbox_forget(l);
+	free(l->to.text);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	job_unref(l->job);
@@ -244,6 +245,7 @@ void core_free(struct core *c)
 	acks_forget(c, NULL);
 	describe_free_all(c);
 	keys_free(c);
+	outbox_free(c);
 	map_each (n, &c->lanes) {
 		struct lane *lane = container_of(n, struct lane, by_name);
 		lane->queue.len = 0;
@@ -254,13 +256,22 @@ void core_free(struct core *c)
 	map_done(&c->workers);
 	map_done(&c->watched);
 	mailbox_done(&c->mailbox);
+	list_each (n, &c->intakes) {
+		struct intake *in = container_of(n, struct intake, node);
+		free(in->door);
+		free(in);
+	}
 	catalog_free(c->catalog);
 	free(c);
 }
 
-struct intake *core_intake(struct core *c)
+struct intake *core_intake(struct core *c, const char *door)
 {
-	return &c->intake;
+	struct intake *in = xcalloc(1, sizeof *in);
+	in->core = c;
+	in->door = xstrdup(door);
+	list_append(&c->intakes, &in->node);
+	return in;
 }
 
 struct mailbox *core_mailbox(struct core *c)

@@ -50,7 +50,7 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 int core_load(struct core *c);
 
 /* Takes up the jobs that the store holds open. After core_configure and crew_expect, before any
- * transport starts. */
+ * transport starts and before anything is posted to the store. */
 int core_recover(struct core *c);
 
 /* The instances by whose names jobs of before find their doors; lives as long as the core. Before
@@ -75,6 +75,7 @@ void core_let_go(struct core *c);
 /* Delivers the last letters and releases the loop's handles. The loop must run out after it. */
 void core_close(struct core *c);
 
-struct intake *core_intake(struct core *c);
+/* What the transport of that name submits and asks by; lives as long as the core. Loop's thread. */
+struct intake *core_intake(struct core *c, const char *door);
 struct mailbox *core_mailbox(struct core *c);
 struct timers *core_timers(struct core *c);

@@ -4,8 +4,9 @@
  *
  * The key and a digest of the request are columns of the job's row, durable with it and read back
  * at start; here is the picture in memory, for limits.idempotency-time. An answer waits until
- * everything posted so far is durable, and so until the first job is. The same key with another
- * digest is another request under a used name, and refused. */
+ * everything posted so far is durable, and so until the first job is, and until it is written down
+ * whom else its outcome is owed to (outbox.c). The same key with another digest is another request
+ * under a used name, and refused. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -19,12 +20,6 @@ struct idempotency {
 	char *key, *digest;
 	struct uuid job;
 	int64_t created_ms;
-};
-
-struct again {
-	struct core *core;
-	struct job_request *rq;
-	struct uuid job;
 };
 
 static void key_free(struct core *c, struct idempotency *k)
@@ -77,33 +72,6 @@ static void remember(
 		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
 }
 
-static void again_settled(void *owner, int status)
-{
-	_cleanup_(freep) struct again *a = owner;
-	_cleanup_(job_request_freep) struct job_request *rq = a->rq;
-	struct fault f;
-	if (status < 0) {
-		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-status));
-		intake_refuse(a->core, TAKE_PTR(rq), &f);
-		return;
-	}
-	_cleanup_(job_unrefp) struct job *job = outbox_find(a->core, &a->job);
-	if (!job) {
-		fault_set(&f, FAULT_CONFLICT,
-			"the job of this idempotency key was removed from the history");
-		intake_refuse(a->core, TAKE_PTR(rq), &f);
-		return;
-	}
-	const struct job_event ev = {
-		.kind = EVENT_ACCEPTED, .job = job, .at_ms = job->created_ms
-	};
-	if (rq->to.wants & EVENT_BIT(EVENT_ACCEPTED))
-		rq->door->ops->publish(rq->door->self, &rq->to, &ev);
-	/* What comes again from its place in a log has its reply-to with the job already. */
-	if (rq->idempotency_digest)
-		outbox_listen(a->core, &a->job, rq->door, &rq->to);
-}
-
 bool keys_answer(struct core *c, struct job_request *rq)
 {
 	struct fault f;
@@ -118,9 +86,7 @@ bool keys_answer(struct core *c, struct job_request *rq)
 		intake_refuse(c, rq, &f);
 		return true;
 	}
-	struct again *a = xcalloc(1, sizeof *a);
-	*a = (struct again){ .core = c, .rq = rq, .job = k->job };
-	settle(c, again_settled, a);
+	outbox_again(c, rq, &k->job);
 	return true;
 }
 

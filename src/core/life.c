@@ -40,7 +40,6 @@ struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
 	list_init(&l->on_worker);
 	list_init(&l->unrecorded);
 	list_init(&l->cancels);
-	list_init(&l->listeners);
 	j->live = l;
 	map_add(&c->jobs, &l->by_id, &j->id, sizeof j->id);
 	return l;
@@ -60,7 +59,7 @@ static void life_free(struct live_job *l)
 	map_remove(&c->jobs, &l->by_id);
 	l->lane->n_jobs--;
 	lane_touch(l->lane);
-	outbox_forget(l);
+	free(l->to.text);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	l->job->live = NULL;
@@ -107,7 +106,7 @@ static struct store_op *life_op(struct live_job *l)
 	return op;
 }
 
-static void life_record(struct live_job *l)
+void life_record(struct live_job *l)
 {
 	store_post(l->core->store, life_op(l));
 }

@@ -10,8 +10,11 @@
 #include "core/catalog.h"
 #include "core/core.h"
 
+/* One for each door. */
 struct intake {
 	struct core *core;
+	char *door;
+	struct list node;
 };
 
 /* A job that has not ended. */
@@ -30,10 +33,10 @@ struct live_job {
 	struct list cancels;    /* asks that wait for its end */
 	struct transport *door;
 	struct reply_to to;
-	struct list listeners; /* others who asked for this job, outbox.c */
-	char *cancel_reason;   /* once cancelling */
-	char *worker_id;       /* the last worker it was given to */
-	struct mail durable;   /* comes when its row is */
+	struct audience *others; /* who asked for this job, too; outbox.c. Mostly NULL */
+	char *cancel_reason;     /* once cancelling */
+	char *worker_id;         /* the last worker it was given to */
+	struct mail durable;     /* comes when its row is */
 	int durable_status;
 	int64_t log_bytes; /* of its log, 0 while it has none */
 	bool is_kill_sent;
@@ -87,7 +90,7 @@ struct core {
 	uv_loop_t *loop;
 	struct mailbox mailbox;
 	struct timers timers;
-	struct intake intake;
+	struct list intakes;
 	struct store *store;
 	const struct crew_ops *crew;
 	void *room;
@@ -97,7 +100,8 @@ struct core {
 	struct map keys;       /* idempotency keys, */
 	struct list keys_aged; /* the oldest first */
 	struct list places_aged;
-	size_t n_places; /* of keys */
+	size_t n_places;      /* of keys */
+	struct map audiences; /* jobs that were asked for more than once, outbox.c */
 	struct transport *const *doors;
 	size_t n_doors;
 	struct list unrecorded, moved, dirty;
@@ -134,6 +138,7 @@ void life_requeue(struct live_job *l, const char *why);
 /* Ends it: takes result and error. Frees l. */
 void life_end(struct live_job *l, enum job_state how, char *result, char *error);
 void life_lost_worker(struct live_job *l, const char *why); /* retried or failed */
+void life_record(struct live_job *l);
 void life_record_all(struct core *c);
 void life_record_moved(struct core *c);
 void life_record_tick(struct timers *t, struct timer *timer);
@@ -219,16 +224,14 @@ void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f
 
 /* outbox.c: whom a job's end is told to */
 struct job *outbox_job(struct core *c, const struct job_row *r); /* as it was; a new reference */
-struct job *outbox_find(struct core *c, const struct uuid *id);  /* alive or ended; NULL: none */
-/* The door of a job of before, and what it is told; NULL: there is none. ret->text is the caller's.
- */
-struct transport *outbox_restore(struct core *c, const struct job *j, struct reply_to *ret);
-/* Somebody else is told the end of that job, now or later. Takes to->text if it keeps it. */
-void outbox_listen(
-	struct core *c, const struct uuid *id, struct transport *door, struct reply_to *to);
+/* Those whom jobs of before are owed to beside the first. Before any job is taken up. */
+int outbox_load(struct core *c);
+void outbox_recover(struct live_job *l); /* finds whom that job of before is told to */
+/* The request is one for that job, which there was; it is answered, now or later. Takes rq. */
+void outbox_again(struct core *c, struct job_request *rq, const struct uuid *job);
 void outbox_tell(struct live_job *l, const struct job_event *ev);
 bool outbox_wants(const struct live_job *l, enum event_kind kind);
-void outbox_forget(struct live_job *l);
+void outbox_free(struct core *c);
 
 /* ask.c */
 void ask_answer(struct ask *a);

@@ -125,6 +125,7 @@ static int open_door(struct gateway *g, const struct transport_setting *t,
 		r = plugin_load(plugin->path, &ops, f);
 	}
 	own.name = t->name;
+	own.in = core_intake(g->core, own.name);
 	if (r == 0)
 		r = transport_open(&g->doors[g->n_doors], ops, settings, &own, f);
 	if (r < 0)
@@ -137,7 +138,7 @@ static int open_doors(struct gateway *g, const struct settings *s, struct fault 
 {
 	const struct transport_env env = { .name = http_transport.scheme,
 		.gateway = g->id,
-		.in = core_intake(g->core),
+		.in = core_intake(g->core, http_transport.scheme),
 		.loop = g->loop,
 		.timers = core_timers(g->core),
 		.store = g->store,

@@ -23,8 +23,18 @@
 
 enum { BUSY_MS = 2000 }; /* somebody looks into the file with another program */
 
+/* Those who asked for a job that another had asked for, and have not got its outcome: the rows are
+ * few, and gone when they have it. */
+static const char listeners_sql[] = "CREATE TABLE listener ("
+				    "	job BLOB NOT NULL,"
+				    "	door TEXT NOT NULL,"     /* the transport of */
+				    "	reply_to TEXT NOT NULL," /* this */
+				    "	PRIMARY KEY (job, door, reply_to)"
+				    ") WITHOUT ROWID, STRICT";
+
 static const char *const migrations[] = {
 	schema_sql,
+	listeners_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

@@ -437,6 +437,11 @@ int store_key_each(
 	return st->ops->key_each(st->self, since_ms, places_max, each, arg);
 }
 
+int store_listener_each(struct store *st, store_listener_fn *each, void *arg)
+{
+	return st->ops->listener_each(st->self, each, arg);
+}
+
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {

@@ -18,6 +18,11 @@ struct noun {
 	char *name, *text;
 };
 
+struct listener {
+	struct uuid job;
+	char *door, *reply_to;
+};
+
 struct mem {
 	pthread_mutex_t lock;
 	struct job_row **rows;
@@ -25,6 +30,8 @@ struct mem {
 	size_t n_rows, n_ops;
 	struct noun *nouns;
 	size_t n_nouns;
+	struct listener *listeners;
+	size_t n_listeners;
 };
 
 static int mem_open(void *self, const struct store_settings *s, struct fault *f)
@@ -104,12 +111,52 @@ static void deliver(struct mem *m, const struct store_op *op)
 	}
 }
 
+static bool has_listener(const struct mem *m, const struct uuid *job)
+{
+	for (size_t i = 0; i < m->n_listeners; i++)
+		if (memcmp(&m->listeners[i].job, job, sizeof *job) == 0)
+			return true;
+	return false;
+}
+
+static void put_listener(struct mem *m, const struct store_op *op)
+{
+	if (!find(m, &op->job_id))
+		return;
+	for (size_t i = 0; i < m->n_listeners; i++) {
+		const struct listener *l = &m->listeners[i];
+		if (memcmp(&l->job, &op->job_id, sizeof l->job) == 0 &&
+			strcmp(l->door, op->name) == 0 && strcmp(l->reply_to, op->text) == 0)
+			return;
+	}
+	m->listeners = xrealloc(m->listeners, (m->n_listeners + 1) * sizeof *m->listeners);
+	m->listeners[m->n_listeners++] =
+		(struct listener){ op->job_id, xstrdup(op->name), xstrdup(op->text) };
+}
+
+static void drop_listeners(struct mem *m, const struct store_op *op)
+{
+	size_t n = m->n_listeners;
+	m->n_listeners = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct listener it = m->listeners[i];
+		if (memcmp(&it.job, &op->job_id, sizeof it.job) == 0 &&
+			strcmp(it.door, op->name) == 0) {
+			free(it.door);
+			free(it.reply_to);
+		} else {
+			m->listeners[m->n_listeners++] = it;
+		}
+	}
+}
+
 static void prune(struct mem *m, const struct uuid *below)
 {
 	size_t n = m->n_rows;
 	m->n_rows = 0;
 	for (size_t i = 0; i < n; i++)
 		if (job_state_is_final(m->rows[i]->state) && !m->rows[i]->is_owed &&
+			!has_listener(m, &m->rows[i]->id) &&
 			memcmp(&m->rows[i]->id, below, sizeof *below) < 0)
 			job_row_freep(&m->rows[i]);
 		else
@@ -164,6 +211,10 @@ static int mem_commit(void *self)
 			deliver(m, op);
 		else if (op->kind == STORE_JOBS_PRUNE)
 			prune(m, &op->job_id);
+		else if (op->kind == STORE_LISTENER_PUT)
+			put_listener(m, op);
+		else if (op->kind == STORE_LISTENERS_DROP)
+			drop_listeners(m, op);
 		else if (op->kind == STORE_NOUN_PUT || op->kind == STORE_NOUN_DROP)
 			change_noun(m, op);
 	}
@@ -231,6 +282,16 @@ static int mem_owed_each(void *self, void (*each)(void *arg, const struct job_ro
 	return 0;
 }
 
+static int mem_listener_each(void *self, store_listener_fn *each, void *arg)
+{
+	struct mem *m = self;
+	for (size_t i = 0; i < m->n_listeners; i++) {
+		const struct listener *l = &m->listeners[i];
+		each(arg, &l->job, l->door, l->reply_to);
+	}
+	return 0;
+}
+
 static int mem_noun_each(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
@@ -257,6 +318,11 @@ static void mem_close(void *self)
 		free(m->nouns[i].text);
 	}
 	free(m->nouns);
+	for (size_t i = 0; i < m->n_listeners; i++) {
+		free(m->listeners[i].door);
+		free(m->listeners[i].reply_to);
+	}
+	free(m->listeners);
 	for (size_t i = 0; i < m->n_rows; i++)
 		job_row_freep(&m->rows[i]);
 	free(m->rows);
@@ -277,6 +343,7 @@ const struct store_ops store_mem = {
 	.job_open_each = mem_open_each,
 	.job_owed_each = mem_owed_each,
 	.key_each = mem_key_each,
+	.listener_each = mem_listener_each,
 	.noun_each = mem_noun_each,
 	.close = mem_close,
 };

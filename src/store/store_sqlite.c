@@ -24,6 +24,9 @@ enum stmt {
 	STMT_JOB_UPDATE,
 	STMT_JOB_DELIVERED,
 	STMT_JOBS_PRUNE,
+	STMT_LISTENER_PUT,
+	STMT_LISTENERS_DROP,
+	STMT_LISTENER_EACH,
 	STMT_NOUN_PUT,
 	STMT_NOUN_DROP,
 	STMT_NOUN_EACH,
@@ -43,7 +46,13 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9 WHERE id = ?1",
 	[STMT_JOB_DELIVERED] = "UPDATE job SET owed = 0 WHERE id = ?1",
-	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5 AND owed = 0",
+	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5 AND owed = 0 AND id NOT "
+			    "IN (SELECT job FROM listener)",
+	[STMT_LISTENER_PUT] =
+		"INSERT OR IGNORE INTO listener (job, door, reply_to) SELECT id, ?2, ?3 FROM job "
+		"WHERE id = ?1",
+	[STMT_LISTENERS_DROP] = "DELETE FROM listener WHERE job = ?1 AND door = ?2",
+	[STMT_LISTENER_EACH] = "SELECT job, door, reply_to FROM listener ORDER BY job",
 	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
 	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
 	[STMT_NOUN_EACH] = "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name",
@@ -181,6 +190,16 @@ static int prune(struct sqlite *sq, const struct store_op *op)
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOBS_PRUNE);
 }
 
+static int change_listeners(struct sqlite *sq, const struct store_op *op, enum stmt i)
+{
+	struct binder b = { .s = sq->stmt[i] };
+	bind_id(&b, 1, &op->job_id);
+	bind_text(&b, 2, op->name);
+	if (i == STMT_LISTENER_PUT)
+		bind_text(&b, 3, op->text);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, i);
+}
+
 static int change_noun(struct sqlite *sq, const struct store_op *op, enum stmt i)
 {
 	struct binder b = { .s = sq->stmt[i] };
@@ -207,6 +226,10 @@ static int sqlite_apply(void *self, const struct store_op *op)
 		return deliver(self, op);
 	case STORE_JOBS_PRUNE:
 		return prune(self, op);
+	case STORE_LISTENER_PUT:
+		return change_listeners(self, op, STMT_LISTENER_PUT);
+	case STORE_LISTENERS_DROP:
+		return change_listeners(self, op, STMT_LISTENERS_DROP);
 	case STORE_NOUN_PUT:
 		return change_noun(self, op, STMT_NOUN_PUT);
 	case STORE_NOUN_DROP:
@@ -252,7 +275,23 @@ static int sqlite_owed_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_owed_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
-/* On the writing connection: nobody writes yet. */
+/* On the writing connection, like the two below: nobody writes yet. */
+static int sqlite_listener_each(void *self, store_listener_fn *each, void *arg)
+{
+	struct sqlite *sq = self;
+	sqlite3_stmt *s = sq->stmt[STMT_LISTENER_EACH];
+	struct uuid job;
+	int step;
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		memcpy(&job, sqlite3_column_blob(s, 0), sizeof job);
+		each(arg, &job, (const char *)sqlite3_column_text(s, 1),
+			(const char *)sqlite3_column_text(s, 2));
+	}
+	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
+	sqlite3_reset(s);
+	return r;
+}
+
 static int sqlite_noun_each(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
@@ -316,6 +355,7 @@ const struct store_ops store_sqlite = {
 	.job_open_each = sqlite_open_each,
 	.job_owed_each = sqlite_owed_each,
 	.key_each = sqlite_key_each,
+	.listener_each = sqlite_listener_each,
 	.noun_each = sqlite_noun_each,
 	.close = sqlite_close,
 };

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One gateway with three doors, and a client for each that does the same: so that a test can be told over any of them."""
+"""One gateway with three doors, and a client for each that does the same: so that a test can be told over any of them.
+begin() sends a call, and returns what waits for its outcome; call() is both."""
 import json
 import uuid
 from dataclasses import dataclass
@@ -37,8 +38,14 @@ class HttpDoor:
         body = params if isinstance(params, bytes) else json.dumps(params)
         return self.gateway.post(f"/v2/api/functions/{function}/jobs", data=body, params=query, headers=headers)
 
-    def call(self, function, params, **properties):
+    def begin(self, function, params, **properties):
         answer = self._post(function, params, properties)
+        return lambda: self._wait(answer)
+
+    def call(self, function, params, **properties):
+        return self.begin(function, params, **properties)()
+
+    def _wait(self, answer):
         if answer.status_code != 200:
             return Outcome("refused", error=answer.json()["detail"])
         job = self.gateway.wait(answer.json()["id"])
@@ -80,8 +87,15 @@ class MqttDoor:
                             correlation_data=mark)
         return lambda m: m.properties.get("correlation_data") == mark
 
+    def begin(self, function, params, **properties):
+        told = self._send(function, params, properties)
+        return lambda: self._wait(told)
+
     def call(self, function, params, **properties):
-        answer = self.client.wait_one(self._send(function, params, properties))
+        return self.begin(function, params, **properties)()
+
+    def _wait(self, told):
+        answer = self.client.wait_one(told)
         return _outcome(answer.json(), answer.user.get("job-id"))
 
     def submit(self, function, params, **properties):
@@ -118,8 +132,15 @@ class KafkaDoor:
                            {"reply-topic": f"{self.prefix}.replies", "correlation-id": mark, **headers})
         return lambda record: record.headers.get("correlation-id") == mark
 
+    def begin(self, function, params, **properties):
+        told = self._send(function, params, properties)
+        return lambda: self._wait(told)
+
     def call(self, function, params, **properties):
-        answer = self.replies.wait_one(self._send(function, params, properties))
+        return self.begin(function, params, **properties)()
+
+    def _wait(self, told):
+        answer = self.replies.wait_one(told)
         return _outcome(json.loads(answer.value), answer.headers.get("job-id"))
 
     def submit(self, function, params, **properties):

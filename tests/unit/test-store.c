@@ -245,6 +245,51 @@ TEST(an_outcome_is_owed_until_it_is_delivered)
 	check(r->is_owed);
 }
 
+static struct store_op *listener(
+	enum store_op_kind kind, const struct uuid *job, const char *door, const char *reply_to)
+{
+	struct store_op *op = store_op_new(kind, NULL);
+	op->job_id = *job;
+	op->name = xstrdup(door);
+	op->text = reply_to ? xstrdup(reply_to) : NULL;
+	return op;
+}
+
+static void listener_tell(void *arg, const struct uuid *job, const char *door, const char *reply_to)
+{
+	char *told = arg;
+	size_t n = strlen(told);
+	snprintf(told + n, 200 - n, "%02x %s=%s;", job->bytes[15], door, reply_to);
+}
+
+TEST(a_job_is_kept_while_somebody_listens_to_it)
+{
+	struct place *p = *state;
+	const struct uuid none = { { 1 } };
+	char told[200] = "", expected[200];
+	struct uuid a = add(p, "pi", JOB_FINISHED, NULL);
+	struct uuid b = add(p, "pi", JOB_FINISHED, NULL);
+	for (int i = 0; i < 2; i++)
+		store_post(p->st, listener(STORE_LISTENER_PUT, &a, "mqtt", "here"));
+	store_post(p->st, listener(STORE_LISTENER_PUT, &a, "mqtt", "there"));
+	store_post(p->st, listener(STORE_LISTENER_PUT, &a, "kafka", "here"));
+	store_post(p->st, listener(STORE_LISTENER_PUT, &b, "mqtt", "here"));
+	store_post(p->st, listener(STORE_LISTENER_PUT, &none, "mqtt", "here"));
+	store_post(p->st, listener(STORE_LISTENERS_DROP, &a, "mqtt", NULL));
+	for (int i = 0; i < 2; i++) {
+		struct store_op *op = store_op_new(STORE_JOBS_PRUNE, NULL);
+		uuid_at(&op->job_id, clock_wall_ms() + 60000);
+		store_post(p->st, op);
+		check_int(settle(p->st), 0);
+		check_int(count_all(p), 2 - i);
+		store_post(p->st, listener(STORE_LISTENERS_DROP, &b, "mqtt", NULL));
+	}
+	store_stop(p->st);
+	check_int(store_listener_each(p->st, listener_tell, told), 0);
+	snprintf(expected, sizeof expected, "%02x kafka=here;", a.bytes[15]);
+	check_str(told, expected);
+}
+
 TEST(logs_are_appended_in_order_each_to_its_own_file)
 {
 	struct place *p = *state;
@@ -404,6 +449,7 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(the_open_jobs_are_told_oldest_first),
 	ON_BOTH(the_last_of_many_changes_is_what_is_read),
 	ON_BOTH(an_outcome_is_owed_until_it_is_delivered),
+	ON_BOTH(a_job_is_kept_while_somebody_listens_to_it),
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
 	ON_BOTH(many_read_while_one_writes), ON_BOTH(closing_answers_everybody),

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What tests of the core share: the core between its twins, which are two doors of the loopback
+ * transport, the store in memory, and a crew of workers that are played here. */
+#pragma once
+
+#include "unit.h"
+
+#include "base/clock.h"
+#include "core/catalog.h"
+#include "core/core.h"
+#include "domain/job.h"
+#include "mist/store.h"
+#include "transport/loopback/loopback.h"
+
+enum { WORKERS_MAX = 16, DEADLINE_MS = 5000 };
+
+/* A crew whose workers get ready on the next turn of the loop and do with jobs what the test says.
+ */
+struct crew {
+	struct core *core;
+	struct worker *starting[WORKERS_MAX], *ready[WORKERS_MAX];
+	int n_starting, n_ready, n_launched, n_drained, n_killed;
+	const char *start_failure; /* workers do not start, and this is why */
+	bool holds_jobs;           /* jobs stay where they are */
+	bool is_deaf;              /* jobs do not reach them */
+	char last_job[UUID_TEXT], cancelled_job[UUID_TEXT];
+	int acked;
+	struct timer turn;
+};
+
+struct house {
+	uv_loop_t loop;
+	struct store_ops disk;
+	struct store *store;
+	struct core *core;
+	struct crew crew;
+	struct transport *doors[2];
+	struct transport *door; /* the first of them */
+	char directory[32];
+};
+
+extern const struct core_limits limits;
+
+/* What the disk answers when a listener is to be written: 0, or a negative errno. */
+extern _Atomic int house_disk;
+
+/* A function f in the context default. */
+struct catalog *catalog_of(int max_jobs, int64_t retries);
+
+int house_up(void **state);
+int house_down(void **state);
+
+/* As a gateway that is killed and started again: only the store stays, with what is durable once
+ * all that was posted is. */
+void house_restart(struct house *h);
+
+void submit(struct house *h, const char *arguments); /* to f, by the first door */
+
+/* Runs the loop until the next event of that kind comes out of the first door; others are dropped.
+ */
+json_t *await(struct house *h, const char *kind);
+void await_and_drop(struct house *h, const char *kind);
+void await_true(struct house *h, bool (*probe)(struct house *h));
