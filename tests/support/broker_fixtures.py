@@ -34,7 +34,7 @@ def mosquitto(shared_mosquitto):
 def shared_kafka(tmp_path_factory):
     from support.kafka import Kafka
 
-    kafka = Kafka(tmp_path_factory.mktemp("kafka"))
+    kafka = Kafka(tmp_path_factory.mktemp("kafka"), secured=True)
     yield kafka
     kafka.close()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real Kafka for a test: brokers in KRaft mode from Maven's jars, what they keep in one folder, and clients on librdkafka.
-One broker is its own controller. Of several each may die: the controller is a process of its own."""
+One broker is its own controller. Of several each may die: the controller is a process of its own. A broker that is `secured` can be
+reached by TLS too, with a password or with a certificate."""
 import fcntl
 import os
 import shutil
@@ -12,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import confluent_kafka
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient, NewTopic, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion,
+)
 
 from support.child_process import ChildProcess, free_port
 from support.mistd import PATIENCE, ROOT, until
+from support.mosquitto import Certificates
 
 POM = ROOT / "tests" / "support" / "kafka" / "pom.xml"
 TIMEOUT = 30
@@ -52,6 +56,31 @@ def _listens(port):
     return any(words[1].endswith(wanted) and words[3] == "0A" for words in map(str.split, lines[1:]) if len(words) > 3)
 
 
+class Secured:
+    """Two more listeners of a broker: `with_password` is SASL over TLS, `with_certificate` is TLS for clients that show one."""
+
+    PLAIN_USER, PLAIN_PASSWORD = "plain-user", "plain, but not told"
+
+    def __init__(self, directory):
+        self.certificates = Certificates(directory / "certificates")
+        self.with_password, self.with_certificate = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.keystore = self.certificates.home / "keystore.pem"
+        self.keystore.write_bytes(self.certificates.server_key.read_bytes() + self.certificates.server.read_bytes())
+
+    def properties(self, listeners, protocols):
+        modules, sasl = "org.apache.kafka.common.security", "listener.name.sasl_ssl"
+        return {
+            "listeners": f"{listeners},SASL_SSL://{self.with_password},SSL://{self.with_certificate}",
+            "listener.security.protocol.map": f"{protocols},SASL_SSL:SASL_SSL,SSL:SSL",
+            "ssl.keystore.type": "PEM", "ssl.keystore.location": self.keystore,
+            "ssl.truststore.type": "PEM", "ssl.truststore.location": self.certificates.ca,
+            "listener.name.ssl.ssl.client.auth": "required",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+            f"{sasl}.plain.sasl.jaas.config":
+                f'{modules}.plain.PlainLoginModule required user_{self.PLAIN_USER}="{self.PLAIN_PASSWORD}";',
+            **{f"{sasl}.scram-sha-{bits}.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;" for bits in (256, 512)}}
+
+
 class Node(ChildProcess):
     """One process of a cluster: a broker, a controller, or both."""
 
@@ -80,6 +109,8 @@ class Node(ChildProcess):
             **settings}
         if roles == "broker":
             properties["advertised.listeners"] = listeners["broker"]
+        if cluster.secured:
+            properties |= cluster.secured.properties(properties["listeners"], properties["listener.security.protocol.map"])
         self.properties = self.home / "server.properties"
         self.properties.write_text("".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}\n"
                                            for name, value in properties.items()))
@@ -186,10 +217,12 @@ class Reader:
 
 
 class Kafka:
-    """A cluster of `size` brokers, started. settings: more lines of every server.properties, with _ for the dots."""
+    """A cluster of `size` brokers, started. secured: see above, of one broker. settings: more lines of every server.properties,
+    with _ for the dots."""
 
-    def __init__(self, directory, size=1, start=True, **settings):
+    def __init__(self, directory, size=1, start=True, secured=False, **settings):
         self.home, self.size, self.id = Path(directory), size, "bWlzdC10ZXN0LWthZmthMQ"
+        self.secured = Secured(self.home) if secured else None
         self.controller_port = free_port()
         self._readers, self._producer, self._admin = [], None, None
         settings = {name.replace("_", "."): value for name, value in settings.items()}
@@ -261,7 +294,14 @@ class Kafka:
     def log(self):
         return "\n".join(f"-- {node.name}\n{node.log()}" for node in self.nodes)
 
-    # Topics
+    # Users, topics
+
+    def set_password(self, user, password, mechanism):
+        """Of a user by SCRAM, who is made."""
+        credential = ScramCredentialInfo(ScramMechanism[mechanism.replace("-", "_")], 4096)
+        changes = [UserScramCredentialUpsertion(user, credential, password.encode())]
+        for future in self.admin.alter_user_scram_credentials(changes).values():
+            future.result(TIMEOUT * PATIENCE)
 
     @property
     def admin(self):

@@ -72,7 +72,22 @@ static int set_needed(rd_kafka_conf_t *conf, const struct option *options, struc
 	return r;
 }
 
-static int set_given(rd_kafka_conf_t *conf, json_t *given, const char *from, struct fault *f)
+int client_read_password(struct kafka *k, struct fault *f)
+{
+	const char *path = k->settings.password_file;
+	size_t size = 0;
+	if (!*path)
+		return 0;
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
+	if (!file || getline(&k->password, &size, file) < 0)
+		return fault_set(f, FAULT_BAD_REQUEST, "password-file: %s cannot be read: %s", path,
+			file ? "it is empty" : strerror(errno));
+	k->password[strcspn(k->password, "\r\n")] = '\0';
+	return 0;
+}
+
+static int set_given(rd_kafka_conf_t *conf, const struct kafka *k, json_t *given, const char *from,
+	struct fault *f)
 {
 	const char *name;
 	json_t *value;
@@ -84,6 +99,10 @@ static int set_given(rd_kafka_conf_t *conf, json_t *given, const char *from, str
 			return fault_set(f, FAULT_BAD_REQUEST,
 				"%s.%s: expected range or roundrobin, got %s", from, name,
 				json_string_value(value));
+		if (k->password && strcmp(name, "sasl.password") == 0)
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"password-file: not beside %s.%s: one of them must be left out",
+				from, name);
 		for (size_t i = 0; reserved[i]; i++)
 			if (strcmp(reserved[i], name) == 0)
 				return fault_set(f, FAULT_BAD_REQUEST,
@@ -113,11 +132,13 @@ int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, s
 	if (r == 0)
 		r = set_needed(conf, better[kind], f);
 	if (r == 0)
-		r = set_given(conf, s->options, "options", f);
+		r = set_given(conf, k, s->options, "options", f);
 	if (r == 0 && kind == CLIENT_CONSUMER)
-		r = set_given(conf, s->consumer, "consumer", f);
+		r = set_given(conf, k, s->consumer, "consumer", f);
 	if (r == 0 && kind == CLIENT_PRODUCER)
-		r = set_given(conf, s->producer, "producer", f);
+		r = set_given(conf, k, s->producer, "producer", f);
+	if (r == 0 && k->password)
+		r = set(conf, "sasl.password", k->password, "password-file", f);
 	if (r == 0)
 		r = set_needed(conf, needed[kind], f);
 	if (r < 0) {

@@ -125,7 +125,7 @@ static void assign(struct consumer *c, rd_kafka_topic_partition_list_t *list)
 		adopt(c, &list->elems[i]);
 	rd_kafka_assign(c->rk, list);
 	rd_kafka_resume_partitions(c->rk, list);
-	health_works(&c->kafka->health);
+	health_works(&c->kafka->health, CLIENT_CONSUMER);
 	if (list->cnt && !c->is_topic_missing)
 		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, NULL);
 }
@@ -160,7 +160,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
 	if (err == RD_KAFKA_RESP_ERR__FATAL)
 		health_set_trouble(&k->health, TROUBLE_CONSUMER, text);
 	else
-		health_error(&k->health, k->settings.brokers, err, text);
+		health_error(&k->health, CLIENT_CONSUMER, err, text);
 }
 
 static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
@@ -181,7 +181,7 @@ static void look_for_topic(struct consumer *c)
 {
 	const struct rd_kafka_metadata *metadata;
 	if (!c->is_topic_missing || clock_mono_ms() < c->look_at_ms ||
-		!health_is_connected(&c->kafka->health))
+		!health_is_connected(&c->kafka->health, CLIENT_CONSUMER))
 		return;
 	c->look_at_ms = clock_mono_ms() + LOOK_MS;
 	if (rd_kafka_metadata(c->rk, 1, NULL, &metadata, LOOK_MS))
@@ -214,6 +214,21 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 		asking_hold(c, e);
 }
 
+/* Nothing can be taken or committed while it waits for the answer. */
+static void look_for_brokers(struct consumer *c)
+{
+	struct health *h = &c->kafka->health;
+	if (health_is_connected(h, CLIENT_CONSUMER) || clock_mono_ms() < c->probe_at_ms)
+		return;
+	if (health_probe(h, CLIENT_CONSUMER, c->rk, LOOK_MS)) {
+		rd_kafka_message_t *msg = rd_kafka_consumer_poll(c->rk, 0);
+		if (msg)
+			take_message(c, msg);
+		health_answered(h, CLIENT_CONSUMER);
+	}
+	c->probe_at_ms = clock_mono_ms() + LOOK_MS;
+}
+
 static bool is_full(const struct consumer *c)
 {
 	const struct kafka_settings *s = &c->kafka->settings;
@@ -241,7 +256,9 @@ static void wait_for_room(struct consumer *c)
 
 static void poll_messages(struct consumer *c)
 {
-	int timeout = c->table.n_taken ? BUSY_MS : c->is_topic_missing ? LOOK_MS : IDLE_MS;
+	bool is_looking =
+		c->is_topic_missing || !health_is_connected(&c->kafka->health, CLIENT_CONSUMER);
+	int timeout = c->table.n_taken ? BUSY_MS : is_looking ? LOOK_MS : IDLE_MS;
 	if (c->is_paused && c->table.n_taken <= (size_t)c->kafka->settings.in_flight / 2)
 		asking_pause(c, false);
 	for (int i = 0; i < BATCH && !is_full(c); i++) {
@@ -356,6 +373,7 @@ static void *consumer_main(void *arg)
 		asking_take_answers(c);
 		asking_tend(c);
 		commit_if_due(c);
+		look_for_brokers(c);
 		look_for_topic(c);
 		if (is_full(c)) {
 			wait_for_room(c);
@@ -379,6 +397,7 @@ int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->filled, NULL);
 	table_init(&c->table);
+	health_expects(&k->health, CLIENT_CONSUMER);
 	*ret = c;
 	return connect_client(c, f);
 }

@@ -41,6 +41,8 @@ const struct conf_field kafka_conf[] = {
 	{ "buffer", CONF_INT, FIELD(buffer), "10000", .min = 1, .max = 10000000, .unit = "events",
 		.help = "events that may wait for the brokers; more are dropped and counted, but "
 			"outcomes never" },
+	{ "password-file", CONF_PATH, FIELD(password_file), "",
+		.help = "its first line is the password, sasl.password among the options" },
 	{ "options", CONF_MAP, FIELD(options), NULL,
 		.help = "options of librdkafka for consumer and producer: security.protocol, "
 			"sasl.*, ssl.*, message.max.bytes" },
@@ -94,6 +96,8 @@ static int kafka_open(
 	rd_kafka_conf_t *unused;
 	health_init(&k->health, env->name, s->brokers);
 	int r = check_topics(s, f);
+	if (r == 0)
+		r = client_read_password(k, f);
 	if (r == 0)
 		r = outbox_open(&k->outbox, k, f);
 	if (r == 0 && (*s->subscribe_topic || *s->functions_prefix))
@@ -156,6 +160,7 @@ static void kafka_close(void *self)
 	outbox_close(k->outbox);
 	consumer_close(k->consumer);
 	health_done(&k->health);
+	free(k->password);
 	conf_done(kafka_conf, &k->settings);
 }
 

@@ -5,7 +5,7 @@
 #include "mist/transport.h"
 
 struct kafka_settings {
-	char *brokers, *group;
+	char *brokers, *group, *password_file;
 	char *subscribe_topic, *publish_topic, *functions_prefix, *dead_letter_topic; /* "": none */
 	int64_t in_flight, in_flight_bytes, buffer;
 	json_t *options, *consumer, *producer;

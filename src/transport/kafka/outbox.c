@@ -282,7 +282,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
 {
 	struct kafka *k = arg;
 	(void)rk;
-	health_error(&k->health, k->settings.brokers, err, text);
+	health_error(&k->health, CLIENT_PRODUCER, err, text);
 }
 
 static int new_client(struct kafka *k, rd_kafka_t **ret, struct fault *f)
@@ -331,13 +331,12 @@ static void replace_client(struct outbox *o)
 
 static void probe(struct outbox *o)
 {
-	const struct rd_kafka_metadata *metadata;
-	int64_t now = clock_mono_ms();
-	if (health_is_connected(&o->kafka->health) || now < o->probe_at_ms)
+	struct health *h = &o->kafka->health;
+	if (health_is_connected(h, CLIENT_PRODUCER) || clock_mono_ms() < o->probe_at_ms)
 		return;
-	if (!rd_kafka_metadata(o->rk, 0, NULL, &metadata, ANSWER_MS)) {
-		rd_kafka_metadata_destroy(metadata);
-		health_works(&o->kafka->health);
+	if (health_probe(h, CLIENT_PRODUCER, o->rk, ANSWER_MS)) {
+		rd_kafka_poll(o->rk, 0);
+		health_answered(h, CLIENT_PRODUCER);
 	}
 	o->probe_at_ms = clock_mono_ms() + PROBE_MS;
 }
@@ -347,7 +346,7 @@ static int wait_ms(struct outbox *o)
 	pthread_mutex_lock(&o->lock);
 	bool is_busy = !list_empty(&o->overflow) || !list_empty(&o->later);
 	pthread_mutex_unlock(&o->lock);
-	if (!health_is_connected(&o->kafka->health))
+	if (!health_is_connected(&o->kafka->health, CLIENT_PRODUCER))
 		return PROBE_MS;
 	return is_busy || o->is_stopping ? 20 : POLL_MS;
 }
@@ -368,7 +367,7 @@ static void *outbox_main(void *arg)
 		}
 		int64_t now = clock_mono_ms();
 		until = until ? until : now + STOP_MS;
-		bool is_hopeless = !health_is_connected(&o->kafka->health);
+		bool is_hopeless = !health_is_connected(&o->kafka->health, CLIENT_PRODUCER);
 		if (!o->n_waiting || now >= until || is_hopeless)
 			return NULL;
 	}
@@ -382,6 +381,7 @@ int outbox_open(struct outbox **ret, struct kafka *k, struct fault *f)
 		return r;
 	struct outbox *o = xcalloc(1, sizeof *o);
 	o->kafka = k;
+	health_expects(&k->health, CLIENT_PRODUCER);
 	o->rk = rk;
 	o->reports = rd_kafka_queue_get_main(rk);
 	pthread_mutex_init(&o->lock, NULL);

@@ -13,22 +13,30 @@ struct consumer;
 struct outbox;
 struct entry;
 
+enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER, _CLIENT_MAX };
+
 /* health.c: whether the cluster can be reached, as /health/ready tells it. Any thread. */
 enum trouble { TROUBLE_CONSUMER, TROUBLE_DEAD_LETTER, _TROUBLE_MAX };
 
 struct health {
 	pthread_mutex_t lock;
-	bool is_connected;
-	char why[256];                   /* while it is not */
-	char last_error[160];            /* of a connection */
+	const char *name, *brokers; /* of the instance */
+	struct {
+		bool is_used, is_connected;
+		bool is_sure;         /* nothing was lost since the last probe began */
+		char why[224];        /* while it is not */
+		char last_error[224]; /* the same, of a connection to one broker */
+	} clients[_CLIENT_MAX];
+	char told[224]; /* of these, what the log has; "": nothing */
+	int64_t told_at_ms;
 	char trouble[_TROUBLE_MAX][256]; /* "": none; connected or not */
-	const char *name;                /* of the instance */
 };
 
 struct kafka {
 	struct transport_env env;
 	struct kafka_settings settings;
 	struct health health;
+	char *password; /* of the password-file; NULL: there is none */
 	struct outbox *outbox;
 	struct consumer *consumer; /* NULL: nothing is subscribed */
 	struct watch watch;        /* of all jobs, when there is a publish-topic */
@@ -38,15 +46,22 @@ struct kafka {
 
 void health_init(struct health *h, const char *name, const char *brokers);
 void health_done(struct health *h);
-bool health_is_connected(struct health *h);
-void health_works(struct health *h);
+/* Its client is there, and has to be connected. */
+void health_expects(struct health *h, enum client_kind kind);
+bool health_is_connected(struct health *h, enum client_kind kind);
+/* Asks a broker and waits so long. True: it has answered; the caller makes the client's callbacks,
+ * for what it had to say before, and calls health_answered. */
+bool health_probe(struct health *h, enum client_kind kind, rd_kafka_t *rk, int wait_ms);
+void health_answered(struct health *h, enum client_kind kind);
+void health_works(struct health *h, enum client_kind kind);
 /* From a callback of a client. */
-void health_error(struct health *h, const char *brokers, rd_kafka_resp_err_t err, const char *text);
+void health_error(
+	struct health *h, enum client_kind kind, rd_kafka_resp_err_t err, const char *text);
 void health_set_trouble(struct health *h, enum trouble which, const char *text); /* NULL: gone */
 void health_state(struct health *h, struct transport_state *ret);
 
 /* client.c: a client's configuration from the settings. The fault names what was refused. */
-enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER };
+int client_read_password(struct kafka *k, struct fault *f); /* before the first client_conf */
 int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, struct fault *f);
 /* Takes conf in any case. */
 int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f);
@@ -91,9 +106,10 @@ void outbox_close(struct outbox *o); /* NULL is fine */
 
 /* events.c: events become letters. Core's thread, but for the refusal. */
 
-/* A bit of reply_to's wants that is ours: the answer goes to the publish-topic, where everything
- * of the job is told anyway. */
-#define WANTS_SHARED (1u << 31)
+/* Bits of reply_to's wants that are ours: the answer goes to the publish-topic, where everything of
+ * the job is told anyway; and "accepted" is told, not only waited for. */
+#define WANTS_SHARED   (1u << 31)
+#define WANTS_ACCEPTED (1u << 30)
 
 uint32_t wants_of(const struct kafka *k, const json_t *reply);
 void events_publish(struct kafka *k, const struct reply_to *to, const struct job_event *ev);
@@ -203,7 +219,7 @@ struct consumer {
 	struct table table;
 	bool is_committing, is_paused;
 	bool is_topic_missing; /* the subscribe-topic, when it was last looked for */
-	int64_t commit_at_ms, full_since_ms, look_at_ms;
+	int64_t commit_at_ms, full_since_ms, look_at_ms, probe_at_ms;
 };
 
 /* asking.c: the consumer's thread, but for the last two. */
