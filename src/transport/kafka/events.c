@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 
-enum { ALL_EVENTS = (1u << _EVENT_MAX) - 1 };
+#define ALL_EVENTS (((1u << _EVENT_MAX) - 1) | WANTS_ACCEPTED)
 
 void reply_set_bytes(json_t *reply, const char *name, const void *data, size_t len)
 {
@@ -116,11 +116,12 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 	if (ev->kind == EVENT_REFUSED || ev->kind == EVENT_ACCEPTED)
 		consumer_answered(to->live, ev->kind == EVENT_REFUSED ? ev->fault : NULL);
 	/* The second request with one key, or from one place, is told of a job that has begun. */
-	bool is_past = ev->kind == EVENT_ACCEPTED && ev->job->state != JOB_INITIALIZED;
-	if (ev->kind == EVENT_REFUSED || is_past)
+	bool is_quiet = ev->kind == EVENT_ACCEPTED &&
+			(!(to->wants & WANTS_ACCEPTED) || ev->job->state != JOB_INITIALIZED);
+	if (ev->kind == EVENT_REFUSED || is_quiet)
 		return;
 	_cleanup_(json_decrefp) json_t *reply = to->text ? json_loads(to->text, 0, NULL) : NULL;
-	if (!json_string_of(reply, "topic") || !(wants_of(k, reply) & EVENT_BIT(ev->kind)))
+	if (!json_string_of(reply, "topic"))
 		return;
 	if (!is_final && !outbox_has_room(k->outbox))
 		return;
