@@ -102,6 +102,10 @@ int conf_read_kinds(struct conf *c, const struct conf_section *s,
 int conf_read_json(const struct conf_section *s, const json_t *object, const void *base,
 	void *settings, struct fault *f);
 
+/* The first line of the file that the field `name` says; NULL if it says none. The caller frees it.
+ */
+int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f);
+
 /* A deep copy into a struct that is not initialised. */
 void conf_copy(const struct conf_field *fields, void *to, const void *from);
 /* Frees the strings and maps, and leaves zeroes. */

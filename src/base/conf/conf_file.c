@@ -220,3 +220,17 @@ int conf_file_check(const char *path, const char *folder, const struct buf *text
 		.f = f };
 	return walk_text(&w);
 }
+
+int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f)
+{
+	size_t size = 0;
+	*ret = NULL;
+	if (!*path)
+		return 0;
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
+	if (!file || getline(ret, &size, file) < 0)
+		return fault_set(f, FAULT_BAD_REQUEST, "%s: %s cannot be read: %s", name, path,
+			file ? "it is empty" : strerror(errno));
+	(*ret)[strcspn(*ret, "\r\n")] = '\0';
+	return 0;
+}

@@ -72,20 +72,6 @@ static int set_needed(rd_kafka_conf_t *conf, const struct option *options, struc
 	return r;
 }
 
-int client_read_password(struct kafka *k, struct fault *f)
-{
-	const char *path = k->settings.password_file;
-	size_t size = 0;
-	if (!*path)
-		return 0;
-	_cleanup_(fclosep) FILE *file = fopen(path, "re");
-	if (!file || getline(&k->password, &size, file) < 0)
-		return fault_set(f, FAULT_BAD_REQUEST, "password-file: %s cannot be read: %s", path,
-			file ? "it is empty" : strerror(errno));
-	k->password[strcspn(k->password, "\r\n")] = '\0';
-	return 0;
-}
-
 static int set_given(rd_kafka_conf_t *conf, const struct kafka *k, json_t *given, const char *from,
 	struct fault *f)
 {

@@ -97,7 +97,7 @@ static int kafka_open(
 	health_init(&k->health, env->name, s->brokers);
 	int r = check_topics(s, f);
 	if (r == 0)
-		r = client_read_password(k, f);
+		r = conf_read_secret("password-file", s->password_file, &k->password, f);
 	if (r == 0)
 		r = outbox_open(&k->outbox, k, f);
 	if (r == 0 && (*s->subscribe_topic || *s->functions_prefix))

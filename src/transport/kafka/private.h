@@ -61,7 +61,6 @@ void health_set_trouble(struct health *h, enum trouble which, const char *text);
 void health_state(struct health *h, struct transport_state *ret);
 
 /* client.c: a client's configuration from the settings. The fault names what was refused. */
-int client_read_password(struct kafka *k, struct fault *f); /* before the first client_conf */
 int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, struct fault *f);
 /* Takes conf in any case. */
 int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f);

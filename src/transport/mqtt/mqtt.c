@@ -90,22 +90,6 @@ static int check(const struct mqtt_settings *s, struct fault *f)
 	return r;
 }
 
-static int read_password(struct mqtt *m, struct fault *f)
-{
-	const char *path = m->settings.password_file;
-	size_t size = 0;
-	if (!*path) {
-		m->password = xstrdup(m->settings.password);
-		return 0;
-	}
-	_cleanup_(fclosep) FILE *file = fopen(path, "re");
-	if (!file || getline(&m->password, &size, file) < 0)
-		return fault_set(f, FAULT_BAD_REQUEST, "password-file: %s cannot be read: %s", path,
-			file ? "it is empty" : strerror(errno));
-	m->password[strcspn(m->password, "\r\n")] = '\0';
-	return 0;
-}
-
 static void make_names(struct mqtt *m)
 {
 	const struct mqtt_settings *s = &m->settings;
@@ -201,7 +185,9 @@ static int mqtt_open(
 	list_init(&m->flying);
 	int r = check(&m->settings, f);
 	if (r == 0)
-		r = read_password(m, f);
+		r = conf_read_secret("password-file", m->settings.password_file, &m->password, f);
+	if (r == 0 && !m->password)
+		m->password = xstrdup(m->settings.password);
 	if (r < 0)
 		return r;
 	make_names(m);
