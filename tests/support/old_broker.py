@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A broker that does not know MQTT 5."""
+"""What stands between a client and a broker."""
 import socket
 import threading
 
 
-class OldBroker:
-    """In front of a broker: what it knows is MQTT 3.1.1, and it says so to whoever comes with 5."""
-
-    LEVEL = 8  # where it stands in a CONNECT whose length takes one byte; two move it by one
+class Relay:
+    """Passes on what both say."""
 
     def __init__(self, broker):
-        self.broker, self.seen = broker, []
+        self.broker, self.pairs = broker, []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self.server.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -21,17 +19,17 @@ class OldBroker:
                 client, _ = self.server.accept()
             except OSError:
                 return
-            first = client.recv(4096)
-            level = first[self.LEVEL + (first[1] >> 7)] if first else 0
-            self.seen.append(level)
-            if level != 4:
-                client.sendall(b"\x20\x02\x00\x01")
-                client.close()
-                continue
-            broker = socket.create_connection((self.broker.host, self.broker.port))
-            broker.sendall(first)
-            for source, target in ((client, broker), (broker, client)):
-                threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+            self.join(client)
+
+    def join(self, client):
+        self.connect(client, b"")
+
+    def connect(self, client, first):
+        broker = socket.create_connection((self.broker.host, self.broker.port))
+        broker.sendall(first)
+        self.pairs.append((client, broker))
+        for source, target in ((client, broker), (broker, client)):
+            threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
 
     @staticmethod
     def _pump(source, target):
@@ -46,5 +44,35 @@ class OldBroker:
             except OSError:
                 pass
 
+    def drop_all(self, last_words):
+        """Says this to each client, and no more."""
+        pairs, self.pairs = self.pairs, []
+        for client, broker in pairs:
+            try:
+                client.sendall(last_words)
+                client.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has left before
+
     def close(self):
         self.server.close()
+
+
+class OldBroker(Relay):
+    """What it knows is MQTT 3.1.1, and it says so to whoever comes with 5."""
+
+    LEVEL = 8  # where it stands in a CONNECT whose length takes one byte; two move it by one
+
+    def __init__(self, broker):
+        self.seen = []
+        super().__init__(broker)
+
+    def join(self, client):
+        first = client.recv(4096)
+        level = first[self.LEVEL + (first[1] >> 7)] if first else 0
+        self.seen.append(level)
+        if level == 4:
+            self.connect(client, first)
+        else:
+            client.sendall(b"\x20\x02\x00\x01")
+            client.close()

@@ -9,63 +9,98 @@
 #include <errno.h>
 #include <string.h>
 
+#include "mist/store.h"
+
+enum { AGAIN_MS = 20 };
+
+/* On the stack of the thread that waits for the core. */
 struct cancel {
 	struct ask ask;
-	struct mqtt *mqtt;
-	char *reply;
+	struct link *link;
+	bool is_answered;
 };
-
-static void cancel_free(struct cancel *c)
-{
-	ask_done(&c->ask);
-	free(c->reply);
-	free(c);
-}
 
 /* Core's thread. */
 static void answered(struct ask *a)
 {
 	struct cancel *c = container_of(a, struct cancel, ask);
-	const struct job_event ev = {
-		.kind = EVENT_REFUSED, .fault = &a->fault, .at_ms = clock_wall_ms()
-	};
-	struct letter *l = a->fault.code && c->reply ? reply_letter(c->mqtt, c->reply, &ev) : NULL;
-	if (l) {
-		char id[UUID_TEXT];
-		uuid_format(&a->job, id);
-		mqtt_letter_pair(l, "job-id", id);
-		mqtt_outbox_add(c->mqtt, l);
-	}
-	cancel_free(c);
+	struct link *l = c->link;
+	pthread_mutex_lock(&l->lock);
+	c->is_answered = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
 }
 
-int control_cancel(struct mqtt *m, const struct uuid *job, const char *reply)
+static void refuse(struct mqtt *m, const char *reply, const char *job, const struct fault *f)
 {
-	struct cancel *c = xcalloc(1, sizeof *c);
-	c->ask.kind = ASK_CANCEL;
-	c->ask.job = *job;
-	c->ask.answered = answered;
-	c->mqtt = m;
-	c->reply = reply ? xstrdup(reply) : NULL;
-	int r = intake_ask(m->env.in, &c->ask);
-	if (r < 0)
-		cancel_free(c);
+	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
+	struct letter *l = reply ? reply_letter(m, reply, &ev) : NULL;
+	if (!l)
+		return;
+	if (job)
+		mqtt_letter_pair(l, "job-id", job);
+	mqtt_outbox_add(m, l);
+}
+
+static bool has_ended(const struct mqtt *m, const struct uuid *job)
+{
+	struct job_row *found = NULL;
+	(void)store_job_get(m->env.store, job, &found);
+	_cleanup_(job_row_freep) struct job_row *row = found;
+	return row && job_state_is_final(row->state);
+}
+
+/* The job's end is told as that of any other; only that there is no such job is said here. */
+static int judge(struct mqtt *m, const struct ask *a, const char *reply)
+{
+	struct fault f;
+	char id[UUID_TEXT];
+	if (a->fault.code == FAULT_UNAVAILABLE)
+		return -EAGAIN;
+	if (a->fault.code != FAULT_NOT_FOUND || has_ended(m, &a->job))
+		return 0;
+	uuid_format(&a->job, id);
+	fault_set(&f, FAULT_NOT_FOUND, "there is no job %s", id);
+	refuse(m, reply, id, &f);
+	return 0;
+}
+
+int control_cancel(struct link *l, const struct uuid *job, const char *reply)
+{
+	struct cancel c = { .link = l };
+	c.ask.kind = ASK_CANCEL;
+	c.ask.job = *job;
+	c.ask.answered = answered;
+	int r = intake_ask(l->mqtt->env.in, &c.ask);
+	if (r == 0) {
+		pthread_mutex_lock(&l->lock);
+		while (!c.is_answered)
+			pthread_cond_wait(&l->changed, &l->lock);
+		pthread_mutex_unlock(&l->lock);
+		r = judge(l->mqtt, &c.ask, reply);
+	}
+	ask_done(&c.ask);
 	return r;
 }
 
-/* PREFIX/jobs/ID/cancel */
-static bool read_topic(const char *prefix, const char *topic, struct uuid *ret)
+/* ID, of PREFIX/jobs/ID/cancel; the caller frees it. */
+static char *job_of_topic(const char *prefix, const char *topic)
 {
 	static const char before[] = "/jobs/", after[] = "/cancel";
-	size_t n = strlen(prefix), id = UUID_TEXT - 1;
-	char text[UUID_TEXT] = "";
-	if (strncmp(topic, prefix, n) != 0 || strncmp(topic + n, before, strlen(before)) != 0)
-		return false;
-	topic += n + strlen(before);
-	if (strlen(topic) != id + strlen(after) || strcmp(topic + id, after) != 0)
-		return false;
-	memcpy(text, topic, id);
-	return uuid_parse(text, ret);
+	size_t n = strlen(prefix) + strlen(before), len = strlen(topic);
+	must(len >= n + strlen(after)); /* it is what was subscribed to */
+	return strndup(topic + n, len - n - strlen(after));
+}
+
+static int cancel_named(struct link *l, const char *name, const char *reply)
+{
+	struct uuid job;
+	struct fault f;
+	if (uuid_parse(name, &job))
+		return control_cancel(l, &job, reply);
+	fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", name);
+	refuse(l->mqtt, reply, NULL, &f);
+	return 0;
 }
 
 static void status_arrived(struct mqtt *m, const MQTTAsync_message *message)
@@ -92,7 +127,8 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 {
 	struct mqtt *m = l->mqtt;
 	struct request r;
-	struct uuid job;
+	int64_t pause_ms = AGAIN_MS;
+	int result;
 	if (strcmp(topic, m->status_topic) == 0) {
 		status_arrived(m, message);
 		return;
@@ -101,9 +137,9 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 		return;
 	mqtt_request_init(&r, m, message);
 	mqtt_request_read_reply(&r);
-	int result = 0;
-	if (read_topic(m->settings.prefix, topic, &job))
-		result = control_cancel(m, &job, r.reply);
+	_cleanup_(freep) char *name = job_of_topic(m->settings.prefix, topic);
+	while ((result = cancel_named(l, name, r.reply)) == -EAGAIN)
+		link_wait(l, &pause_ms);
 	mqtt_request_done(&r);
 	if (result == -ESHUTDOWN)
 		link_park(l);

@@ -29,6 +29,7 @@ enum {
 	REFUSED_PAUSE_MS = 5000,
 	CONNECT_S = 10,
 	LEAVE_MS = 1000,
+	WAIT_MAX_MS = 1000,
 	UNACKED_MAX = 16,
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
 	CODE_OLD_VERSION = 1,
@@ -67,6 +68,25 @@ void link_park(struct link *l)
 	pthread_mutex_unlock(&m->lock);
 	link_exit(l);
 	stay();
+}
+
+void link_wait(struct link *l, int64_t *ms)
+{
+	struct mqtt *m = l->mqtt;
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += *ms % 1000 * 1000000;
+	until.tv_sec += *ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	*ms = *ms * 2 < WAIT_MAX_MS ? *ms * 2 : WAIT_MAX_MS;
+	pthread_mutex_lock(&m->lock);
+	while (!m->is_stopping)
+		if (pthread_cond_timedwait(&m->changed, &m->lock, &until))
+			break;
+	bool is_stopping = m->is_stopping;
+	pthread_mutex_unlock(&m->lock);
+	if (is_stopping)
+		link_park(l);
 }
 
 /* Holding mqtt's lock. */
@@ -294,6 +314,25 @@ static void lost(void *context, char *cause)
 	link_exit(l);
 }
 
+/* MQTT 5: the broker says why it ends the connection. Paho tells of it here only. */
+static void disconnected(void *context, MQTTProperties *properties, enum MQTTReasonCodes code)
+{
+	struct link *l = context;
+	char why[WHY_MAX];
+	(void)properties;
+	if (!link_enter(l))
+		return;
+	const char *name = l->paho->reason_name(code);
+	snprintf(why, sizeof why, "the broker ended the connection: %s (%d)",
+		name ? name : "no reason is known", (int)code);
+	pthread_mutex_lock(&l->mqtt->lock);
+	if (l->state > LINK_DOWN)
+		set_down(l, code == MQTTREASONCODE_SESSION_TAKEN_OVER ? REFUSED_PAUSE_MS : PAUSE_MS,
+			why);
+	pthread_mutex_unlock(&l->mqtt->lock);
+	link_exit(l);
+}
+
 static int arrived(void *context, char *topic, int topic_len, MQTTAsync_message *message)
 {
 	struct link *l = context;
@@ -370,6 +409,7 @@ static int make_handle(struct link *l, struct fault *f)
 			"paho takes neither the url %.128s nor the client-id %.128s (%d)",
 			m->settings.url, l->id, r);
 	l->paho->set_callbacks(l->handle, l, lost, arrived, NULL);
+	l->paho->set_disconnected(l->handle, l, disconnected);
 	return 0;
 }
 

@@ -183,6 +183,7 @@ static int mqtt_open(
 	list_init(&m->replies);
 	list_init(&m->news);
 	list_init(&m->flying);
+	list_init(&m->later);
 	int r = check(&m->settings, f);
 	if (r == 0)
 		r = conf_read_secret("password-file", m->settings.password_file, &m->password, f);
@@ -274,8 +275,9 @@ static void *run(void *arg)
 			mqtt_outbox_report(m);
 		if (m->n_delivered && m->report_at_ms < next)
 			next = m->report_at_ms;
-		if (m->n_waiting && m->hold_until_ms > clock_mono_ms() && m->hold_until_ms < next)
-			next = m->hold_until_ms;
+		int64_t send_due = mqtt_outbox_due(m);
+		if (send_due < next)
+			next = send_due;
 		if (seen == m->n_changes)
 			wait_until(m, next);
 	}

@@ -11,22 +11,25 @@
  * sent again in the next one, in the order made. What is not owed gives way when the broker is
  * slow: it is dropped, and counted.
  *
- * A letter that is larger than the broker takes goes as a short one that says so. A broker of MQTT
- * 3.1.1 does not tell what it takes: it breaks the connection. So a large letter that flew when
- * that happened is suspected, and flies alone from then on, until it has arrived or was proven
- * guilty.
+ * A letter that is larger than the broker takes goes as a short one that says so. Not every broker
+ * tells what it takes: some just end the connection, for the size, or for a text that they do not
+ * like. So what flew when a connection ended is suspected, and flies alone from then on, until it
+ * has arrived. One that has ended several connections alone is made shorter if it is large, and
+ * else put off, for longer each time: the others go on, and nothing that is owed is lost.
  *
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
  * refused again: it is given up, in the log and in the count. */
 #include "transport/mqtt/private.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/log.h"
 
 enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20 };
-/* No broker is known that takes less; and how often a large letter may break the connection. */
-enum { SUSPECT_MIN = 16 << 10, SUSPECT_TRIES = 4 };
+/* No broker is known that takes less; how often a letter may end a connection before it is put off,
+ * and for how long. */
+enum { SHORT_MAX = 16 << 10, SUSPECT_TRIES = 4, PUT_OFF_MS = 2000, PUT_OFF_MAX_MS = 600000 };
 /* What of a packet is none of the letter's texts, and none of a property's. */
 enum { PACKET_OVERHEAD = 32, PROPERTY_OVERHEAD = 5 };
 
@@ -286,7 +289,7 @@ static void add_properties(const struct letter *l, MQTTProperties *to)
 		add_property(to,
 			(MQTTProperty){ .identifier = MQTTPROPERTY_CODE_CONTENT_TYPE,
 				.value.data = text_of(l->content_type, strlen(l->content_type)) });
-	if (l->correlation.len)
+	if (l->has_correlation)
 		add_property(to,
 			(MQTTProperty){ .identifier = MQTTPROPERTY_CODE_CORRELATION_DATA,
 				.value.data = text_of(l->correlation.data, l->correlation.len) });
@@ -360,9 +363,46 @@ static struct letter *next_letter(struct mqtt *m)
 	return l;
 }
 
+static void put_off(struct mqtt *m, struct letter *l)
+{
+	unsigned n = l->n_alone - SUSPECT_TRIES;
+	int64_t pause_ms = n < 10 ? (int64_t)PUT_OFF_MS << n : PUT_OFF_MAX_MS;
+	if (pause_ms > PUT_OFF_MAX_MS)
+		pause_ms = PUT_OFF_MAX_MS;
+	log_warn("transport %s: the broker ends the connection when it gets an event for the topic "
+		 "%s, %u times by now; it is tried again in %" PRId64 " s",
+		m->env.name, l->topic, l->n_alone, pause_ms / 1000);
+	l->is_suspect = false;
+	m->n_suspects--;
+	m->n_waiting++;
+	l->retry_at_ms = clock_mono_ms() + pause_ms;
+	struct list *at = m->later.next;
+	while (at != &m->later &&
+		container_of(at, struct letter, node)->retry_at_ms <= l->retry_at_ms)
+		at = at->next;
+	list_append(at, &l->node);
+}
+
+/* Those whose time has come are suspects again. */
+static void take_up(struct mqtt *m)
+{
+	int64_t now = clock_mono_ms();
+	while (!list_empty(&m->later)) {
+		struct letter *l = container_of(m->later.next, struct letter, node);
+		if (l->retry_at_ms > now)
+			return;
+		list_remove(&l->node);
+		m->n_waiting--;
+		l->is_suspect = true;
+		m->n_suspects++;
+		put_back(m, l);
+	}
+}
+
 void mqtt_outbox_send(struct mqtt *m)
 {
 	struct letter *l;
+	take_up(m);
 	while ((l = next_letter(m))) {
 		const struct link *link = m->links[LINK_SENDER];
 		bool is_5 = mqtt_speaks_5(m);
@@ -392,11 +432,19 @@ void mqtt_outbox_send(struct mqtt *m)
 /* Whether the connection broke because of it. */
 static void suspect(struct mqtt *m, struct letter *l, bool was_alone)
 {
-	if (l->payload.len < SUSPECT_MIN)
-		return;
 	l->n_alone += was_alone;
 	m->n_suspects += !l->is_suspect;
 	l->is_suspect = true;
+}
+
+int64_t mqtt_outbox_due(const struct mqtt *m)
+{
+	int64_t due = INT64_MAX;
+	if (!list_empty(&m->later))
+		due = container_of(m->later.next, struct letter, node)->retry_at_ms;
+	if (m->n_waiting && m->hold_until_ms > clock_mono_ms() && m->hold_until_ms < due)
+		due = m->hold_until_ms;
+	return due;
 }
 
 bool mqtt_outbox_recall(struct mqtt *m)
@@ -414,7 +462,9 @@ bool mqtt_outbox_recall(struct mqtt *m)
 	while ((n = list_pop(&recalled))) {
 		struct letter *l = container_of(n, struct letter, node);
 		suspect(m, l, was_alone);
-		if (l->n_alone == SUSPECT_TRIES)
+		if (l->is_kept && l->n_alone >= SUSPECT_TRIES && l->payload.len <= SHORT_MAX)
+			put_off(m, l);
+		else if (l->n_alone >= SUSPECT_TRIES && l->payload.len > SHORT_MAX)
 			shorten(m, l);
 		else
 			send_again(m, l);
@@ -447,6 +497,7 @@ void mqtt_outbox_free(struct mqtt *m)
 	struct list *n;
 	free_all(&m->replies);
 	free_all(&m->news);
+	free_all(&m->later);
 	while ((n = list_pop(&m->flying)))
 		;
 	free(TAKE_PTR(m->delivered));

@@ -72,14 +72,16 @@ struct letter {
 	struct buf payload;
 	const char *content_type; /* static; NULL: none */
 	struct buf correlation;
-	struct buf pairs; /* user properties: name NUL value NUL … */
-	bool is_news;     /* of the second queue */
-	bool is_kept;     /* there is always room for it, and it is sent until it has arrived */
+	bool has_correlation; /* it may be empty */
+	struct buf pairs;     /* user properties: name NUL value NUL … */
+	bool is_news;         /* of the second queue */
+	bool is_kept;         /* there is always room for it, and it is sent until it has arrived */
 	bool is_retained;
-	bool is_suspect; /* the connection may have broken because of it */
-	bool is_short;   /* it says that it was too large */
-	uint8_t n_alone; /* connections that broke while it flew alone */
-	bool is_owed;    /* it is the outcome of `job` */
+	bool is_suspect;     /* the connection may have broken because of it */
+	bool is_short;       /* it says that it was too large */
+	unsigned n_alone;    /* connections that broke while it flew alone */
+	int64_t retry_at_ms; /* of a suspect that was put off */
+	bool is_owed;        /* it is the outcome of `job` */
 	struct uuid job;
 	bool *has_arrived; /* somebody waits for that; under mqtt's lock */
 };
@@ -106,6 +108,7 @@ struct mqtt {
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
 	struct list flying; /* sent, and not acknowledged */
+	struct list later;  /* suspects that were put off, the next one first */
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, n_suspects, buffer;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
@@ -137,6 +140,8 @@ bool link_enter(struct link *l); /* in a callback of paho's; false: it is closed
 void link_exit(struct link *l);
 /* In `arrived`, without a lock: does not return, so what came is not acknowledged. */
 _Noreturn void link_park(struct link *l);
+/* There, too: waits, for longer each time, and parks if the gateway stops. */
+void link_wait(struct link *l, int64_t *ms);
 
 /* receiver.c */
 struct waiting;
@@ -145,8 +150,9 @@ void receiver_answer(struct waiting *w, const struct fault *f); /* NULL: accepte
 
 /* control.c */
 void control_arrived(struct link *l, const char *topic, const MQTTAsync_message *m);
-/* As intake_ask. `reply` as reply_to's text, or NULL: nobody is told if it cannot be. */
-int control_cancel(struct mqtt *m, const struct uuid *job, const char *reply);
+/* 0: it is seen to, or refused. -EAGAIN: not now. -ESHUTDOWN: the gateway ends. `reply` as
+ * reply_to's text, or NULL: nobody is told if it cannot be. Not the core's thread. */
+int control_cancel(struct link *l, const struct uuid *job, const char *reply);
 
 void control_say(struct mqtt *m, bool is_online); /* holding the lock */
 
@@ -186,7 +192,8 @@ void mqtt_outbox_add(struct mqtt *m, struct letter *l);
 void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
 /* The adapter's thread, holding the lock, which it lets go in between. */
 void mqtt_outbox_send(struct mqtt *m);
-void mqtt_outbox_report(struct mqtt *m); /* what arrived, to the core */
+int64_t mqtt_outbox_due(const struct mqtt *m); /* when that is to be called again */
+void mqtt_outbox_report(struct mqtt *m);       /* what arrived, to the core */
 /* Of a connection that broke: what flies waits once more. False: nothing did. */
 bool mqtt_outbox_recall(struct mqtt *m);
 void mqtt_outbox_free(struct mqtt *m);

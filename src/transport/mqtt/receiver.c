@@ -13,7 +13,7 @@
 
 #include "base/log.h"
 
-enum { AGAIN_MS = 20, AGAIN_MAX_MS = 1000 };
+enum { AGAIN_MS = 20 };
 
 /* On the stack of the thread that waits for the core. */
 struct waiting {
@@ -39,26 +39,6 @@ static void wait_for_answer(struct waiting *w)
 	while (!w->is_answered)
 		pthread_cond_wait(&w->link->changed, &w->link->lock);
 	pthread_mutex_unlock(&w->link->lock);
-}
-
-/* Parks if the gateway stops meanwhile. */
-static void wait_a_little(struct link *l, int64_t *ms)
-{
-	struct mqtt *m = l->mqtt;
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += *ms % 1000 * 1000000;
-	until.tv_sec += *ms / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	*ms = *ms * 2 < AGAIN_MAX_MS ? *ms * 2 : AGAIN_MAX_MS;
-	pthread_mutex_lock(&m->lock);
-	while (!m->is_stopping)
-		if (pthread_cond_timedwait(&m->changed, &m->lock, &until))
-			break;
-	bool is_stopping = m->is_stopping;
-	pthread_mutex_unlock(&m->lock);
-	if (is_stopping)
-		link_park(l);
 }
 
 /* Until the broker has it: the request is acknowledged after its answer. */
@@ -128,7 +108,7 @@ static int attempt(
 	else if (r.body.kind == MESSAGE_JOB)
 		result = submit(l, &r, f);
 	else if (r.body.kind == MESSAGE_CANCEL)
-		result = control_cancel(l->mqtt, &r.body.cancel, r.reply);
+		result = control_cancel(l, &r.body.cancel, r.reply);
 	if (result == -EINVAL)
 		refuse(l, r.reply, f);
 	mqtt_request_done(&r);
@@ -144,7 +124,7 @@ void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message
 	if (m->retained)
 		return;
 	while ((r = attempt(l, topic, m, &f)) == -EAGAIN)
-		wait_a_little(l, &pause_ms);
+		link_wait(l, &pause_ms);
 	if (r == -ESHUTDOWN)
 		link_park(l);
 }

@@ -6,7 +6,8 @@
  * gave a response topic gets one answer there, the outcome, or every event when it asked for all.
  * Without one, the requests of subscribe-topic are answered on publish-topic, as Mist did, and
  * others on the job's own topic; those two get the events of all jobs anyway, so for these jobs
- * they are told here, outcome included, and left out where the watch tells the rest. */
+ * they are told here, outcome included, and left out where the watch tells the rest. A response
+ * topic that is publish-topic is no other than that. */
 #include "transport/mqtt/private.h"
 
 #include <string.h>
@@ -49,7 +50,9 @@ char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic
 	bool is_common)
 {
 	enum way way = WAY_OWN;
-	if (response_topic)
+	if (response_topic && strcmp(response_topic, m->settings.publish_topic) == 0)
+		way = WAY_COMMON;
+	else if (response_topic)
 		way = wants_all ? WAY_ALL : WAY_OUTCOME;
 	else if (is_common && m->settings.publish_topic[0])
 		way = WAY_COMMON;
@@ -82,6 +85,7 @@ static unsigned nibble(char c)
 
 static void set_correlation(struct letter *l, const char *hex)
 {
+	l->has_correlation = hex;
 	for (; hex && hex[0] && hex[1]; hex += 2) {
 		char byte = (char)(nibble(hex[0]) << 4 | nibble(hex[1]));
 		buf_add(&l->correlation, &byte, 1);
@@ -104,6 +108,25 @@ static void fill(struct letter *l, struct message_out *out)
 		mqtt_letter_pair(l, out->attributes[i].name, out->attributes[i].value);
 }
 
+/* In properties brokers may take control characters and noncharacters for malformed, and end the
+ * connection (MQTT 5, 1.5.4). It is valid UTF-8. */
+static bool is_clean(const char *text)
+{
+	size_t left = strlen(text), n;
+	for (; left; text += n, left -= n) {
+		unsigned point = 0; /* its lower 16 bits */
+		n = utf8_shown(text, left);
+		for (size_t i = 0; i < n; i++)
+			point = point << 6 | ((unsigned char)text[i] & 0x3f);
+		point &= 0xffff;
+		bool is_odd = (n >= 3 && (point & 0xfffe) == 0xfffe) ||
+			      (n == 3 && point >= 0xfdd0 && point <= 0xfdef);
+		if (!n || is_odd)
+			return false;
+	}
+	return true;
+}
+
 struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev)
 {
 	struct message_out out;
@@ -115,7 +138,7 @@ struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_e
 	struct letter *l = topic ? mqtt_letter_new(topic) : NULL;
 	if (l) {
 		fill(l, &out);
-		if (external_id)
+		if (external_id && is_clean(external_id))
 			mqtt_letter_pair(l, "externalId", external_id);
 		set_correlation(l, json_string_of(reply, "correlation"));
 		l->is_news = text[0] == WAY_COMMON || text[0] == WAY_OWN;
