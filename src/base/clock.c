@@ -120,6 +120,14 @@ void duration_format(int64_t ms, char *ret, size_t size)
 		snprintf(ret, size, "%llds", (long long)(ms / 1000 + (ms % 1000 > 0)));
 }
 
+void duration_print(int64_t ms, char *ret, size_t size)
+{
+	if (ms != DURATION_INF && ms % 1000)
+		snprintf(ret, size, "%lldms", (long long)ms);
+	else
+		duration_format(ms, ret, size);
+}
+
 void clock_format(int64_t wall_ms, char ret[static CLOCK_TEXT])
 {
 	const int64_t last = 253402300799999; /* of the years with four digits */

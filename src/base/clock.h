@@ -17,6 +17,8 @@ int duration_parse(const char *text, int64_t *ret_ms);
 
 /* Mist's form: "3600s" or "Inf"; a part of a second is rounded up. */
 void duration_format(int64_t ms, char *ret, size_t size);
+/* The same, but what is no whole number of seconds is told in milliseconds: "1500ms". */
+void duration_print(int64_t ms, char *ret, size_t size);
 
 /* "2019-10-07T12:48:23.123", UTC. */
 enum { CLOCK_TEXT = 24 };

@@ -146,6 +146,12 @@ static int post_context(struct apply *a, const struct item *item)
 	return code ? code : http_judge(&reply);
 }
 
+static bool is_exclusive(const json_t *context)
+{
+	const char *mode = json_string_value(json_object_get(context, "workerMode"));
+	return mode && strcmp(mode, "exclusive") == 0;
+}
+
 static int apply_context(struct apply *a, const struct item *item)
 {
 	_cleanup_(json_decrefp) json_t *there = NULL, *wanted = NULL, *changes = NULL;
@@ -158,6 +164,8 @@ static int apply_context(struct apply *a, const struct item *item)
 		wanted = json_copy(a->defaults);
 		json_object_del(wanted, "name");
 		json_object_update(wanted, item->fields);
+		if (!json_object_get(item->fields, "jobsPerWorker") && is_exclusive(wanted))
+			json_object_set_new(wanted, "jobsPerWorker", json_integer(1));
 		changes = compare(wanted, there);
 	}
 	bool is_same = there && json_object_size(changes) == 0;

@@ -187,19 +187,24 @@ static void ask_contexts(struct core *c, struct ask *a)
 	ask_answer(a);
 }
 
+/* Our workers have no limit of their own for artifacts; this is Mist's. */
+enum { MIST_ARTIFACT_MAX = 250 << 20 };
+
 static json_t *worker_json(const struct worker *w)
 {
 	const struct context_settings *s = &w->context->settings;
+	const char *address = w->lane->core->address ? w->lane->core->address : "";
 	char downtime[32], streaming[32];
 	duration_format(s->downtime_ms, downtime, sizeof downtime);
 	duration_format(s->streaming_ms, streaming, sizeof streaming);
-	json_t *json =
-		json_pack("{s:s, s:s, s:s, s:i, s:{s:O, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}}",
-			"name", w->id, "address", w->address ? w->address : "", "context",
-			w->context->name, "jobs", (int)w->n_jobs, "initInfo", "sparkConf",
-			s->spark_conf, "maxJobs", (int)w->capacity, "downtime", downtime,
-			"streamingDuration", streaming, "logService", "", "masterAddress", "",
-			"masterHttpConf", "", "maxArtifactSize", 0, "runOptions", s->run_options);
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:i, s:{s:O, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "name",
+		w->id, "address", w->address ? w->address : "", "context", w->context->name, "jobs",
+		(int)w->n_jobs, "initInfo", "sparkConf", s->spark_conf, "maxJobs",
+		(int)(s->worker_mode == WORKER_SHARED ? s->max_jobs : 1), "downtime", downtime,
+		"streamingDuration", streaming, "logService", address, "masterAddress", address,
+		"masterHttpConf", address, "maxArtifactSize", MIST_ARTIFACT_MAX, "runOptions",
+		s->run_options);
 	if (w->spark_ui)
 		json_object_set_new(json, "sparkUi", json_string(w->spark_ui));
 	return json;

@@ -262,7 +262,14 @@ void core_free(struct core *c)
 		free(in);
 	}
 	catalog_free(c->catalog);
+	free(c->address);
 	free(c);
+}
+
+void core_set_address(struct core *c, const char *address)
+{
+	free(c->address);
+	c->address = xstrdup(address);
 }
 
 struct intake *core_intake(struct core *c, const char *door)

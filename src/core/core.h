@@ -57,6 +57,9 @@ int core_recover(struct core *c);
  * core_recover. */
 void core_set_doors(struct core *c, struct transport *const *doors, size_t n);
 
+/* HOST:PORT, as workers are shown to be told it. Before core_recover; copied. */
+void core_set_address(struct core *c, const char *address);
+
 /* Tells the outcomes that are owed. Once, when the transports have started. */
 int core_tell_owed(struct core *c);
 

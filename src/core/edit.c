@@ -279,6 +279,9 @@ void edit_function(struct core *c, struct ask *a)
 	}
 	struct edit *e = edit_new(c, a, STORE_FUNCTION);
 	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
+	const struct function *old = catalog_function(c->catalog, a->name);
+	if (old && a->kind == ASK_FUNCTION_UPDATE && !json_object_get(a->body, "retries"))
+		s.retries = old->settings.retries; /* of which Mist's clients do not know */
 	e->function = function_new(a->name, &s, location);
 	conf_done(function_conf, &s);
 	if (a->force && a->kind == ASK_FUNCTION_CREATE) {
@@ -352,6 +355,24 @@ static void delete_context(struct core *c, struct ask *a)
 	edit_write(edit_new(c, a, STORE_CONTEXT), NULL);
 }
 
+/* A client of Mist's does not know jobsPerWorker and runtime: when it writes a context back, they
+ * stay as they are. */
+static int read_context(struct core *c, struct ask *a, struct context_settings *ret)
+{
+	struct context_settings base;
+	conf_copy(context_conf, &base, catalog_defaults(c->catalog));
+	_cleanup_(context_unrefp) const struct context *old =
+		a->kind == ASK_CONTEXT_UPDATE ? catalog_context(c->catalog, a->name) : NULL;
+	if (old) {
+		free(base.runtime);
+		base.runtime = xstrdup(old->settings.runtime);
+		base.jobs_per_worker = old->settings.jobs_per_worker;
+	}
+	int r = context_read_json(a->body, &base, ret, &a->fault);
+	conf_done(context_conf, &base);
+	return r;
+}
+
 void edit_context(struct core *c, struct ask *a)
 {
 	struct context_settings s;
@@ -361,8 +382,7 @@ void edit_context(struct core *c, struct ask *a)
 		delete_context(c, a);
 		return;
 	}
-	if (check_context(c, a, &a->fault) < 0 ||
-		context_read_json(a->body, catalog_defaults(c->catalog), &s, &a->fault) < 0) {
+	if (check_context(c, a, &a->fault) < 0 || read_context(c, a, &s) < 0) {
 		ask_answer(a);
 		return;
 	}
@@ -376,7 +396,7 @@ void edit_context(struct core *c, struct ask *a)
 		return;
 	}
 	ask_show_context(a, e->context, context_json(e->context));
-	edit_write(e, context_json(e->context));
+	edit_write(e, context_stored_json(e->context));
 }
 
 static void load_function(void *arg, const char *name, const char *text)

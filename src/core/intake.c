@@ -114,7 +114,9 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	struct lane *lane = NULL;
 	int r = 0;
 	if (!s->described)
-		r = fault_set(&f, s->fault, "%s", s->error);
+		r = fault_set(&f,
+			rq->path && s->fault == FAULT_NOT_FOUND ? FAULT_BAD_REQUEST : s->fault,
+			"%s", s->error);
 	else if (!name_is_good(context))
 		r = fault_set(&f, FAULT_BAD_REQUEST,
 			"context: expected a name of letters, digits, '.', '_' and '-', got "

@@ -332,7 +332,7 @@ static void job_timer_fired(struct timers *t, struct timer *timer)
 		life_cancel(l, "Job was cancelled: timeout");
 	} else {
 		char timeout[32];
-		duration_format(l->job->start_timeout_ms, timeout, sizeof timeout);
+		duration_print(l->job->start_timeout_ms, timeout, sizeof timeout);
 		_cleanup_(freep) char *reason =
 			xasprintf("Job was cancelled: start timeout was exceeded: %s", timeout);
 		life_cancel(l, reason);

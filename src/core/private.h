@@ -115,6 +115,7 @@ struct core {
 	void *stopped_owner;
 	struct timer stop_timer;
 	int64_t started_ms;
+	char *address; /* HOST:PORT of its HTTP; NULL: not known */
 	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
 	uint64_t workers_lost, workers_started;
 	struct list watches;       /* of all jobs */

@@ -103,9 +103,9 @@ void worker_launch(struct core *c, struct lane *lane)
 	_cleanup_(freep) char *id =
 		lane->is_describer
 			? xasprintf("describer-%s_%s", runtime_name, text)
-			: xasprintf("%s_%s%s_%" PRIu64, lane->name, text,
-				  lane->context->settings.worker_mode == WORKER_SHARED ? "-pool"
-										       : "",
+			: xasprintf("%s_%s%s%" PRIu64, lane->name, text,
+				  lane->context->settings.worker_mode == WORKER_SHARED ? "-pool-"
+										       : "_",
 				  ++lane->worker_count);
 	struct worker *w = worker_new(c, lane, id, WORKER_STARTING);
 	c->workers_started++;

@@ -33,7 +33,7 @@ const struct conf_field context_conf[] = {
 	{ "streaming-duration", CONF_DURATION, offsetof(struct context_settings, streaming_ms),
 		"1s", .live = true, .help = "batch interval of streaming functions" },
 	{ "max-conn-failures", CONF_INT, offsetof(struct context_settings, max_conn_failures), "5",
-		.min = 1, .max = 1000, .live = true,
+		.min = 1, .max = INT32_MAX, .live = true,
 		.help = "failed workers in a row after which the context is broken" },
 	{ 0 },
 };
@@ -100,11 +100,27 @@ int context_read_json(const json_t *object, const struct context_settings *base,
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"workerMode: Unknown mode %.64s, expected exclusive or shared", mode);
 	int r = conf_read_json(&section, copy, base, ret, f);
-	if (r == 0 && ret->worker_mode == WORKER_EXCLUSIVE && ret->jobs_per_worker > 1) {
+	if (r < 0 || ret->worker_mode != WORKER_EXCLUSIVE || ret->jobs_per_worker == 1)
+		return r;
+	const json_t *per_worker = json_object_get(object, "jobsPerWorker");
+	if (per_worker && !json_is_null(per_worker)) {
 		conf_done(context_conf, ret);
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"jobsPerWorker: an exclusive worker runs one job; expected workerMode "
 			"shared");
 	}
-	return r;
+	ret->jobs_per_worker = 1; /* of `base`, for another mode */
+	return 0;
+}
+
+json_t *context_stored_json(const struct context *c)
+{
+	const struct context_settings *s = &c->settings;
+	json_t *json = context_json(c);
+	char text[32];
+	duration_print(s->downtime_ms, text, sizeof text);
+	json_object_set_new(json, "downtime", json_string(text));
+	duration_print(s->streaming_ms, text, sizeof text);
+	json_object_set_new(json, "streamingDuration", json_string(text));
+	return json;
 }

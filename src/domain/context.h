@@ -40,6 +40,7 @@ unsigned context_capacity(const struct context *c);
 
 /* Mist's Context object; a new reference. */
 json_t *context_json(const struct context *c);
+json_t *context_stored_json(const struct context *c); /* the same, durations as they are */
 
 /* The settings of a Context object (Mist's maxParallelJobs is another name of maxJobs). What is
  * absent is taken from `base`. To be freed with conf_done(context_conf, …). */

@@ -171,6 +171,7 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 	_cleanup_(freep) char *url =
 		xasprintf("ws%s/v2/workers/connect", http_url(g->http) + strlen("http"));
 	room_attach(g->room, g->core, url);
+	core_set_address(g->core, http_url(g->http) + strlen("http://"));
 	http_set_worker_door(g->http, room_door(g->room));
 	return 0;
 }

@@ -243,7 +243,7 @@ def test_the_first_generation_waits_and_repeats_the_request(gateway, tmp_path):
     assert gateway.post("/jobs", json=body).json() == {"success": True, "payload": 6, "errors": [], "request": body}
     answer = gateway.post("/api/unencodable", json={}).json()
     assert answer["success"] is False and answer["request"]["route"] == "unencodable"
-    assert gateway.post("/api/none", json={}).status_code == 404
+    assert gateway.post("/api/none", json={}).status_code == 400
 
 
 def test_history_is_kept_as_long_as_it_is_told_to(plain_mist):

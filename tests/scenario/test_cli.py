@@ -131,7 +131,7 @@ def test_cancel(gateway, tmp_path):
 
 
 def test_cancel_of_a_job_that_there_is_not(gateway):
-    assert "no job" in said(gateway, "cancel", "00000000-0000-7000-8000-000000000000", code=3)
+    assert "not found" in said(gateway, "cancel", "00000000-0000-7000-8000-000000000000", code=3)
 
 
 def test_logs_are_the_jobs_log(gateway):

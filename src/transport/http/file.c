@@ -9,8 +9,11 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "domain/tag.h"
+
+#define DATE "%a, %d %b %Y %H:%M:%S GMT"
 
 enum range { RANGE_NONE, RANGE_GOOD, RANGE_BAD };
 
@@ -56,10 +59,26 @@ static struct MHD_Response *empty(struct request *rq, unsigned status)
 	return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 }
 
+/* RFC 9110, 5.6.7, in the form that is written. 0: it is none. */
+static time_t read_date(const char *text)
+{
+	struct tm tm = { 0 };
+	const char *rest = text ? strptime(text, DATE, &tm) : NULL;
+	return rest && !*rest ? timegm(&tm) : 0;
+}
+
+static bool is_unchanged(struct request *rq, const char *tag, const struct stat *st)
+{
+	const char *known = header_text(rq, "If-None-Match");
+	if (known)
+		return tag_is_listed(known, tag, TAG_WHOLE);
+	return read_date(header_text(rq, "If-Modified-Since")) >= st->st_mtim.tv_sec;
+}
+
 struct MHD_Response *file_response(struct request *rq)
 {
 	struct stat st;
-	char tag[80], range_text[80];
+	char tag[80], range_text[80], date[40];
 	uint64_t from = 0, len;
 	struct MHD_Response *response;
 	if (fstat(rq->answer_fd, &st) < 0)
@@ -69,10 +88,11 @@ struct MHD_Response *file_response(struct request *rq)
 		st.st_mtim.tv_nsec);
 	len = st.st_size;
 	const char *if_range = header_text(rq, "If-Range");
-	enum range range = if_range && strcmp(if_range, tag) != 0
-				   ? RANGE_NONE
-				   : read_range(header_text(rq, "Range"), len, &from, &len);
-	if (tag_is_listed(header_text(rq, "If-None-Match"), tag, TAG_WHOLE)) {
+	enum range range =
+		if_range && strcmp(if_range, tag) != 0 && read_date(if_range) != st.st_mtim.tv_sec
+			? RANGE_NONE
+			: read_range(header_text(rq, "Range"), len, &from, &len);
+	if (is_unchanged(rq, tag, &st)) {
 		response = empty(rq, 304);
 	} else if (range == RANGE_BAD) {
 		response = empty(rq, 416);
@@ -89,7 +109,10 @@ struct MHD_Response *file_response(struct request *rq)
 		MHD_add_response_header(response, "Content-Range", range_text);
 	}
 	if (response) {
+		struct tm tm;
+		strftime(date, sizeof date, DATE, gmtime_r(&st.st_mtim.tv_sec, &tm));
 		MHD_add_response_header(response, "ETag", tag);
+		MHD_add_response_header(response, "Last-Modified", date);
 		MHD_add_response_header(response, "Accept-Ranges", "bytes");
 	}
 	return response;

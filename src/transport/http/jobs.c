@@ -10,7 +10,9 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { PAGE_MAX = 1000, CANCEL_WAIT_MS = 10000, TEXT_MAX = 1024 };
+#include "domain/log_line.h"
+
+enum { PAGE_MAX = 10000, CANCEL_WAIT_MS = 10000, TEXT_MAX = 1024, LIFE_MAX = 4096 };
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static bool parse_job_id(struct request *rq, struct uuid *ret)
@@ -18,7 +20,7 @@ static bool parse_job_id(struct request *rq, struct uuid *ret)
 	struct fault f;
 	if (uuid_parse(rq->id, ret))
 		return true;
-	fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
+	fault_set(&f, FAULT_NOT_FOUND, "Job %.128s not found", rq->id);
 	answer_fault(rq, &f);
 	return false;
 }
@@ -30,7 +32,7 @@ static struct job_row *read_row(struct request *rq)
 	struct fault f;
 	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
 	if (r == -ENOENT)
-		fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
+		fault_set(&f, FAULT_NOT_FOUND, "Job %.128s not found", rq->id);
 	else if (r < 0)
 		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot be read: %s", strerror(-r));
 	if (r < 0)
@@ -86,6 +88,38 @@ void job_cancel(struct request *rq)
 	request_ask(rq, cancel_done);
 }
 
+/* Of a job that logged nothing there is no file (core/joblog.c): the lines that would begin one are
+ * made from its row. */
+static char *life_of(const struct job_row *row)
+{
+	char id[UUID_TEXT];
+	uuid_format(&row->id, id);
+	_cleanup_(freep) char *assigned =
+		row->worker ? xasprintf("WorkerAssigned(workerId=%s)", row->worker) : NULL;
+	const struct {
+		int64_t at_ms;
+		const char *message;
+	} moments[] = {
+		{ row->state != JOB_INITIALIZED ? row->created_ms : 0, "QueuedEvent" },
+		{ row->started_ms, assigned },
+		{ row->started_ms, "StartedEvent" },
+		{ row->ended_ms, row->state == JOB_FINISHED ? "FinishedEvent" : "CancelledEvent" },
+	};
+	struct buf text;
+	buf_init(&text, LIFE_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(moments); i++) {
+		const char *message = moments[i].message;
+		const struct log_line line = { .job = id,
+			.level = LOG_LINE_INFO,
+			.at_ms = moments[i].at_ms,
+			.message = message,
+			.len = message ? strlen(message) : 0 };
+		if (line.at_ms && line.len)
+			log_line_print(&line, &text);
+	}
+	return buf_take(&text);
+}
+
 static void logs_settled(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
@@ -97,8 +131,9 @@ static void logs_settled(struct request *rq)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		answer_fd(rq, TEXT_PLAIN, fd);
-	} else if (errno == ENOENT) { /* nothing was logged */
-		answer_text(rq, 200, TEXT_PLAIN, xstrdup(""), 0);
+	} else if (errno == ENOENT) {
+		char *text = life_of(row);
+		answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
 	} else {
 		fault_set(&f, FAULT_UNAVAILABLE, "the log cannot be read: %s", strerror(errno));
 		answer_fault(rq, &f);
@@ -155,7 +190,9 @@ static int read_list_query(struct request *rq, struct list_query *lq, struct fau
 		r = fault_set(f, FAULT_BAD_REQUEST, "Unknown statuses: %s", lq->unknown.data);
 	buf_done(&lq->unknown);
 	if (r == 0)
-		r = query_int(rq, "limit", 0, PAGE_MAX, &lq->query.limit, f);
+		r = query_int(rq, "limit", 0, INT64_MAX, &lq->query.limit, f);
+	if (lq->query.limit > PAGE_MAX)
+		lq->query.limit = PAGE_MAX;
 	if (r == 0)
 		r = query_int(rq, "offset", 0, INT64_MAX, &lq->query.offset, f);
 	if (r == 0)

@@ -378,7 +378,10 @@ void http_publish(void *self, const struct reply_to *to, const struct job_event 
 	struct request *rq = to->live;
 	(void)self;
 	if (ev->kind == EVENT_REFUSED) {
-		answer_fault(rq, ev->fault);
+		struct fault f = *ev->fault;
+		if (rq->echo && f.code == FAULT_NOT_FOUND)
+			f.code = FAULT_BAD_REQUEST; /* of Mist's first generation */
+		answer_fault(rq, &f);
 	} else if (ev->kind == EVENT_ACCEPTED && rq->ask.wait_ms) {
 		rq->ask.job = ev->job->id;
 		rq->then = wait_accepted;

@@ -47,7 +47,7 @@ VALUES = {"downtime": ["", "soon", "-1s"], "maxJobs": [0, -1, 1 << 40], "workerM
 EXTRA = {"/v2/api/contexts": {"runtime", "jobsPerWorker"}, "/v2/api/functions": {"retries"}}
 EDITS = {(method, path) for method, path in ROUTES if method != "GET" and re.fullmatch(r"/v2/api/(functions|contexts)(/{id})?", path)}
 UPLOAD = ("POST", "/v2/api/artifacts")
-LIST = {"limit": ["", "x", "-1", "1001", "1.5", "9" * 30, "%31%00"], "offset": ["", "x", "-1", "9" * 30], "paginate": ["", "2", "maybe"],
+LIST = {"limit": ["", "x", "-1", "1.5", "9" * 30, "%31%00"], "offset": ["", "x", "-1", "9" * 30], "paginate": ["", "2", "maybe"],
         "status": ["", "canceled", "x" * 3000, "%FF", "finished%00"]}
 SUBMIT = {"force": ["", "maybe"], "startTimeout": ["", "soon", "-1s", "1%20fortnight"], "performTimeout": ["", "x" * 3000],
           "priority": ["", "x", "101", "-101"], "context": ["", "..", "a%2Fb", ".x", "x" * 200, "%FF", "plain%00"],
