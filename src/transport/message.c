@@ -5,11 +5,13 @@
  * says what is meant, in one of the forms that Mist had over the years; they are told apart by
  * their members, in the order in which Mist tried them. A CloudEvent wraps either: its data is the
  * arguments when the topic or its `subject` names the function. All forms become the same
- * job_request. */
+ * job_request. What Mist itself tells comes back where a topic is used both ways, and is known by
+ * its members, or by source and type of the CloudEvent. */
 #include "transport/message.h"
 
 #include <errno.h>
 #include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -168,12 +170,23 @@ static int read_form(const json_t *body, struct message_request *ret, struct fau
 	return 0;
 }
 
-/* True: it is what Mist itself says on topics like this one. */
+/* True: it is what Mist itself says on topics like this one: an event, an answer of the first
+ * generation, message_too_large's sentence. A request may have members of these names, too. */
 static bool is_noise(const json_t *body)
 {
-	return json_is_string(json_object_get(body, "event")) ||
+	if (form_of(body) || json_object_get(body, "cancel"))
+		return false;
+	bool is_sentence = json_string_of(body, "error") &&
+			   json_object_size(body) == (json_object_get(body, "id") ? 2 : 1);
+	return is_sentence || json_string_of(body, "event") ||
 	       (json_object_get(body, "success") && json_object_get(body, "payload") &&
 		       json_object_get(body, "errors"));
+}
+
+static bool is_own_event(const char *source, const char *type)
+{
+	return source && type && strcmp(source, MESSAGE_SOURCE) == 0 &&
+	       strncmp(type, MESSAGE_TYPE, strlen(MESSAGE_TYPE)) == 0;
 }
 
 static int read_cancel(const json_t *body, struct message_request *ret, struct fault *f)
@@ -236,25 +249,56 @@ static int check_version(const char *version, struct fault *f)
 		version ? version : "");
 }
 
+/* Of an event in one object: `data`, or JSON that is in `data_base64`. The caller lets it go; NULL:
+ * it has none. */
+static int read_data(const json_t *event, json_t **ret, struct fault *f)
+{
+	json_t *data = json_object_get(event, "data");
+	const json_t *coded = json_object_get(event, "data_base64");
+	gnutls_datum_t bytes;
+	if (!coded || json_is_null(coded)) {
+		*ret = json_incref(data);
+		return 0;
+	}
+	if (data && !json_is_null(data))
+		return fault_set(
+			f, FAULT_BAD_REQUEST, "data_base64: a CloudEvent has it or data, not both");
+	if (!json_is_string(coded))
+		return fault_set(f, FAULT_BAD_REQUEST, "data_base64: expected a string, got %s",
+			json_kind(coded));
+	const gnutls_datum_t text = { (unsigned char *)json_string_value(coded),
+		(unsigned)json_string_length(coded) };
+	if (text.size == 0 || gnutls_base64_decode2(&text, &bytes) < 0)
+		return fault_set(f, FAULT_BAD_REQUEST, "data_base64: expected JSON in base64");
+	*ret = json_parse((const char *)bytes.data, bytes.size, DEPTH_MAX, f);
+	gnutls_free(bytes.data);
+	return *ret ? 0 : fault_prefix(f, "data_base64 is no JSON");
+}
+
 static int read_structured(
 	const json_t *event, const struct message *m, struct message_request *ret, struct fault *f)
 {
 	const char *subject = json_string_of(event, "subject");
 	const char *trace = json_string_of(event, "traceparent");
+	const char *source = json_string_of(event, "source"), *type = json_string_of(event, "type");
+	_cleanup_(json_decrefp) json_t *data = NULL;
 	if (!json_is_object(event))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the message: expected a CloudEvent, a JSON object, got %s",
 			json_kind(event));
+	if (!m->function && is_own_event(source, type)) {
+		ret->kind = MESSAGE_NOISE;
+		return 0;
+	}
 	json_object_set_new(ret->reply, "form", json_string("structured"));
 	int r = check_version(json_string_of(event, "specversion"), f);
 	if (r == 0)
-		r = read_body(json_object_get(event, "data"), m->function ? m->function : subject,
-			ret, f);
+		r = read_data(event, &data, f);
+	if (r == 0)
+		r = read_body(data, m->function ? m->function : subject, ret, f);
 	if (r == 0)
 		r = take_attributes(ret->job,
-			(const char *const[]){ json_string_of(event, "id"),
-				json_string_of(event, "source"), json_string_of(event, "type") },
-			f);
+			(const char *const[]){ json_string_of(event, "id"), source, type }, f);
 	if (r == 0 && trace_is_good(trace))
 		ret->job->trace = xstrdup(trace);
 	return r;
@@ -350,6 +394,11 @@ static int read_plain(json_t *body, const struct message *m, const char *version
 {
 	const char *subject = version ? cloud_property(m, "subject") : NULL;
 	int r = version ? check_version(version, f) : 0;
+	if (version && !m->function &&
+		is_own_event(cloud_property(m, "source"), cloud_property(m, "type"))) {
+		ret->kind = MESSAGE_NOISE;
+		return 0;
+	}
 	if (version)
 		json_object_set_new(ret->reply, "form", json_string("binary"));
 	const char *function = m->function ? m->function : subject;
@@ -376,7 +425,11 @@ static int read_all(const struct message *m, struct message_request *ret, struct
 	_cleanup_(json_decrefp) json_t *body =
 		json_parse(m->payload ? m->payload : "", m->len, DEPTH_MAX, f);
 	if (!body)
-		return fault_prefix(f, "the message is no JSON");
+		return fault_prefix(f,
+			m->function && !is_structured(m)
+				? "the request's body, the arguments of the function, is no JSON "
+				  "object"
+				: "the message is no JSON");
 	r = is_structured(m) ? read_structured(body, m, ret, f)
 			     : read_plain(body, m, version, ret, f);
 	if (r < 0 || ret->kind != MESSAGE_JOB)

@@ -6,6 +6,10 @@
 #include "base/buf.h"
 #include "mist/transport.h"
 
+/* Of the CloudEvents that Mist tells: their source, and what their types begin with. */
+#define MESSAGE_SOURCE "/mist"
+#define MESSAGE_TYPE   "io.mist.job."
+
 /* A message as it came, borrowed. */
 struct message {
 	const char *payload;
@@ -23,7 +27,8 @@ struct message {
 enum message_kind {
 	MESSAGE_JOB,    /* `job` is filled in but for door, source and to */
 	MESSAGE_CANCEL, /* of job `cancel` */
-	MESSAGE_NOISE,  /* an event or answer of Mist's own, on a topic used both ways */
+	MESSAGE_NOISE,  /* an event or answer of Mist's own, on a topic used both ways; no function
+			 * is named by the topic then */
 };
 
 struct message_request {
@@ -48,7 +53,7 @@ struct message_out {
 	struct buf payload;
 	const char *content_type; /* static */
 	const char *event;        /* the wire word; static */
-	char id[EVENT_ID];        /* event_id(), or "" for a refusal */
+	char id[EVENT_ID];        /* event_id(); of a refusal another each time it is printed */
 	char job[UUID_TEXT];      /* "" for a refusal */
 	const char *trace;        /* of the job, or NULL; borrowed from it */
 	/* CloudEvents in binary mode: these attributes go as properties; n_attributes 0: not. */
@@ -62,11 +67,12 @@ struct message_out {
 /* `reply` NULL: Mist's form. The result is freed with message_out_done. */
 void message_print(const json_t *reply, const struct job_event *ev, struct message_out *ret);
 /* The same for what a watch hears; never a refusal. */
+void message_print_watched(const struct watch_event *ev, struct message_out *ret);
+void message_out_done(struct message_out *out);
+
 /* What is told in place of an event that is too large for the broker. The caller frees it. `job`:
  * NULL where it is known otherwise. */
 char *message_too_large(const struct uuid *job, size_t len);
-void message_print_watched(const struct watch_event *ev, struct message_out *ret);
-void message_out_done(struct message_out *out);
 
 /* A form in which a body says what is to run: what its members are called. */
 struct run_form {

@@ -4,6 +4,7 @@
  * request. A refusal has no job: it is told as a `failed` with the sender's own id. */
 #include "transport/message.h"
 
+#include <gnutls/crypto.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -61,8 +62,8 @@ static void wrap_structured(struct message_out *out, int64_t at_ms)
 	format_time(at_ms, time);
 	buf_init(&out->payload, PAYLOAD_MAX);
 	buf_printf(&out->payload,
-		"{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/mist\","
-		"\"type\":\"io.mist.job.%s\",",
+		"{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"" MESSAGE_SOURCE "\","
+		"\"type\":\"" MESSAGE_TYPE "%s\",",
 		out->id, out->event);
 	if (out->job[0])
 		buf_printf(&out->payload, "\"subject\":\"%s\",", out->job);
@@ -79,15 +80,31 @@ static void wrap_structured(struct message_out *out, int64_t at_ms)
 static void add_attributes(struct message_out *out, int64_t at_ms)
 {
 	char type[64], time[CLOCK_TEXT + 1];
-	snprintf(type, sizeof type, "io.mist.job.%s", out->event);
+	snprintf(type, sizeof type, MESSAGE_TYPE "%s", out->event);
 	format_time(at_ms, time);
 	add_attribute(out, "specversion", "1.0");
 	add_attribute(out, "id", out->id);
-	add_attribute(out, "source", "/mist");
+	add_attribute(out, "source", MESSAGE_SOURCE);
 	add_attribute(out, "type", type);
 	add_attribute(out, "time", time);
 	if (out->job[0])
 		add_attribute(out, "subject", out->job);
+}
+
+/* Nothing of a refusal is kept that could name it, so a UUID does: version 7, with random bits in
+ * place of the counter, for any thread may print. What was printed is sent until it has arrived. */
+static void refusal_id(int64_t at_ms, char ret[static EVENT_ID])
+{
+	enum { TIME_BYTES = 6 };
+	struct uuid id;
+	char text[UUID_TEXT];
+	uuid_at(&id, at_ms);
+	must(gnutls_rnd(GNUTLS_RND_NONCE, id.bytes + TIME_BYTES, sizeof id.bytes - TIME_BYTES) ==
+		0);
+	id.bytes[6] = 0x70 | (id.bytes[6] & 0x0f);
+	id.bytes[8] = 0x80 | (id.bytes[8] & 0x3f);
+	uuid_format(&id, text);
+	snprintf(ret, EVENT_ID, "refused:%s", text);
 }
 
 void message_print(const json_t *reply, const struct job_event *ev, struct message_out *ret)
@@ -99,8 +116,7 @@ void message_print(const json_t *reply, const struct job_event *ev, struct messa
 		.event = event_name(is_refused ? EVENT_FAILED : ev->kind) };
 	buf_init(&ret->payload, PAYLOAD_MAX);
 	if (is_refused) {
-		/* Nobody keeps it, so the time tells it from others. */
-		snprintf(ret->id, sizeof ret->id, "refused:%" PRId64, ev->at_ms);
+		refusal_id(ev->at_ms, ret->id);
 	} else {
 		uuid_format(&ev->job->id, ret->job);
 		event_id(&ev->job->id, ev->kind, ev->job->attempt, ret->id);
@@ -140,10 +156,13 @@ void message_out_done(struct message_out *out)
 
 char *message_too_large(const struct uuid *job, size_t len)
 {
-	char id[UUID_TEXT] = "";
+	char id[UUID_TEXT];
+	_cleanup_(freep) char *error = xasprintf("the event has %zu bytes, more than the broker "
+						 "takes; it can be read from the history of jobs",
+		len);
 	if (job)
 		uuid_format(job, id);
-	return xasprintf("{\"id\":\"%s\",\"error\":\"the event has %zu bytes, more than the broker "
-			 "takes; it can be read from the history of jobs\"}",
-		id, len);
+	_cleanup_(json_decrefp) json_t *json =
+		json_pack("{s:s*, s:s}", "id", job ? id : NULL, "error", error);
+	return json_text(json);
 }

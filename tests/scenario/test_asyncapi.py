@@ -66,7 +66,7 @@ def test_the_document_holds_together():
 
 @pytest.fixture
 def house(plain_mist, mosquitto, kafka, prefix):
-    return three_doors(plain_mist, mosquitto, kafka, prefix, ("typed", "chatty", "none", "unencodable"))
+    return three_doors(plain_mist, mosquitto, kafka, prefix, ("typed", "chatty", "none", "unencodable", "big"))
 
 
 def run_everything(gateway, doors):
@@ -108,6 +108,13 @@ def test_what_is_sent_by_kafka_is_in_the_document(house):
     assert {("reply", "event"), ("reply", "refusal"), ("everything", "event"), ("everything", "logs")} <= seen
     refused = dead.wait_one()
     expect_in("deadLetters", json.loads(refused.value), refused.headers)
+
+
+def test_an_event_that_is_too_large_is_told_as_the_document_says(house):
+    gateway, doors = house
+    doors["kafka"].begin("big", {"n": 3_000_000})
+    answer = doors["kafka"].replies.wait_one()
+    assert expect_in("reply", json.loads(answer.value), answer.headers) == {"tooLarge"}
 
 
 def test_a_cloud_event_is_answered_as_the_document_says(house):

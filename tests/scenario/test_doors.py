@@ -41,6 +41,7 @@ def test_a_call_that_fails_says_why(door):
     ("typed", {}, "Invalid field i"),
     ("none", {}, "there is no function none"),
     ("typed", [1], "expected a JSON object with the arguments of the function, got an array"),
+    ("typed", b"{", "the arguments of the function, is no JSON object"),
     ("broken", {}, "broken"),
 ])
 def test_every_door_refuses_with_the_same_sentence(house, function, params, words):

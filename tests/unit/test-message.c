@@ -100,6 +100,29 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 		{ { "{\"functionId\":\"f\",\"parameters\":[]}" },
 			"parameters: expected an object, got an array", NULL },
 		{ { "3", .function = "f" }, "the arguments of the function, got an integer", NULL },
+		{ { "{", .function = "f" },
+			"the request's body, the arguments of the function, is no JSON object: ",
+			NULL },
+		{ { "{", .function = "f", .content_type = "application/cloudevents+json" },
+			"the message is no JSON: ", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data\":{},\"data_base64\":\"e30=\"}",
+			  .function = "f", .content_type = "application/cloudevents+json" },
+			"data_base64: a CloudEvent has it or data, not both", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data_base64\":{}}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"data_base64: expected a string, got an object", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data_base64\":\"\"}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"data_base64: expected JSON in base64", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data_base64\":\"e30\"}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"data_base64: expected JSON in base64", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data_base64\":\"ew==\"}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"data_base64 is no JSON: ", NULL },
+		{ { "{\"specversion\":\"1.0\",\"data_base64\":\"W10=\"}", .function = "f",
+			  .content_type = "application/cloudevents+json" },
+			"the arguments of the function, got an array", NULL },
 		{ { "{}", .function = "f", .properties = bad_priority },
 			"priority: expected an integer", NULL },
 		{ { "{}", .function = "f", .properties = bad_timeout },
@@ -129,7 +152,8 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 static void mists_own_events_are_noise(void **state)
 {
 	static const char *const samples[] = { "{\"id\":\"1\",\"time\":1,\"event\":\"started\"}",
-		"{\"success\":true,\"payload\":{},\"errors\":[],\"request\":{}}" };
+		"{\"success\":true,\"payload\":{},\"errors\":[],\"request\":{}}",
+		"{\"id\":\"1\",\"error\":\"too large\"}", "{\"error\":\"too large\"}" };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		struct message_request r;
@@ -138,6 +162,108 @@ static void mists_own_events_are_noise(void **state)
 		assert_int_equal(r.kind, MESSAGE_NOISE);
 		message_request_done(&r);
 	}
+}
+
+static void a_request_may_have_members_that_events_have(void **state)
+{
+	static const struct {
+		const char *payload;
+		enum message_kind kind;
+	} samples[] = {
+		{ "{\"functionId\":\"f\",\"event\":\"hello\"}", MESSAGE_JOB },
+		{ "{\"route\":\"f\",\"success\":1,\"payload\":1,\"errors\":1}", MESSAGE_JOB },
+		{ "{\"cancel\":\"" ID "\",\"event\":\"hello\"}", MESSAGE_CANCEL },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		assert_int_equal(read_sample(&(struct sample){ samples[i].payload }, &r, &f), 0);
+		assert_int_equal(r.kind, samples[i].kind);
+		message_request_done(&r);
+	}
+}
+
+static struct job *finished_job(void)
+{
+	const struct function_settings settings = {
+		.path = (char *)"p", .class_name = (char *)"c", .context = (char *)"d"
+	};
+	struct job *j = job_new();
+	assert_true(uuid_parse(ID, &j->id));
+	j->function = function_new("f", &settings, "/p");
+	j->context = xstrdup("d");
+	j->parameters = xstrdup("{}");
+	j->source = xstrdup("s");
+	j->trace = xstrdup(TRACE);
+	j->ended_ms = 1;
+	return j;
+}
+
+/* How it reads where it comes back, on a function's own topic or another. `cloud`: what stands
+ * before attributes. */
+static enum message_kind read_back(
+	const struct message_out *out, const char *cloud, const char *function)
+{
+	const char *properties[2 * ARRAY_SIZE(out->attributes) + 1] = { NULL };
+	char names[ARRAY_SIZE(out->attributes)][32];
+	struct message_request r;
+	struct fault f;
+	for (size_t i = 0; i < out->n_attributes; i++) {
+		snprintf(names[i], sizeof names[i], "%s%s", cloud, out->attributes[i].name);
+		properties[2 * i] = names[i];
+		properties[2 * i + 1] = out->attributes[i].value;
+	}
+	const struct sample s = { out->payload.data, function, out->content_type, cloud,
+		properties };
+	if (read_sample(&s, &r, &f) < 0)
+		fail_msg("%s: %s", out->payload.data, f.text);
+	enum message_kind kind = r.kind;
+	message_request_done(&r);
+	return kind;
+}
+
+static void what_is_told_is_noise_when_it_comes_back(void **state)
+{
+	static const char *const replies[] = { "{}", "{\"form\":\"structured\"}",
+		"{\"form\":\"binary\"}", "{\"echo\":{\"route\":\"f\"}}" };
+	_cleanup_(job_unrefp) struct job *j = finished_job();
+	struct fault why;
+	(void)state;
+	fault_set(&why, FAULT_NOT_FOUND, "there is no function g");
+	const struct job_event events[] = {
+		{ .kind = EVENT_FINISHED, .job = j, .at_ms = 1, .result = "42", .result_len = 2 },
+		{ .kind = EVENT_REFUSED, .fault = &why, .at_ms = 1 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+		_cleanup_(json_decrefp) json_t *reply = json_loads(replies[i], 0, NULL);
+		for (size_t n = 0; n < ARRAY_SIZE(events); n++) {
+			struct message_out out;
+			message_print(reply, &events[n], &out);
+			assert_int_equal(read_back(&out, "", NULL), MESSAGE_NOISE);
+			assert_int_equal(read_back(&out, "ce_", NULL), MESSAGE_NOISE);
+			/* Somebody sent it there. */
+			assert_int_equal(read_back(&out, "ce_", "f"), MESSAGE_JOB);
+			message_out_done(&out);
+		}
+	}
+}
+
+static void refusals_of_one_moment_have_ids_of_their_own(void **state)
+{
+	struct fault why;
+	struct message_out outs[2];
+	struct uuid id;
+	(void)state;
+	fault_set(&why, FAULT_NOT_FOUND, "there is no function g");
+	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = &why, .at_ms = 1 };
+	for (size_t i = 0; i < ARRAY_SIZE(outs); i++) {
+		message_print(NULL, &ev, &outs[i]);
+		assert_int_equal(strncmp(outs[i].id, "refused:00000000-0001-7", 23), 0);
+		assert_true(uuid_parse(outs[i].id + strlen("refused:"), &id));
+		message_out_done(&outs[i]);
+	}
+	assert_string_not_equal(outs[0].id, outs[1].id);
 }
 
 static void properties_go_over_the_payload(void **state)
@@ -198,9 +324,12 @@ static void cloud_events_are_requests(void **state)
 		{ "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\","
 		  "\"subject\":\"f\",\"data\":{\"n\":1}}",
 			.content_type = "application/cloudevents+json; charset=UTF-8" },
+		{ "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\","
+		  "\"subject\":\"f\",\"data\":null,\"data_base64\":\"eyJuIjoxfQ==\"}",
+			.content_type = "application/cloudevents+json" },
 		{ "{\"n\":1}", .cloud = "ce_", .properties = beside },
 	};
-	static const char *const modes[] = { "structured", "binary" };
+	static const char *const modes[] = { "structured", "structured", "binary" };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		struct message_request r;
@@ -228,18 +357,8 @@ static void expect_told(
 
 static void outcomes_are_told_in_the_form_of_the_request(void **state)
 {
-	const struct function_settings settings = {
-		.path = (char *)"p", .class_name = (char *)"c", .context = (char *)"d"
-	};
-	_cleanup_(job_unrefp) struct job *j = job_new();
+	_cleanup_(job_unrefp) struct job *j = finished_job();
 	(void)state;
-	assert_true(uuid_parse(ID, &j->id));
-	j->function = function_new("f", &settings, "/p");
-	j->context = xstrdup("d");
-	j->parameters = xstrdup("{}");
-	j->source = xstrdup("s");
-	j->trace = xstrdup(TRACE);
-	j->ended_ms = 1;
 	const struct job_event ev = {
 		.kind = EVENT_FINISHED, .job = j, .at_ms = 1, .result = "42", .result_len = 2
 	};
@@ -274,6 +393,9 @@ int main(void)
 		cmocka_unit_test(every_form_of_mist_is_a_request),
 		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
 		cmocka_unit_test(mists_own_events_are_noise),
+		cmocka_unit_test(a_request_may_have_members_that_events_have),
+		cmocka_unit_test(what_is_told_is_noise_when_it_comes_back),
+		cmocka_unit_test(refusals_of_one_moment_have_ids_of_their_own),
 		cmocka_unit_test(properties_go_over_the_payload),
 		cmocka_unit_test(the_senders_id_of_a_property_goes_over_the_payloads),
 		cmocka_unit_test(a_cancel_names_its_job),

@@ -25,6 +25,16 @@ enum link_state {
 
 struct mqtt;
 
+/* More than brokers send unacknowledged: 16 in MQTT 5 (link.c); in 3.1.1 it is theirs to say, and
+ * few say more than this. */
+enum { DONE_MAX = 32, DONE_DIGEST = 32 };
+
+/* A message that was seen to. */
+struct done {
+	int id; /* of the packet; 0: forgotten */
+	unsigned char digest[DONE_DIGEST];
+};
+
 /* A connection to the broker, with a copy of the library of its own. Paho keeps its address, so it
  * stays allocated; but nothing of `mqtt` is touched after link_close. */
 struct link {
@@ -55,6 +65,11 @@ struct link {
 	pthread_cond_t changed;
 	bool is_closed;
 	unsigned n_inside; /* callbacks that run */
+
+	/* receiver.c's, on the thread of `arrived`: what was done last. */
+	struct done done[DONE_MAX];
+	size_t n_done; /* ever */
+	int64_t done_ms;
 };
 
 /* One attempt to send a letter; paho has its address until it calls back. Under mqtt's lock. */

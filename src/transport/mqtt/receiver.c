@@ -5,15 +5,21 @@
  * returns. So it returns when the job's row is on the disk, or when the broker has the refusal. It
  * waits as long as the gateway itself cannot take requests: full mailbox, no disk. While it waits,
  * nothing else arrives on this link; the broker keeps what comes, and other links take theirs. A
- * gateway that stops leaves the message with the broker (link_park). */
+ * gateway that stops leaves the message with the broker (link_park).
+ *
+ * Nor does paho send pings while it waits, so a broker may end the connection; then the message and
+ * those behind it come again, marked as duplicates, though this process has done some of them. The
+ * link knows them by packet id and content, and acknowledges them without a second attempt. A
+ * duplicate that it does not know is new to this process, and taken. */
 #include "transport/mqtt/private.h"
 
 #include <errno.h>
+#include <gnutls/crypto.h>
 #include <string.h>
 
 #include "base/log.h"
 
-enum { AGAIN_MS = 20 };
+enum { AGAIN_MS = 20, QUIET_MS = 60000 };
 
 /* On the stack of the thread that waits for the core. */
 struct waiting {
@@ -115,6 +121,62 @@ static int attempt(
 	return result;
 }
 
+static void add(gnutls_hash_hd_t hash, const void *data, size_t len)
+{
+	gnutls_hash(hash, &len, sizeof len);
+	if (len)
+		gnutls_hash(hash, data, len);
+}
+
+/* Not the expiry, of which the broker takes what has passed, and not what it adds for this
+ * subscription. With the name of the session, whose packet ids they are: a link may change it. */
+static struct done done_of(const struct link *l, const char *topic, const MQTTAsync_message *m)
+{
+	struct done d = { .id = m->msgid };
+	gnutls_hash_hd_t hash;
+	must(gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0);
+	add(hash, l->id, strlen(l->id));
+	add(hash, topic, strlen(topic));
+	add(hash, m->payload, (size_t)m->payloadlen);
+	for (int i = 0; i < m->properties.count; i++) {
+		const MQTTProperty *p = &m->properties.array[i];
+		bool is_pair = p->identifier == MQTTPROPERTY_CODE_USER_PROPERTY;
+		if (!is_pair && p->identifier != MQTTPROPERTY_CODE_RESPONSE_TOPIC &&
+			p->identifier != MQTTPROPERTY_CODE_CORRELATION_DATA &&
+			p->identifier != MQTTPROPERTY_CODE_CONTENT_TYPE)
+			continue;
+		gnutls_hash(hash, &p->identifier, sizeof p->identifier);
+		add(hash, p->value.data.data, (size_t)p->value.data.len);
+		if (is_pair)
+			add(hash, p->value.value.data, (size_t)p->value.value.len);
+	}
+	gnutls_hash_deinit(hash, d.digest);
+	return d;
+}
+
+/* Brokers use an id again once it is acknowledged, and an equal message may be the next to have it.
+ * Mostly it comes without the mark at first. One that was lost on its way, so that its first sight
+ * is a duplicate, must not be taken for that of before: so nothing is known after a quiet time. */
+static bool was_done(struct link *l, const struct done *d, bool is_again)
+{
+	if (clock_mono_ms() - l->done_ms > QUIET_MS)
+		memset(l->done, 0, sizeof l->done);
+	for (size_t i = 0; i < DONE_MAX; i++) {
+		if (l->done[i].id != d->id)
+			continue;
+		if (is_again && memcmp(l->done[i].digest, d->digest, DONE_DIGEST) == 0)
+			return true;
+		l->done[i].id = 0;
+	}
+	return false;
+}
+
+static void remember(struct link *l, const struct done *d)
+{
+	l->done[l->n_done++ % DONE_MAX] = *d;
+	l->done_ms = clock_mono_ms();
+}
+
 void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message *m)
 {
 	struct fault f;
@@ -123,8 +185,16 @@ void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message
 	/* What was kept for new subscribers is of long ago, and comes at every connect. */
 	if (m->retained)
 		return;
+	const struct done d = done_of(l, topic, m);
+	if (was_done(l, &d, m->dup)) {
+		log_info("transport %s: a message that was done comes again, and is acknowledged",
+			l->mqtt->env.name);
+		return;
+	}
 	while ((r = attempt(l, topic, m, &f)) == -EAGAIN)
 		link_wait(l, &pause_ms);
 	if (r == -ESHUTDOWN)
 		link_park(l);
+	if (m->qos)
+		remember(l, &d);
 }

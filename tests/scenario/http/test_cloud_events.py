@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CloudEvents 1.0 over HTTP: requests that are events, and answers of the same kind."""
+import base64
 import json
 
 import pytest
@@ -30,6 +31,13 @@ def test_a_structured_event_is_answered_with_one(gateway):
     assert answer["data"]["result"]["i"] == 7 and answer["data"]["event"] == "finished" and answer["id"] == f"{job}:finished"
 
 
+def test_the_data_of_an_event_may_be_in_base64(gateway):
+    coded = base64.b64encode(b'{"i": 7}').decode()
+    for id, more in ("1", {}), ("2", {"data": None}):
+        r = structured(gateway, "/v2/api/functions/typed/jobs", event(id, data_base64=coded, **more), force="true")
+        assert r.json()["data"]["result"]["i"] == 7
+
+
 def test_a_binary_event_is_answered_with_headers(gateway):
     headers = {"ce-specversion": "1.0", "ce-id": "2", "ce-source": "/tests", "ce-type": "t", "Content-Type": "application/json"}
     r = gateway.post("/v2/api/functions/typed/jobs", data='{"i": 3}', headers=headers)
@@ -56,6 +64,9 @@ def test_one_address_takes_events_for_every_function(gateway, tmp_path):
     (event("7", subject="typed", data=[1]), "expected a JSON object"),
     (event("8", data={"i": 1}), "functionId"),
     (event("9", subject="typed", data={"i": "x"}), "Invalid field i"),
+    (event("11", subject="typed", data={"i": 1}, data_base64="e30="), "data_base64: a CloudEvent has it or data, not both"),
+    (event("12", subject="typed", data_base64="?"), "data_base64: expected JSON in base64"),
+    (event("13", subject="typed", data_base64="eyJpIjo="), "data_base64 is no JSON"),
 ])
 def test_what_is_wrong_with_an_event_is_said(gateway, body, words):
     r = structured(gateway, "/v2/api/events", body)

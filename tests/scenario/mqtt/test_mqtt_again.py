@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that the broker sends again: what this process did is not done twice, and nothing else is left out."""
+import pytest
+
+from scenario.test_mqtt import event, transport, up
+from support.mistd import until
+
+# Its description waits for a file, and with it the request that asks for it.
+HELD = """
+import os
+import time
+
+import mist
+
+open({begun!r}, "w").close()
+while not os.path.exists({flag!r}):
+    time.sleep(0.02)
+
+
+@mist.function
+def held():
+    return 1
+"""
+
+
+class House:
+    """A gateway with one receiving connection, and the function `held`."""
+
+    def __init__(self, make_gateway, broker, prefix, tmp_path, **settings):
+        self.begun, self.flag, path = (tmp_path / name for name in ("begun", "flag", "held.py"))
+        path.write_text(HELD.format(begun=str(self.begun), flag=str(self.flag)))
+        self.gateway = up(make_gateway(transports=[transport(broker, prefix, receivers=1, **settings)],
+                                       functions={"held": {"path": str(path), "class-name": "held", "context": "plain"}}))
+        self.broker, self.prefix, self.topic = broker, prefix, f"{prefix}/mine"
+        self.client = broker.subscribe(self.topic)
+
+    def ask(self, function, arguments, correlation_data):
+        self.client.publish(f"{self.prefix}/functions/{function}/jobs", arguments, response_topic=self.topic,
+                            correlation_data=correlation_data)
+
+    def answers(self, correlation_data, count):
+        return self.client.wait(count, lambda m: m.properties.get("correlation_data") == correlation_data, 60)
+
+    def let_go(self):
+        self.flag.touch()
+
+    def jobs(self, function):
+        return [job for job in self.gateway.get("/v2/api/jobs").json() if job["function"] == function]
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_a_message_that_comes_again_after_a_slow_attempt_makes_no_second_job(plain_mist, mosquitto_factory, prefix, tmp_path, version):
+    """While the gateway waits nothing is sent to the broker, which ends the connection. Three requests are equal but for their
+    packet ids."""
+    broker = mosquitto_factory()
+    house = House(plain_mist, broker, prefix, tmp_path, version=version, **{"keep-alive": "2s"})
+    common = broker.subscribe(f"{prefix}/jobs/+/events")
+    for _ in range(3):
+        house.ask("held", {}, b"same")
+    until(lambda: "exceeded timeout" in broker.log(), 60, "the broker to end the connection")
+    house.let_go()
+    told = common if version == "3.1.1" else house.client
+    told.wait(3, lambda m: event(m) == "finished", 60)
+    common.publish(f"{prefix}/functions/typed/jobs", {"i": 1})
+    common.wait_one(lambda m: isinstance(m.json().get("result"), dict), 60)
+    assert len(house.jobs("held")) == 3, "what came again was before that one"
+    assert "a message that was done comes again" in house.gateway.stderr()
+
+
+def test_a_message_that_an_earlier_process_began_with_is_taken(plain_mist, mosquitto, prefix, tmp_path):
+    house = House(plain_mist, mosquitto, prefix, tmp_path)
+    house.ask("held", {}, b"1")
+    until(house.begun.exists, what="the request to be looked at")
+    house.gateway.kill9()
+    house.let_go()
+    house.gateway.start()
+    assert event(house.answers(b"1", 1)[0]) == "finished"
