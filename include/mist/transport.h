@@ -140,8 +140,8 @@ struct watch_event {
 	int rank;         /* event_rank; 0 for logs */
 	bool is_logs;
 	const struct uuid *job;
-	/* Not logs: where the job's own events go; `door` NULL: nowhere. */
-	const struct transport *door;
+	const struct transport *door;   /* where the job's own events go; NULL: nowhere, as logs */
+	const struct transport *origin; /* where it came from; `to` is its. With logs, too */
 	const struct reply_to *to;
 	int64_t log_bytes; /* logs: the length of the job's log with them */
 	const char *id;    /* event_id(); NULL with logs */

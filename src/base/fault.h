@@ -14,6 +14,7 @@ enum fault_code {
 	FAULT_UNPROCESSABLE, /* understood, and against what was said before */
 	FAULT_TOO_LARGE,     /* over a named limit */
 	FAULT_TOO_MANY,      /* try again later: a queue or a rate is at its limit */
+	FAULT_AT_LIMIT,      /* the same of a limit that may stay reached */
 	FAULT_UNAVAILABLE,   /* not now: starting, stopping, no disk */
 	FAULT_NO_WORKER,     /* not now: no worker can say what the function takes */
 	FAULT_INTERNAL,

@@ -125,13 +125,11 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	else
 		r = params_check(json_object_get(s->described, "execute"), rq->arguments, &f);
 	if (r == 0 && !(lane = lane_get(c, context, false)))
-		r = fault_set(&f, FAULT_TOO_MANY,
+		r = fault_set(&f, FAULT_AT_LIMIT,
 			"there are too many contexts: limits.contexts is %" PRId64,
 			c->limits.contexts_max);
 	if (r == 0)
 		r = check_limits(c, lane, &f);
-	if (r == 0)
-		r = keys_check(c, rq, &f);
 	if (r < 0) {
 		if (lane)
 			lane_touch(lane);

@@ -43,7 +43,7 @@ static void post(struct lines *lines)
 	struct store_op *op = store_op_new(STORE_LOG, NULL);
 	op->job_id = l->job->id;
 	l->log_bytes += lines->text.len;
-	watch_tell_logs(l->core, &l->job->id, &lines->text, l->log_bytes);
+	watch_tell_logs(l, &lines->text);
 	op->text_len = lines->text.len;
 	op->text = buf_take(&lines->text);
 	store_post(l->core->store, op);

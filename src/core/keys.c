@@ -3,13 +3,13 @@
  * answered with the job it made the first time.
  *
  * The key and a digest of the request are columns of the job's row, durable with it and read back
- * at start; here is the picture in memory, for limits.idempotency-time. An answer waits until
+ * at start; here is the picture in memory, for limits.idempotency-time and of the newest
+ * limits.idempotency-keys: one more makes the oldest be forgotten. An answer waits until
  * everything posted so far is durable, and so until the first job is, and until it is written down
  * whom else its outcome is owed to (outbox.c). The same key with another digest is another request
  * under a used name, and refused. */
 #include "core/private.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -50,6 +50,14 @@ static void drop_old(struct core *c)
 	}
 }
 
+static void drop_oldest(struct core *c)
+{
+	while (c->keys.count - c->n_places > (size_t)c->limits.keys_max)
+		key_free(c, container_of(c->keys_aged.next, struct idempotency, aged));
+	while (c->n_places > PLACES_MAX)
+		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
+}
+
 static void remember(
 	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms)
 {
@@ -63,13 +71,9 @@ static void remember(
 	k->job = *job;
 	k->created_ms = created_ms;
 	map_add_str(&c->keys, &k->by_key, k->key);
-	if (digest) {
-		list_append(&c->keys_aged, &k->aged);
-		return;
-	}
-	list_append(&c->places_aged, &k->aged);
-	if (++c->n_places > PLACES_MAX)
-		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
+	list_append(digest ? &c->keys_aged : &c->places_aged, &k->aged);
+	c->n_places += !digest;
+	drop_oldest(c);
 }
 
 bool keys_answer(struct core *c, struct job_request *rq)
@@ -88,16 +92,6 @@ bool keys_answer(struct core *c, struct job_request *rq)
 	}
 	outbox_again(c, rq, &k->job);
 	return true;
-}
-
-int keys_check(struct core *c, const struct job_request *rq, struct fault *f)
-{
-	size_t n = c->keys.count - c->n_places;
-	if (!rq->idempotency_digest || n < (size_t)c->limits.keys_max)
-		return 0;
-	return fault_set(f, FAULT_TOO_MANY,
-		"too many idempotency keys are remembered: limits.idempotency-keys is %" PRId64,
-		c->limits.keys_max);
 }
 
 void keys_add(struct core *c, const struct job *j)

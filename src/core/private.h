@@ -115,7 +115,7 @@ struct core {
 	void *stopped_owner;
 	struct timer stop_timer;
 	int64_t started_ms;
-	char *address; /* HOST:PORT of its HTTP; NULL: not known */
+	char *address;               /* HOST:PORT of its HTTP; NULL: not known */
 	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
 	uint64_t workers_lost, workers_started;
 	struct list watches;       /* of all jobs */
@@ -204,9 +204,8 @@ void settle(struct core *c, void (*settled)(void *owner, int status), void *owne
 /* watch.c: subscribers. Callers look at core->n_watches first. */
 struct buf;
 void watch_tell(struct core *c, const struct job_event *ev);
-/* The text is what a log has grown by, whole entries; log_bytes is its length with it. */
-void watch_tell_logs(
-	struct core *c, const struct uuid *job, const struct buf *text, int64_t log_bytes);
+/* The text is what its log has grown by, whole entries; log_bytes counts it already. */
+void watch_tell_logs(const struct live_job *l, const struct buf *text);
 void watch_flush(struct core *c);
 void watch_end_all(struct core *c);
 
@@ -215,8 +214,6 @@ struct idempotency;
 /* The job that the request's key belongs to already: then the request has been answered, or will
  * be. False: it is new, or has no key. */
 bool keys_answer(struct core *c, struct job_request *rq);
-int keys_check(struct core *c, const struct job_request *rq,
-	struct fault *f); /* may one more be remembered? */
 void keys_add(struct core *c, const struct job *j);
 void keys_drop(struct core *c, const struct job *j); /* the job was not accepted after all */
 int keys_load(struct core *c);

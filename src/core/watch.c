@@ -192,6 +192,7 @@ void watch_tell(struct core *c, const struct job_event *ev)
 			.id = id,
 			.door = l->door,
 			.to = &l->to,
+			.origin = l->door,
 			.text = text.data,
 			.len = text.len });
 	buf_done(&text);
@@ -199,9 +200,9 @@ void watch_tell(struct core *c, const struct job_event *ev)
 
 /* What a log has grown by, as those see it who want a level: made when the first of them is met. */
 struct news {
-	const struct uuid *job;
+	const struct live_job *job;
+	const struct uuid *id;
 	const struct buf *text;
-	int64_t log_bytes;
 	struct {
 		bool is_made;
 		struct buf lines, json;
@@ -214,7 +215,7 @@ static void news_make(struct news *news, enum log_line_level level)
 	const char *p = news->text->data, *end = p + news->text->len;
 	char id[UUID_TEXT];
 	struct log_line line;
-	uuid_format(news->job, id);
+	uuid_format(news->id, id);
 	buf_init(lines, EVENT_MAX);
 	buf_init(json, EVENT_MAX);
 	buf_init(&entries, EVENT_MAX);
@@ -225,7 +226,7 @@ static void news_make(struct news *news, enum log_line_level level)
 		log_line_print_json(&line, &entries);
 	}
 	if (entries.len)
-		event_print_logs(news->job, &entries, news->log_bytes, json);
+		event_print_logs(news->id, &entries, news->job->log_bytes, json);
 	buf_done(&entries);
 	news->of[level].is_made = true;
 }
@@ -243,8 +244,10 @@ static void tell_news(struct core *c, struct list *list, struct news *news)
 		tell_one(c, w,
 			&(struct watch_event){ .name = "logs",
 				.is_logs = true,
-				.job = news->job,
-				.log_bytes = news->log_bytes,
+				.job = news->id,
+				.to = &news->job->to,
+				.origin = news->job->door,
+				.log_bytes = news->job->log_bytes,
 				.text = json->data,
 				.len = json->len,
 				.lines = lines->data,
@@ -252,11 +255,11 @@ static void tell_news(struct core *c, struct list *list, struct news *news)
 	}
 }
 
-void watch_tell_logs(
-	struct core *c, const struct uuid *job, const struct buf *text, int64_t log_bytes)
+void watch_tell_logs(const struct live_job *l, const struct buf *text)
 {
-	struct news news = { .job = job, .text = text, .log_bytes = log_bytes };
-	struct watched_job *wj = c->n_watches ? watched_find(c, job) : NULL;
+	struct core *c = l->core;
+	struct news news = { .job = l, .id = &l->job->id, .text = text };
+	struct watched_job *wj = c->n_watches ? watched_find(c, news.id) : NULL;
 	tell_news(c, &c->watches, &news);
 	if (wj)
 		tell_news(c, &wj->watches, &news);

@@ -48,7 +48,8 @@ static const struct conf_field limits_conf[] = {
 		.max = INT64_MAX, .live = true,
 		.help = "how long a worker may take to say what arguments a function has" },
 	{ "idempotency-keys", CONF_INT, LIMIT(keys_max), "100000", .min = 1, .max = 100000000,
-		.live = true, .help = "idempotency keys remembered; more are answered with 429" },
+		.live = true,
+		.help = "idempotency keys remembered; one more, and the oldest is forgotten" },
 	{ "idempotency-time", CONF_DURATION, LIMIT(key_ms), "24h", .min = 1000,
 		.max = INT64_C(31536000000), .live = true,
 		.help = "how long a request with the same idempotency key is answered with the "

@@ -7,36 +7,10 @@ import confluent_kafka
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from support.kafka import Door
 from support.mistd import PATIENCE, DidNotStart, until
 
 LIFE = ["initialized", "queued", "worker-assigned", "started", "finished"]
-
-
-class Door:
-    """The settings of one instance, its topics made, and what a client does with them."""
-
-    def __init__(self, kafka, prefix, partitions=1, functions=("echo",), **settings):
-        self.kafka, self.group = kafka, prefix
-        self.requests, self.events, self.replies, self.dead = (f"{prefix}.{name}" for name in ("in", "out", "replies", "dead"))
-        self.functions_prefix = f"{prefix}.f."
-        kafka.create_topic(self.requests, *(self.functions_prefix + f for f in functions), partitions=partitions)
-        kafka.create_topic(self.events, self.replies, self.dead)
-        self.settings = {"type": "kafka", "name": "main", "brokers": kafka.bootstrap, "group": self.group,
-                         "subscribe-topic": self.requests, "publish-topic": self.events, "functions-prefix": self.functions_prefix,
-                         "dead-letter-topic": self.dead, **settings}
-
-    def send(self, request, key=None, topic=None, **headers):
-        value = request if request is None or isinstance(request, bytes) else json.dumps(request).encode()
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.kafka.produce(topic or self.requests, value, key, headers)
-
-    def call(self, function, params, key=None, **headers):
-        """To the function's own topic, to be answered on `replies`."""
-        headers.setdefault("reply_topic", self.replies)
-        return self.send(params, key, self.functions_prefix + function, **headers)
-
-    def committed(self):
-        return sum(offset or 0 for offset in self.kafka.committed(self.group, self.requests).values())
 
 
 @pytest.fixture
@@ -67,11 +41,30 @@ def test_mists_json_goes_both_ways(c_mist, kafka, door):
     end = events.wait_one(event_of("finished"))
     job_id = end.headers["job-id"]
     told = [r for r in events.records if r.headers["job-id"] == job_id]
-    assert [body(r)["event"] for r in told] == LIFE and {r.key for r in told} == {job_id.encode()}
+    assert [body(r)["event"] for r in told] == LIFE and {r.key for r in told} == {b"k"}
     assert body(told[0])["externalId"] == "mine" and body(end)["result"] == "hi" and body(end)["id"] == job_id
     assert end.headers["event"] == "finished" and end.headers["content-type"] == "application/json"
     assert end.headers["externalId"] == "mine" and end.headers["event-id"] == f"{job_id}:finished"
     assert gateway.job(job_id)["source"] == "Async Kafka"
+
+
+def test_all_that_is_told_of_a_job_has_one_key_the_requests_or_the_jobs(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    events = kafka.read(door.events)
+    by_http = gateway.submit("log", {"lines": 3})
+    request = {"functionId": "log", "parameters": {"lines": 3}}
+    for i, key in enumerate((b"\xff\x00key", b"", None)):
+        door.send({**request, "externalId": f"by {key}"}, key=key)
+        events.wait(i + 1, lambda r: event_of("finished")(r) and not of_job(by_http)(r))
+    events.wait(4, event_of("finished"))
+    keys = {}
+    for record in events.records:
+        keys.setdefault(record.headers["job-id"], set()).add(record.key)
+        if record.headers["event"] == "finished":
+            name = record.headers.get("externalId")
+            expected = {"by b'\\xff\\x00key'": b"\xff\x00key", "by b''": b""}.get(name, record.headers["job-id"].encode())
+            assert keys[record.headers["job-id"]] == {expected}, name
+    assert {r.headers["event"] for r in events.records} == {*LIFE, "logs"}
 
 
 def test_everything_of_all_jobs_goes_to_the_publish_topic_and_nothing_twice(c_mist, kafka, door):

@@ -3,6 +3,7 @@
 One broker is its own controller. Of several each may die: the controller is a process of its own. A broker that is `secured` can be
 reached by TLS too, with a password or with a certificate."""
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -383,3 +384,30 @@ class Kafka:
         reader = Reader(self, topics, group, **settings)
         self._readers.append(reader)
         return reader
+
+
+class Door:
+    """The settings of one instance of a gateway's transport, its topics made, and what a client does with them."""
+
+    def __init__(self, kafka, prefix, partitions=1, functions=("echo",), **settings):
+        self.kafka, self.group = kafka, prefix
+        self.requests, self.events, self.replies, self.dead = (f"{prefix}.{name}" for name in ("in", "out", "replies", "dead"))
+        self.functions_prefix = f"{prefix}.f."
+        kafka.create_topic(self.requests, *(self.functions_prefix + f for f in functions), partitions=partitions)
+        kafka.create_topic(self.events, self.replies, self.dead)
+        self.settings = {"type": "kafka", "name": "main", "brokers": kafka.bootstrap, "group": self.group,
+                         "subscribe-topic": self.requests, "publish-topic": self.events, "functions-prefix": self.functions_prefix,
+                         "dead-letter-topic": self.dead, **settings}
+
+    def send(self, request, key=None, topic=None, **headers):
+        value = request if request is None or isinstance(request, bytes) else json.dumps(request).encode()
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.kafka.produce(topic or self.requests, value, key, headers)
+
+    def call(self, function, params, key=None, **headers):
+        """To the function's own topic, to be answered on `replies`."""
+        headers.setdefault("reply_topic", self.replies)
+        return self.send(params, key, self.functions_prefix + function, **headers)
+
+    def committed(self):
+        return sum(offset or 0 for offset in self.kafka.committed(self.group, self.requests).values())

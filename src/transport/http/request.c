@@ -23,6 +23,7 @@ static const struct {
 	[FAULT_UNPROCESSABLE] = { 422, "Unprocessable Content" },
 	[FAULT_TOO_LARGE] = { 413, "Content Too Large" },
 	[FAULT_TOO_MANY] = { 429, "Too Many Requests" },
+	[FAULT_AT_LIMIT] = { 429, "Too Many Requests" },
 	[FAULT_UNAVAILABLE] = { 503, "Service Unavailable" },
 	[FAULT_NO_WORKER] = { 503, "Service Unavailable" },
 	[FAULT_INTERNAL] = { 500, "Internal Server Error" },
@@ -53,7 +54,7 @@ void answer_fault(struct request *rq, const struct fault *f)
 		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
 			fault_http[code].title, "status", (int)status, "detail", f->text);
 	char *text = json_text(problem);
-	if (code == FAULT_TOO_MANY || code == FAULT_UNAVAILABLE || code == FAULT_NO_WORKER)
+	if (status == 429 || status == 503)
 		rq->retry_after_s = 1;
 	answer_text(rq, status, "application/problem+json", text, strlen(text));
 }

@@ -4,8 +4,9 @@
  *
  * Answers come on other threads, into a list, and are seen to on the consumer's own between polls.
  * An accepted request is done. One refused for now (a queue is full, the disk does not keep up) is
- * held, its partition pauses, and it is asked again, in order, a little later. One refused for good
- * is answered and put in the dead-letter topic, and is done when the broker has both. */
+ * held, its partition pauses, and it is asked again, in order, a little later; the log names a
+ * partition of which nothing is taken for a time. One refused for good is answered and put in the
+ * dead-letter topic, and is done when the broker has both. */
 #include "transport/kafka/private.h"
 
 #include <inttypes.h>
@@ -19,6 +20,8 @@ enum {
 	RETRY_MS = 20, /* pause before held messages are asked again; doubles up to */
 	RETRY_MAX_MS = 500,
 	RETRY_BATCH_MAX = 256,
+	STUCK_MS = 5000, /* a partition of which nothing is taken is named in the log after this, */
+	SAY_MS = 60000,  /* and then so often */
 };
 
 static void push(struct consumer *c, struct entry *e, bool is_urgent)
@@ -72,12 +75,24 @@ void asking_pause(struct consumer *c, bool is_paused)
 	c->is_paused = is_paused;
 }
 
-void asking_hold(struct consumer *c, struct entry *e)
+/* Something of it was taken, or waits from now on. */
+static void moves(struct partition *p)
+{
+	p->stuck_since_ms = clock_mono_ms();
+	p->say_at_ms = p->stuck_since_ms + STUCK_MS;
+}
+
+void asking_hold(struct consumer *c, struct entry *e, const char *why)
 {
 	struct partition *p = e->partition;
-	if (list_empty(&p->held) && !p->n_retrying) {
+	if (list_empty(&p->held) && !p->n_retrying && !p->was_refused) {
 		p->retry_pause_ms = RETRY_MS;
 		p->retry_at_ms = clock_mono_ms() + RETRY_MS;
+		moves(p);
+	}
+	if (why) {
+		free(p->why);
+		p->why = xstrdup(why);
 	}
 	table_hold(e);
 	pause_partition(c, p, true);
@@ -171,7 +186,7 @@ int asking_ask(struct consumer *c, struct entry *e)
 		r = rq.read.kind == MESSAGE_CANCEL ? ask_cancel(c, e, &rq.read.cancel)
 						   : ask_job(c, e, &rq);
 		if (r < 0)
-			asking_hold(c, e); /* the core's mailbox is full */
+			asking_hold(c, e, "too many requests wait (limits.mailbox)");
 		else
 			r = 1;
 	}
@@ -209,16 +224,18 @@ static void take_answer(struct consumer *c, struct entry *e)
 	c->kafka->n_accepted += !f && !e->ask && e->state == ENTRY_ASKED;
 	if (e->is_retry && p) {
 		p->n_retrying--;
-		if (f && is_for_now(f))
+		if (f && is_for_now(f)) {
 			p->was_refused = true;
-		else
-			p->retry_pause_ms = RETRY_MS; /* there was room */
+		} else { /* there was room */
+			p->retry_pause_ms = RETRY_MS;
+			moves(p);
+		}
 	}
 	e->is_retry = false;
 	if (!is_refused || !p)
 		table_finish(&c->table, e);
 	else if (is_for_now(f))
-		asking_hold(c, e);
+		asking_hold(c, e, f->text);
 	else
 		refuse_again_read(c, e, f);
 }
@@ -250,11 +267,11 @@ static void ask_again(struct consumer *c, struct partition *p, int64_t now)
 		return;
 	for (size_t i = 0; i < p->retry_batch && !list_empty(&p->held); i++) {
 		struct entry *e = container_of(list_pop(&p->held), struct entry, held);
+		p->was_refused = true; /* if it is held again */
 		int r = asking_ask(c, e);
 		if (r < 0)
-			p->was_refused = true;
-		if (r < 0)
 			return;
+		p->was_refused = false;
 		if (r > 0) {
 			e->is_retry = true;
 			p->n_retrying++;
@@ -264,12 +281,24 @@ static void ask_again(struct consumer *c, struct partition *p, int64_t now)
 		p->retry_batch *= 2;
 }
 
+static void say_if_stuck(struct consumer *c, struct partition *p, int64_t now)
+{
+	if (now < p->say_at_ms)
+		return;
+	p->say_at_ms = now + SAY_MS;
+	log_warn("transport %s: nothing is taken of %s/%d for %" PRId64 " s: %s",
+		c->kafka->env.name, p->topic, (int)p->number, (now - p->stuck_since_ms) / 1000,
+		p->why);
+}
+
 /* What was held is asked again, and partitions without such go on. */
 void asking_tend(struct consumer *c)
 {
 	int64_t now = clock_mono_ms();
 	map_each (n, &c->table.partitions) {
 		struct partition *p = container_of(n, struct partition, by_place);
+		if (!list_empty(&p->held))
+			say_if_stuck(c, p, now);
 		if (!list_empty(&p->held) && !p->n_retrying)
 			ask_again(c, p, now);
 		if (p->is_paused && !c->is_paused && list_empty(&p->held) && !p->n_retrying)

@@ -23,6 +23,7 @@ enum {
 	BATCH = 256,         /* messages between two looks at the answers */
 	FULL_MS = 300,       /* the window is full: partitions pause after this time */
 	GIVE_AWAY_MS = 3000, /* for what is under way when a partition is taken away */
+	READ_MS = 3000,      /* for what was committed, when a partition is given to us */
 	LOOK_MS = 500,       /* between two looks for a topic that is not there */
 	CLOSE_MS = 5000,
 };
@@ -50,6 +51,8 @@ static void commit(struct consumer *c)
 	if (!list)
 		return;
 	c->is_committing = !rd_kafka_commit_queue(c->rk, list, c->commits, NULL, NULL);
+	if (!c->is_committing)
+		table_committed(&c->table, list, false);
 	c->commit_at_ms = clock_mono_ms() + COMMIT_MS;
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -57,7 +60,7 @@ static void commit(struct consumer *c)
 static void commit_if_due(struct consumer *c)
 {
 	size_t many = (size_t)c->kafka->settings.in_flight / 4;
-	if (!c->is_committing && c->table.n_done &&
+	if (!c->is_committing && (c->table.n_done || c->table.is_news) &&
 		(c->table.n_done > many || clock_mono_ms() >= c->commit_at_ms))
 		commit(c);
 }
@@ -119,10 +122,30 @@ static void adopt(struct consumer *c, const rd_kafka_topic_partition_t *it)
 		p->function = p->topic + prefix;
 }
 
+/* What whoever had them before has taken behind the offset where we begin. */
+static void read_behind(struct consumer *c, const rd_kafka_topic_partition_list_t *list)
+{
+	rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
+	rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, asked, READ_MS);
+	if (err)
+		log_warn("transport %s: what was committed cannot be read, messages may be taken "
+			 "twice: %s",
+			c->kafka->env.name, rd_kafka_err2str(err));
+	for (int i = 0; !err && i < asked->cnt; i++) {
+		const rd_kafka_topic_partition_t *it = &asked->elems[i];
+		struct partition *p = table_find(&c->table, it->topic, it->partition);
+		if (p && !it->err && it->offset >= 0 && it->metadata_size)
+			behind_read(p, it->offset, it->metadata, it->metadata_size);
+	}
+	rd_kafka_topic_partition_list_destroy(asked);
+}
+
 static void assign(struct consumer *c, rd_kafka_topic_partition_list_t *list)
 {
 	for (int i = 0; i < list->cnt; i++)
 		adopt(c, &list->elems[i]);
+	if (list->cnt)
+		read_behind(c, list);
 	rd_kafka_assign(c->rk, list);
 	rd_kafka_resume_partitions(c->rk, list);
 	health_works(&c->kafka->health, CLIENT_CONSUMER);
@@ -208,10 +231,12 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 	}
 	struct entry *e = table_take(&c->table, p, msg);
 	e->consumer = c;
-	if (list_empty(&p->held) && !p->n_retrying)
+	if (behind_has(p, e->offset))
+		table_finish(&c->table, e);
+	else if (list_empty(&p->held) && !p->n_retrying)
 		(void)asking_ask(c, e);
 	else
-		asking_hold(c, e);
+		asking_hold(c, e, NULL);
 }
 
 /* Nothing can be taken or committed while it waits for the answer. */

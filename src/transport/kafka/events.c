@@ -3,8 +3,9 @@
  * there is a publish-topic, everything of all jobs goes there, too.
  *
  * A job whose answers go to the publish-topic is watched like all others, only its outcome is told
- * as an answer is, because it is owed: so nothing is told twice. What goes to the publish-topic is
- * keyed by the job, an answer on a topic of its own by the request's key. Core's thread. */
+ * as an answer is, because it is owed: so nothing is told twice. Answers are keyed as the request
+ * was, and with them all that is told of such a job, so that it stays in order; what else goes to
+ * the publish-topic is keyed by the job. Core's thread. */
 #include "transport/kafka/private.h"
 
 #include <gnutls/gnutls.h>
@@ -135,11 +136,20 @@ static void watch_begun(struct watch *w)
 	(void)w;
 }
 
+/* As the outcome is, which comes after it. */
+static void set_shared_key(struct letter *l, const struct reply_to *to)
+{
+	if (!to->text || !strstr(to->text, "\"key\""))
+		return;
+	_cleanup_(json_decrefp) json_t *reply = json_loads(to->text, 0, NULL);
+	l->key = reply_bytes(reply, "key", &l->key_len);
+}
+
 static bool watch_event(struct watch *w, const struct watch_event *ev)
 {
 	struct kafka *k = container_of(w, struct kafka, watch);
-	bool is_ours = !ev->is_logs && ev->door == k->env.self && ev->to->wants & WANTS_SHARED;
-	if (ev->is_logs ? !ev->len : is_ours && ev->rank == EVENT_RANK_FINAL)
+	bool is_shared = ev->origin == k->env.self && ev->to->wants & WANTS_SHARED;
+	if (ev->is_logs ? !ev->len : is_shared && ev->rank == EVENT_RANK_FINAL)
 		return true;
 	if (!outbox_has_room(k->outbox))
 		return false;
@@ -147,7 +157,11 @@ static bool watch_event(struct watch *w, const struct watch_event *ev)
 	struct letter *l = letter_new(LETTER_EVENT, k->settings.publish_topic);
 	message_print_watched(ev, &out);
 	fill(l, &out);
-	set_key(l, out.job);
+	l->job = *ev->job;
+	if (is_shared)
+		set_shared_key(l, ev->to);
+	if (!l->key)
+		set_key(l, out.job);
 	message_out_done(&out);
 	outbox_send(k->outbox, l);
 	return true;

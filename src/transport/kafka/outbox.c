@@ -10,9 +10,10 @@
  *
  * Owed letters are never given up for want of a broker; events are dropped and counted when more
  * than `buffer` of them wait. What a broker will never take: an outcome that is too large goes as a
- * remark that says so, one whose topic cannot be written becomes a dead letter, and a dead letter
- * is tried again until somebody makes its topic. A producer that the library has declared unusable
- * is replaced by a new one. */
+ * remark that says so, and without a key or headers that are too large; one whose topic cannot be
+ * written becomes a dead letter, once; and a dead letter is tried again until somebody makes its
+ * topic. Each of these is done to a letter at most once, and what is refused even then is given up.
+ * A producer that the library has declared unusable is replaced by a new one. */
 #include "transport/kafka/private.h"
 
 #include <errno.h>
@@ -29,6 +30,10 @@ enum {
 	PURGE_MS = 2000,
 	LATER_MS = 5000, /* until a dead letter is tried again */
 	DELIVERED_MAX = 4096,
+	/* What a letter keeps that is too large for its key and headers: a key and headers of at
+	 * most so many bytes each, and so many in all. */
+	PART_MAX = 1024,
+	HEADERS_MAX = 8192,
 };
 
 struct outbox {
@@ -117,19 +122,103 @@ static void shorten(struct letter *l)
 	l->payload_len = payload ? strlen(payload) : 0;
 }
 
-/* Its topic cannot be written. True: it is another letter now. */
-static bool readdress(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
+/* Bytes of a header of this number; 0: there is none. */
+static size_t header_size(const struct letter *l, size_t i)
+{
+	const char *name;
+	const void *value;
+	size_t len;
+	if (rd_kafka_header_get_all(l->headers, i, &name, &value, &len))
+		return 0;
+	return strlen(name) + len;
+}
+
+static size_t envelope_size(const struct letter *l)
+{
+	size_t sum = l->key_len;
+	for (size_t i = 0; i < rd_kafka_header_cnt(l->headers); i++)
+		sum += header_size(l, i);
+	return sum;
+}
+
+/* Of headers that are too large in all, the last are kept: ours come after a request's. */
+static rd_kafka_headers_t *small_headers(const struct letter *l)
+{
+	size_t n = rd_kafka_header_cnt(l->headers), sum = 0, first = n;
+	rd_kafka_headers_t *kept = rd_kafka_headers_new(8);
+	while (first > 0) {
+		size_t size = header_size(l, first - 1);
+		sum += size <= PART_MAX ? size : 0;
+		if (sum > HEADERS_MAX)
+			break;
+		first--;
+	}
+	for (size_t i = first; i < n; i++) {
+		const char *name;
+		const void *value;
+		size_t len;
+		if (header_size(l, i) <= PART_MAX &&
+			!rd_kafka_header_get_all(l->headers, i, &name, &value, &len))
+			rd_kafka_header_add(kept, name, -1, value, value ? (ssize_t)len : 0);
+	}
+	return kept;
+}
+
+/* A key or headers that are too large are left out; what is told of a job has its id for a key. */
+static void strip(struct letter *l)
+{
+	static const struct uuid none;
+	rd_kafka_headers_t *kept = small_headers(l);
+	l->is_stripped = true;
+	rd_kafka_headers_destroy(l->headers);
+	l->headers = kept;
+	if (l->key_len <= PART_MAX)
+		return;
+	free(l->key);
+	l->key = NULL;
+	l->key_len = 0;
+	if (memcmp(&l->job, &none, sizeof none) != 0) {
+		l->key = xcalloc(1, UUID_TEXT);
+		uuid_format(&l->job, l->key);
+		l->key_len = strlen(l->key);
+	}
+}
+
+/* The larger part first. False: there is no more to be left out. */
+static bool shrink(struct outbox *o, struct letter *l)
+{
+	bool is_payload = l->payload_len > envelope_size(l);
+	if (l->is_shortened && l->is_stripped)
+		return false;
+	if (is_payload ? !l->is_shortened : l->is_stripped) {
+		shorten(l);
+		return true;
+	}
+	log_warn("transport %s: a record to %s is too large, and goes without a key or headers of "
+		 "more than %d bytes",
+		o->kafka->env.name, l->topic, PART_MAX);
+	strip(l);
+	return true;
+}
+
+/* Its topic cannot be written. True: it is another letter now, which happens to it once. */
+static bool readdress(struct outbox *o, struct letter *l, const char *why)
 {
 	const char *dead = o->kafka->settings.dead_letter_topic;
-	_cleanup_(freep) char *why =
-		xasprintf("the topic %s cannot be written: %s", l->topic, rd_kafka_err2str(err));
-	log_warn("transport %s: %s", o->kafka->env.name, why);
-	if (!*dead || (l->kind != LETTER_OWED && l->kind != LETTER_ANSWER))
+	if (!*dead || strcmp(l->topic, dead) == 0 ||
+		(l->kind != LETTER_OWED && l->kind != LETTER_ANSWER))
 		return false;
 	letter_add_header(l, "reason", why);
 	free(l->topic);
 	l->topic = xstrdup(dead);
 	return true;
+}
+
+/* Nobody will ever have it. */
+static void give_up(struct outbox *o, struct letter *l)
+{
+	o->n_dropped++;
+	letter_ends(o, l);
 }
 
 static bool is_for_good(rd_kafka_resp_err_t err)
@@ -149,30 +238,44 @@ static bool is_for_good(rd_kafka_resp_err_t err)
 	}
 }
 
-/* The lock is held. The letter was refused: it stays, or ends. */
-static void refused(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
+static bool is_too_large(rd_kafka_resp_err_t err)
+{
+	return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
+	       err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
+}
+
+/* The lock is held. It will never be taken as it is. */
+static void refused_for_good(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
 {
 	bool is_dead = strcmp(l->topic, o->kafka->settings.dead_letter_topic) == 0;
-	bool is_too_large = err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-	if (is_too_large && !l->is_shortened) {
-		shorten(l);
-		insert(&o->overflow, l);
-	} else if (!is_for_good(err) && !is_too_large) {
-		log_debug("transport %s: a record to %s is sent again: %s", o->kafka->env.name,
-			l->topic, rd_kafka_err2str(err));
-		insert(&o->overflow, l);
-	} else if (is_dead && !is_too_large) {
-		_cleanup_(freep) char *why = xasprintf("the dead-letter topic %s cannot be "
-						       "written: %s",
-			l->topic, rd_kafka_err2str(err));
+	_cleanup_(freep) char *why = xasprintf("the %s %s cannot be written: %s",
+		is_dead ? "dead-letter topic" : "topic", l->topic, rd_kafka_err2str(err));
+	if (is_dead && !is_too_large(err)) {
 		health_set_trouble(&o->kafka->health, TROUBLE_DEAD_LETTER, why);
 		l->not_before_ms = clock_mono_ms() + LATER_MS;
 		insert(&o->later, l);
-	} else if (readdress(o, l, err)) {
+		return;
+	}
+	bool is_kept = readdress(o, l, why);
+	log_warn("transport %s: %s%s", o->kafka->env.name, why,
+		is_kept ? "" : "; a record is given up");
+	if (is_kept)
 		insert(&o->overflow, l);
+	else
+		give_up(o, l);
+}
+
+/* The lock is held. The letter was refused: it stays, or ends. */
+static void refused(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
+{
+	if (is_too_large(err) && shrink(o, l)) {
+		insert(&o->overflow, l);
+	} else if (is_too_large(err) || is_for_good(err)) {
+		refused_for_good(o, l, err);
 	} else {
-		o->n_dropped++;
-		letter_ends(o, l);
+		log_debug("transport %s: a record to %s is sent again: %s", o->kafka->env.name,
+			l->topic, rd_kafka_err2str(err));
+		insert(&o->overflow, l);
 	}
 }
 
@@ -196,10 +299,10 @@ static rd_kafka_resp_err_t produce(struct outbox *o, struct letter *l)
 	return err;
 }
 
-/* The lock is held: the client has no room, or is about to be replaced. */
+/* The client has no room, or is about to be replaced: nothing is wrong with the letter. */
 static bool must_wait(rd_kafka_resp_err_t err)
 {
-	return err == RD_KAFKA_RESP_ERR__QUEUE_FULL || err == RD_KAFKA_RESP_ERR__FATAL;
+	return err && !is_too_large(err) && !is_for_good(err);
 }
 
 static void drain(struct outbox *o)

@@ -5,13 +5,12 @@
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
 
-#include "base/map.h"
 #include "transport/kafka/kafka.h"
+#include "transport/kafka/table.h"
 #include "transport/message.h"
 
 struct consumer;
 struct outbox;
-struct entry;
 
 enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER, _CLIENT_MAX };
 
@@ -40,7 +39,7 @@ struct kafka {
 	struct outbox *outbox;
 	struct consumer *consumer; /* NULL: nothing is subscribed */
 	struct watch watch;        /* of all jobs, when there is a publish-topic */
-	size_t message_max;        /* largest payload */
+	size_t message_max;        /* largest record, as the library measures it */
 	_Atomic uint64_t n_accepted, n_refused;
 };
 
@@ -85,7 +84,9 @@ struct letter {
 	struct uuid job;
 	struct entry *entry;
 	int64_t not_before_ms; /* of those that wait for a topic to be made */
-	bool is_shortened;     /* its payload was more than the broker takes */
+	/* It was more than the broker takes: its payload is another now; its key or headers are
+	 * fewer. */
+	bool is_shortened, is_stripped;
 };
 
 struct letter *letter_new(enum letter_kind kind, const char *topic);
@@ -132,74 +133,6 @@ void request_done(struct request *rq);
 struct letter *request_dead_letter(
 	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f);
 
-/* table.c: the messages that were taken and whose offsets are not committed. Consumer's thread. */
-
-enum entry_state {
-	ENTRY_ASKED, /* with the core */
-	ENTRY_HELD,  /* refused for now: waits to be asked again */
-	ENTRY_TOLD,  /* refused for good: its letters are under way */
-	ENTRY_DONE,  /* its offset may be committed */
-};
-
-struct entry {
-	struct list node;     /* in its partition's entries, or the table's orphans */
-	struct list held;     /* in its partition's held */
-	struct entry *answer; /* the next of those that were answered */
-	struct consumer *consumer;
-	struct partition *partition; /* NULL: it was taken away */
-	rd_kafka_message_t *msg;     /* owned; NULL once it is done */
-	enum entry_state state;
-	bool is_retry;
-	uint64_t number; /* in the order they were taken */
-	int64_t offset;
-	size_t bytes;
-	struct fault *fault;   /* of the answer; owned */
-	_Atomic int n_letters; /* that the broker has not taken yet */
-	struct ask *ask;       /* owned: of a cancel */
-};
-
-struct partition {
-	struct map_node by_place;
-	char *place; /* its key */
-	char *topic;
-	int32_t number;
-	const char *function;        /* that its topic names, in `topic`; or NULL */
-	struct list entries;         /* in the order they were taken; the first is not done */
-	struct list held;            /* the same order */
-	int64_t next;                /* to be committed; -1: nothing is done yet */
-	int64_t committing;          /* what a commit under way says */
-	size_t n_done, n_committing; /* messages below those offsets that were not committed */
-	bool is_paused;
-	/* Asking again what was held. */
-	size_t n_retrying, retry_batch;
-	bool was_refused;
-	int64_t retry_at_ms, retry_pause_ms;
-};
-
-struct table {
-	struct map partitions;
-	struct list orphans; /* entries whose partition was taken away */
-	struct list spare;   /* entries to be used again: the window is always as large */
-	uint64_t count;
-	size_t n_taken; /* messages of partitions we have that are not committed */
-	size_t n_done;  /* of these, those that could be */
-	size_t n_bytes; /* of messages that are kept */
-};
-
-void table_init(struct table *t);
-void table_done(struct table *t);
-struct partition *table_find(struct table *t, const char *topic, int32_t number);
-struct partition *table_add(struct table *t, const char *topic, int32_t number);
-/* Its entries that the core or a broker still has become orphans. */
-void table_remove(struct table *t, struct partition *p);
-struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg);
-void table_hold(struct entry *e);
-/* No more to be done about it: frees an orphan, else moves the partition's offset on. */
-void table_finish(struct table *t, struct entry *e);
-/* What can be committed; NULL: nothing. */
-rd_kafka_topic_partition_list_t *table_commit_list(struct table *t);
-void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good);
-
 /* consumer.c */
 struct consumer {
 	struct kafka *kafka;
@@ -224,7 +157,7 @@ struct consumer {
 /* asking.c: the consumer's thread, but for the last two. */
 /* 1: the core has it, 0: it is seen to, negative: it is held. */
 int asking_ask(struct consumer *c, struct entry *e);
-void asking_hold(struct consumer *c, struct entry *e);
+void asking_hold(struct consumer *c, struct entry *e, const char *why); /* NULL: the same */
 void asking_take_answers(struct consumer *c);
 /* What was held is asked again, and partitions without such go on. */
 void asking_tend(struct consumer *c);

@@ -82,12 +82,23 @@ static int read_reply(struct kafka *k, const rd_kafka_message_t *msg, rd_kafka_h
 		return r;
 	ret->has_reply = true;
 	json_object_set_new(reply, "topic", json_string(topic));
-	if (named && msg->key)
+	if (msg->key)
 		reply_set_bytes(reply, "key", msg->key, msg->key_len);
 	const void *correlation = header(list, "correlation-id", &len);
 	if (correlation)
 		reply_set_bytes(reply, "correlation", correlation, len);
 	return r;
+}
+
+/* Its key and correlation id go with the answer, so they count like the payload. */
+static size_t message_size(const rd_kafka_message_t *msg, rd_kafka_headers_t *list)
+{
+	const char *name;
+	const void *value;
+	size_t len, size = msg->len + msg->key_len;
+	for (size_t i = 0; list && !rd_kafka_header_get_all(list, i, &name, &value, &len); i++)
+		size += strlen(name) + len;
+	return size;
 }
 
 static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
@@ -100,10 +111,12 @@ static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const ch
 		.property = text_header,
 		.arg = list,
 		.cloud = "ce_" };
-	if (msg->len > k->message_max)
+	size_t size = message_size(msg, list);
+	if (size > k->message_max)
 		return fault_set(f, FAULT_TOO_LARGE,
-			"the message has %zu bytes, more than options.message.max.bytes, %zu",
-			msg->len, k->message_max);
+			"the message has %zu bytes with its key and headers, more than "
+			"options.message.max.bytes, %zu",
+			size, k->message_max);
 	return message_read(&m, &ret->read, f);
 }
 

@@ -4,7 +4,8 @@
  * An entry is made when a message is taken, and stands in its partition in the order they came.
  * Entries are done in any order; the offset to commit is the one after the longest run of done
  * entries from the first on, and those of the run are freed. So a message is committed only when it
- * and all before it are durable jobs, or were refused and answered.
+ * and all before it are durable jobs, or were refused and answered; those that are done behind one
+ * that is not are told with the commit (behind.c).
  *
  * When a partition is taken away, entries that are still with the core, or whose letters are under
  * way, are kept as orphans until they come back. Everything here belongs to the consumer's
@@ -122,6 +123,7 @@ static void advance(struct table *t, struct partition *p)
 			return;
 		p->next = e->offset + 1;
 		p->n_done++;
+		p->n_behind--;
 		t->n_done++;
 		entry_free(t, e);
 	}
@@ -135,8 +137,11 @@ void table_finish(struct table *t, struct entry *e)
 	}
 	drop_message(t, e);
 	e->state = ENTRY_DONE;
+	e->partition->n_behind++;
 	if (e->partition->entries.next == &e->node)
 		advance(t, e->partition);
+	else
+		e->partition->is_news = t->is_news = true;
 }
 
 void table_remove(struct table *t, struct partition *p)
@@ -158,7 +163,25 @@ void table_remove(struct table *t, struct partition *p)
 	map_remove(&t->partitions, &p->by_place);
 	free(p->place);
 	free(p->topic);
+	free(p->why);
+	behind_forget(p);
 	free(p);
+}
+
+/* Of a partition with nothing new in front it is the same offset, with more behind it. */
+static void add_commit(
+	const struct table *t, struct partition *p, rd_kafka_topic_partition_list_t *list)
+{
+	rd_kafka_topic_partition_t *it =
+		rd_kafka_topic_partition_list_add(list, p->topic, p->number);
+	it->offset =
+		p->next >= 0 ? p->next : container_of(p->entries.next, struct entry, node)->offset;
+	char *text = t->is_plain ? NULL : behind_text(p, it->offset);
+	it->metadata = text; /* the list's */
+	it->metadata_size = text ? strlen(text) : 0;
+	p->committing = it->offset;
+	p->n_committing = p->n_done;
+	p->is_news = false;
 }
 
 rd_kafka_topic_partition_list_t *table_commit_list(struct table *t)
@@ -166,14 +189,13 @@ rd_kafka_topic_partition_list_t *table_commit_list(struct table *t)
 	rd_kafka_topic_partition_list_t *list = NULL;
 	map_each (n, &t->partitions) {
 		struct partition *p = container_of(n, struct partition, by_place);
-		if (!p->n_done)
+		if (!p->n_done && !p->is_news)
 			continue;
 		if (!list)
 			list = rd_kafka_topic_partition_list_new(8);
-		rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = p->next;
-		p->committing = p->next;
-		p->n_committing = p->n_done;
+		add_commit(t, p, list);
 	}
+	t->is_news = false;
 	return list;
 }
 
@@ -188,6 +210,10 @@ void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *lis
 			p->n_done -= p->n_committing;
 			t->n_done -= p->n_committing;
 			t->n_taken -= p->n_committing;
+		} else {
+			p->is_news = p->n_behind;
+			t->is_news |= p->is_news;
+			t->is_plain |= it->err == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
 		}
 		p->n_committing = 0;
 	}

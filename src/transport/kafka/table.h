@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Of this room: the messages that were taken, by partition. */
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+
+#include "base/map.h"
+#include "mist/transport.h"
+
+struct consumer;
+
+/* table.c: the messages that were taken and whose offsets are not committed. Consumer's thread. */
+
+enum entry_state {
+	ENTRY_ASKED, /* with the core */
+	ENTRY_HELD,  /* refused for now: waits to be asked again */
+	ENTRY_TOLD,  /* refused for good: its letters are under way */
+	ENTRY_DONE,  /* its offset may be committed */
+};
+
+struct entry {
+	struct list node;     /* in its partition's entries, or the table's orphans */
+	struct list held;     /* in its partition's held */
+	struct entry *answer; /* the next of those that were answered */
+	struct consumer *consumer;
+	struct partition *partition; /* NULL: it was taken away */
+	rd_kafka_message_t *msg;     /* owned; NULL once it is done */
+	enum entry_state state;
+	bool is_retry;
+	uint64_t number; /* in the order they were taken */
+	int64_t offset;
+	size_t bytes;
+	struct fault *fault;   /* of the answer; owned */
+	_Atomic int n_letters; /* that the broker has not taken yet */
+	struct ask *ask;       /* owned: of a cancel */
+};
+
+struct run {
+	int64_t first, last; /* offsets */
+};
+
+struct partition {
+	struct map_node by_place;
+	char *place; /* its key */
+	char *topic;
+	int32_t number;
+	const char *function;        /* that its topic names, in `topic`; or NULL */
+	struct list entries;         /* in the order they were taken; the first is not done */
+	struct list held;            /* the same order */
+	int64_t next;                /* to be committed; -1: nothing is done yet */
+	int64_t committing;          /* what a commit under way says */
+	size_t n_done, n_committing; /* messages below those offsets that were not committed */
+	size_t n_behind;             /* entries that are done, behind one that is not, */
+	bool is_news;                /* and that was not committed yet */
+	struct run *runs;            /* the same of whoever had it before, in order */
+	size_t n_runs;
+	int64_t base; /* what was committed with them */
+	bool is_paused;
+	/* Asking again what was held. */
+	size_t n_retrying, retry_batch;
+	bool was_refused;
+	int64_t retry_at_ms, retry_pause_ms;
+	char *why; /* it was held; the newest reason */
+	int64_t stuck_since_ms, say_at_ms;
+};
+
+struct table {
+	struct map partitions;
+	struct list orphans; /* entries whose partition was taken away */
+	struct list spare;   /* entries to be used again: the window is always as large */
+	uint64_t count;
+	size_t n_taken; /* messages of partitions we have that are not committed */
+	size_t n_done;  /* of these, those that could be */
+	size_t n_bytes; /* of messages that are kept */
+	bool is_news;   /* of a partition */
+	bool is_plain;  /* the brokers take no metadata of that length */
+};
+
+void table_init(struct table *t);
+void table_done(struct table *t);
+struct partition *table_find(struct table *t, const char *topic, int32_t number);
+struct partition *table_add(struct table *t, const char *topic, int32_t number);
+/* Its entries that the core or a broker still has become orphans. */
+void table_remove(struct table *t, struct partition *p);
+struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg);
+void table_hold(struct entry *e);
+/* No more to be done about it: frees an orphan, else moves the partition's offset on. */
+void table_finish(struct table *t, struct entry *e);
+/* What can be committed; NULL: nothing. With the metadata that behind.c reads. */
+rd_kafka_topic_partition_list_t *table_commit_list(struct table *t);
+void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good);
+
+/* behind.c: messages that are done behind one that is not. Consumer's thread. */
+/* As a commit's metadata, for this offset; NULL: there are none. */
+char *behind_text(const struct partition *p, int64_t base);
+void behind_read(struct partition *p, int64_t base, const char *metadata, size_t len);
+bool behind_has(struct partition *p, int64_t offset); /* as was read */
+void behind_forget(struct partition *p);

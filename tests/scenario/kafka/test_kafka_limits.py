@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is too large or too many for Kafka or for the gateway, through a real broker: it is refused or given up, and blocks nothing."""
+import json
+
+import pytest
+
+from support.kafka import Door
+from support.mistd import until
+
+PRODUCER_MAX = 1_000_000  # the client library's message.max.bytes
+
+
+@pytest.fixture
+def door(kafka, prefix):
+    return Door(kafka, prefix)
+
+
+def body(record):
+    return json.loads(record.value)
+
+
+def request(text="x", **more):
+    return {"functionId": "echo", "parameters": {"text": text}, **more}
+
+
+def goes_on(gateway, door, replies):
+    """The gateway answers by HTTP and by Kafka."""
+    assert gateway.run("echo", {"text": "by http"})["payload"] == "by http"
+    door.call("echo", {"text": "goes on"}, key=b"next")
+    answer = replies.wait_one(lambda record: record.key == b"next")
+    assert body(answer)["result"] == "goes on"
+
+
+LARGE = {"key": {"key": b"k" * (PRODUCER_MAX + 100)}, "correlation id": {"correlation_id": "c" * (PRODUCER_MAX + 100)}}
+
+
+@pytest.mark.parametrize("large", LARGE.values(), ids=LARGE)
+def test_a_key_or_a_header_that_no_answer_can_carry_is_a_refusal(c_mist, kafka, door, large):
+    gateway = c_mist(transports=[door.settings])
+    replies, dead = kafka.read(door.replies), kafka.read(door.dead)
+    _, offset = door.send(request(externalId="big"), reply_topic=door.replies, other="kept", **large)
+    letter, answer = dead.wait_one(), replies.wait_one()
+    assert "with its key and headers, more than options.message.max.bytes, 1000000" in letter.headers["reason"]
+    assert letter.headers["other"] == "kept" and letter.headers["source-offset"] == str(offset) and body(letter) == request(externalId="big")
+    assert body(answer)["error"] == letter.headers["reason"] and not answer.key and "correlation-id" not in answer.headers
+    goes_on(gateway, door, replies)
+    until(lambda: door.committed() == offset + 1)
+    assert len(dead.records) == 1
+
+
+# The request is within the limit, its answer is not.
+NEARLY = {"key": {"key": b"k" * (PRODUCER_MAX - 300)}, "correlation id": {"correlation_id": "c" * (PRODUCER_MAX - 300)}}
+
+
+@pytest.mark.parametrize("function", ["echo", "nobody"])
+@pytest.mark.parametrize("large", NEARLY.values(), ids=NEARLY)
+def test_an_answer_goes_without_what_makes_it_too_large(c_mist, kafka, door, function, large):
+    gateway = c_mist(transports=[door.settings])
+    narrow = kafka.create_topic(f"{door.group}.narrow", max_message_bytes=PRODUCER_MAX - 1000)
+    dead = kafka.read(door.dead)
+    door.send(request(functionId=function), reply_topic=narrow, **large)
+    answer = kafka.read(narrow).wait_one()
+    assert "correlation-id" not in answer.headers
+    if function == "echo":
+        assert body(answer)["result"] == "x" and answer.key == answer.headers["job-id"].encode()
+    else:
+        assert body(answer)["error"] == dead.wait_one().headers["reason"] == "there is no function nobody"
+    goes_on(gateway, door, kafka.read(door.replies))
+
+
+def test_an_outcome_that_its_topic_does_not_take_is_a_dead_letter_once(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    dead = kafka.read(door.dead)
+    tiny = kafka.create_topic(f"{door.group}.tiny", max_message_bytes=70)
+    door.call("echo", {"text": "too large"}, key=b"k", reply_topic=tiny)
+    letter = dead.wait_one()
+    assert letter.headers["event"] == "finished" and f"the topic {tiny} cannot be written" in letter.headers["reason"]
+    goes_on(gateway, door, kafka.read(door.replies))
+    assert len(dead.records) == 1
+
+
+def test_an_outcome_that_no_topic_takes_is_given_up_for_good(c_mist, kafka, door):
+    tiny, dead = (kafka.create_topic(f"{door.group}.{name}", max_message_bytes=70) for name in ("tiny", "tiny-dead"))
+    gateway = c_mist(transports=[{**door.settings, "publish-topic": "", "dead-letter-topic": dead}])
+    replies = kafka.read(door.replies)
+    door.call("echo", {"text": "too large"}, reply_topic=tiny)
+    until(lambda: 'mist_transport_events_dropped_total{transport="main"} 1' in gateway.get("/metrics").text)
+    goes_on(gateway, door, replies)
+    until(lambda: 'mist_transport_events_waiting{transport="main"} 0' in gateway.get("/metrics").text)
+    gateway.restart()
+    door.call("echo", {"text": "after"}, key=b"after")
+    replies.wait_one(lambda record: record.key == b"after")
+    assert gateway.stderr().count("a record is given up") == 1
+    assert kafka.ends(tiny) == kafka.ends(dead) == {0: 0}
+
+
+def test_as_many_idempotency_keys_as_are_remembered_hold_nothing_back(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings], limits={"idempotency-keys": 2})
+    replies = kafka.read(door.replies)
+    for i in range(5):
+        door.call("echo", {"text": str(i)}, idempotency_key=f"key-{i}")
+    replies.wait(5)
+    door.call("echo", {"text": "4"}, idempotency_key="key-4")
+    assert replies.wait(6)[5].headers["job-id"] in {r.headers["job-id"] for r in replies.records[:5]}
+    goes_on(gateway, door, replies)
+
+
+def test_one_context_too_many_is_a_refusal_as_over_http(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings], limits={"contexts": 1})
+    replies, dead = kafka.read(door.replies), kafka.read(door.dead)
+    answer = gateway.post("/v2/api/functions/echo/jobs", params={"context": "other"}, json={"text": "x"})
+    assert answer.status_code == 429 and "limits.contexts is 1" in answer.json()["detail"] and answer.headers["Retry-After"]
+    door.call("echo", {"text": "x"}, context="other")
+    assert dead.wait_one().headers["reason"] == body(replies.wait_one())["error"] == answer.json()["detail"]
+    goes_on(gateway, door, replies)
+
+
+def test_a_partition_that_stands_still_is_named_with_the_reason(c_mist, kafka, door):
+    one_at_a_time = {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}
+    gateway = c_mist(transports=[door.settings], limits={"queue": 1}, contexts={"example": one_at_a_time})
+    busy = gateway.submit("sleep", {"ms": 600_000})
+    gateway.wait(busy, "started")
+    for i in range(2):
+        door.send(request(str(i)))
+    words = f"nothing is taken of {door.requests}/0 for "
+    until(lambda: words in gateway.stderr())
+    said = [line for line in gateway.stderr().splitlines() if words in line]
+    assert len(said) == 1 and " WARN " in said[0] and said[0].endswith("limits.queue is 1")
+    gateway.cancel(busy)
+    until(lambda: door.committed() == 2)

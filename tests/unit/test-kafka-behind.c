@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a commit's metadata says of messages that are done behind one that is not: it is read as it
+ * was written, and what is something else is nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "transport/kafka/private.h"
+
+static void take(struct table *t, struct partition *p, int64_t offset, bool is_done)
+{
+	struct entry *e = table_take(t, p, &(rd_kafka_message_t){ .offset = offset });
+	e->msg = NULL; /* nobody's */
+	if (is_done)
+		table_finish(t, e);
+}
+
+static void is_told_as(struct partition *p, int64_t base, const char *expected)
+{
+	_cleanup_(freep) char *text = behind_text(p, base);
+	if (expected)
+		assert_string_equal(text, expected);
+	else
+		assert_null(text);
+}
+
+static void test_runs_are_told_and_read(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	take(&t, p, 100, false);
+	is_told_as(p, 100, NULL);
+	take(&t, p, 103, true);
+	take(&t, p, 104, false);
+	take(&t, p, 105, true);
+	take(&t, p, 107, true); /* there is no 106 */
+	take(&t, p, 108, false);
+	is_told_as(p, 100, "mist:+3+5-7");
+
+	struct partition *next = table_add(&t, "topic", 1);
+	behind_read(next, 100, "mist:+3+5-7", strlen("mist:+3+5-7"));
+	for (int64_t i = 100; i < 110; i++)
+		assert_int_equal(behind_has(next, i), i == 103 || (i >= 105 && i <= 107));
+	is_told_as(next, 100, "mist:+3+5-7");
+	/* What was taken since is told as it is. */
+	take(&t, next, 100, false);
+	take(&t, next, 103, true);
+	take(&t, next, 104, true);
+	is_told_as(next, 100, "mist:+3-4+5-7");
+	take(&t, next, 105, true);
+	is_told_as(next, 100, "mist:+3-5+6-7");
+	table_done(&t);
+}
+
+static void test_another_log_makes_it_forgotten(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	behind_read(p, 100, "mist:+3", strlen("mist:+3"));
+	assert_true(behind_has(p, 103));
+	assert_false(behind_has(p, 99));
+	assert_false(behind_has(p, 103));
+	table_done(&t);
+}
+
+static void test_what_does_not_fit_is_left_out(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	for (int64_t i = 0; i < 10000; i++)
+		take(&t, p, i, i % 2);
+	_cleanup_(freep) char *text = behind_text(p, 0);
+	assert_in_range(strlen(text), 2900, 3000);
+	behind_read(p, 0, text, strlen(text));
+	for (int64_t i = 0; i < 500; i++)
+		assert_int_equal(behind_has(p, i), i % 2);
+	table_done(&t);
+}
+
+static void test_something_else_is_nothing(void **state)
+{
+	static const char *const texts[] = { "", "mist:", "other", "mist:3", "mist:+", "mist:+x",
+		"mist:+3-", "mist:+3-2", "mist:+3+3", "mist:+3+2", "mist:+3 ", "mist:+-3",
+		"mist:+99999999999999999999", "mist:+3-9223372036854775808" };
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		behind_read(p, 0, texts[i], strlen(texts[i]));
+		assert_int_equal(p->n_runs, 0);
+	}
+	table_done(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_runs_are_told_and_read),
+		cmocka_unit_test(test_another_log_makes_it_forgotten),
+		cmocka_unit_test(test_what_does_not_fit_is_left_out),
+		cmocka_unit_test(test_something_else_is_nothing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
