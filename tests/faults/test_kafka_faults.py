@@ -75,45 +75,18 @@ def seeded():
 
 
 @pytest.mark.timeout(600)
-def test_kills_of_the_gateway_lose_no_request_and_run_none_twice(plain_mist, kafka, prefix, tmp_path):
-    rng, kills = seeded(), 12
+@pytest.mark.parametrize("killed, kills", [(("gateway",), 12), (("broker",), 4), (("broker", "gateway"), 3)], ids=["gateway", "broker", "both"])
+def test_kills_lose_no_request_and_run_none_twice(plain_mist, kafka_factory, prefix, tmp_path, killed, kills):
+    rng, kafka = seeded(), kafka_factory()
     traffic = Traffic(kafka, prefix, tmp_path / "ran")
-    gateway = plain_mist(transports=[traffic.settings])
+    there = {"broker": kafka, "gateway": plain_mist(transports=[traffic.settings])}
     traffic.start()
-    for i in range(kills):
+    for _ in range(kills):
         traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
-        gateway.kill9()
-        gateway.start()
-    traffic.check()
-
-
-@pytest.mark.timeout(600)
-def test_kills_of_the_broker_lose_no_request_and_run_none_twice(plain_mist, kafka_factory, prefix, tmp_path):
-    rng, kills = seeded(), 4
-    kafka = kafka_factory()
-    traffic = Traffic(kafka, prefix, tmp_path / "ran")
-    plain_mist(transports=[traffic.settings])
-    traffic.start()
-    for i in range(kills):
-        traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
-        kafka.kill9()
-        kafka.start()
-    traffic.check()
-
-
-@pytest.mark.timeout(600)
-def test_kills_of_both_lose_no_request_and_run_none_twice(plain_mist, kafka_factory, prefix, tmp_path):
-    rng, kills = seeded(), 3
-    kafka = kafka_factory()
-    traffic = Traffic(kafka, prefix, tmp_path / "ran")
-    gateway = plain_mist(transports=[traffic.settings])
-    traffic.start()
-    for i in range(kills):
-        traffic.wait_for(min(len(traffic.answered()) + rng.randrange(1, REQUESTS // kills), REQUESTS))
-        kafka.kill9()
-        gateway.kill9()
-        gateway.start()
-        kafka.start()
+        for name in killed:
+            there[name].kill9()
+        for name in reversed(killed):
+            there[name].start()
     traffic.check()
 
 

@@ -8,7 +8,6 @@
  * committed and given away first, so that no message is taken twice. */
 #include "transport/kafka/private.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"

@@ -11,8 +11,6 @@
 
 #include "mist/store.h"
 
-enum { AGAIN_MS = 20 };
-
 /* On the stack of the thread that waits for the core. */
 struct cancel {
 	struct ask ask;
@@ -127,7 +125,7 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 {
 	struct mqtt *m = l->mqtt;
 	struct request r;
-	int64_t pause_ms = AGAIN_MS;
+	int64_t pause_ms = 0;
 	int result;
 	if (strcmp(topic, m->status_topic) == 0) {
 		status_arrived(m, message);

@@ -29,6 +29,7 @@ enum {
 	REFUSED_PAUSE_MS = 5000,
 	CONNECT_S = 10,
 	LEAVE_MS = 1000,
+	WAIT_MS = 20,
 	WAIT_MAX_MS = 1000,
 	UNACKED_MAX = 16,
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
@@ -74,11 +75,11 @@ void link_wait(struct link *l, int64_t *ms)
 {
 	struct mqtt *m = l->mqtt;
 	struct timespec until;
+	*ms = *ms == 0 ? WAIT_MS : *ms * 2 < WAIT_MAX_MS ? *ms * 2 : WAIT_MAX_MS;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += *ms % 1000 * 1000000;
 	until.tv_sec += *ms / 1000 + until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	*ms = *ms * 2 < WAIT_MAX_MS ? *ms * 2 : WAIT_MAX_MS;
 	pthread_mutex_lock(&m->lock);
 	while (!m->is_stopping)
 		if (pthread_cond_timedwait(&m->changed, &m->lock, &until))

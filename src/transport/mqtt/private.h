@@ -155,7 +155,7 @@ bool link_enter(struct link *l); /* in a callback of paho's; false: it is closed
 void link_exit(struct link *l);
 /* In `arrived`, without a lock: does not return, so what came is not acknowledged. */
 _Noreturn void link_park(struct link *l);
-/* There, too: waits, for longer each time, and parks if the gateway stops. */
+/* There, too: waits, for longer each time (*ms is 0 at first), and parks if the gateway stops. */
 void link_wait(struct link *l, int64_t *ms);
 
 /* receiver.c */

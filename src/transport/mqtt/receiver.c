@@ -19,7 +19,7 @@
 
 #include "base/log.h"
 
-enum { AGAIN_MS = 20, QUIET_MS = 60000 };
+enum { QUIET_MS = 60000 };
 
 /* On the stack of the thread that waits for the core. */
 struct waiting {
@@ -180,7 +180,7 @@ static void remember(struct link *l, const struct done *d)
 void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message *m)
 {
 	struct fault f;
-	int64_t pause_ms = AGAIN_MS;
+	int64_t pause_ms = 0;
 	int r;
 	/* What was kept for new subscribers is of long ago, and comes at every connect. */
 	if (m->retained)
