@@ -127,6 +127,7 @@ static void request_free(struct request *rq)
 	request_settled(rq);
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
+	buf_done(&rq->ignored);
 	upload_free(rq->upload);
 	if (rq->stream)
 		stream_leave(rq->stream);
@@ -169,6 +170,8 @@ static struct MHD_Response *response_of(struct request *rq)
 		MHD_add_response_header(response, "ETag", rq->ask.tag);
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
+	if (rq->ignored.len)
+		MHD_add_response_header(response, "Mist-Ignored", rq->ignored.data);
 	if (rq->retry_after_s) {
 		snprintf(seconds, sizeof seconds, "%u", rq->retry_after_s);
 		MHD_add_response_header(response, "Retry-After", seconds);
