@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "mistd/settings.h"
 #include "mistd/wiring.h"
@@ -36,6 +37,7 @@ static const char help[] =
 	"  --set PATH=VALUE   one setting, over the file's: http.port=0, "
 	"contexts.spark.max-jobs=4\n"
 	"  --check-config     read the settings, say what is wrong with them, and end\n"
+	"  --list-fail-points places that MIST_FAIL_POINTS can make fail, in a build for tests\n"
 	"  --help-config      every setting with its type, default, range and meaning\n"
 	"  --version\n"
 	"  --help\n"
@@ -48,6 +50,7 @@ static enum mode read_options(struct program *p, int argc, char **argv, int *ret
 		{ "config", required_argument, NULL, 'c' },
 		{ "set", required_argument, NULL, 's' },
 		{ "check-config", no_argument, NULL, 'k' },
+		{ "list-fail-points", no_argument, NULL, 'F' },
 		{ "help-config", no_argument, NULL, 'H' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
@@ -68,6 +71,13 @@ static enum mode read_options(struct program *p, int argc, char **argv, int *ret
 			break;
 		case 'H':
 			conf_help(stdout, settings_sections);
+			return MODE_DONE;
+		case 'F':
+			if (!fail_points_list(stdout)) {
+				fputs("mistd: this build has no fail points (-Dfail_points)\n",
+					stderr);
+				*ret_status = 1;
+			}
 			return MODE_DONE;
 		case 'v':
 			puts("mistd " MIST_VERSION);
@@ -165,7 +175,10 @@ int main(int argc, char **argv)
 	raise_descriptor_limit();
 	p.sets = xcalloc(argc, sizeof *p.sets);
 	enum mode mode = read_options(&p, argc, argv, &status);
-	if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
+	if (mode != MODE_DONE && fail_points_read(getenv("MIST_FAIL_POINTS"), &f) < 0) {
+		fprintf(stderr, "mistd: %s\n", f.text);
+		status = 1;
+	} else if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		status = 1;
 	} else if (mode == MODE_CHECK) {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum { PATH_SIZE = 4096 };
@@ -97,7 +98,9 @@ static int write_all(int fd, const char *text, size_t len)
 void logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len)
 {
 	int fd = file_of(l, id);
-	int r = fd < 0 ? fd : write_all(fd, text, len);
+	int r = fd < 0 ? fd : fail_point(FAIL_STORE_LOG);
+	if (r == 0)
+		r = write_all(fd, text, len);
 	if (r < 0 && !l->is_failing)
 		log_warn("the logs of jobs cannot be written to %s and are dropped: %s", l->folder,
 			strerror(-r));

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "store/logs.h"
 
@@ -171,6 +172,46 @@ static bool is_outdated(const struct store_op *op)
 	return op->kind == STORE_JOB_UPDATE && op->job->newest_change != op;
 }
 
+static int begin(struct store *st)
+{
+	int r = fail_point(FAIL_STORE_BEGIN);
+	return r < 0 ? r : st->ops->begin(st->self);
+}
+
+static enum fail_point point_of(enum store_op_kind kind)
+{
+	switch (kind) {
+	case STORE_NOUN_PUT:
+	case STORE_NOUN_DROP:
+		return FAIL_STORE_DEFINITION;
+	case STORE_LISTENER_PUT:
+		return FAIL_STORE_OUTBOX_ADD;
+	case STORE_JOBS_DELIVERED:
+	case STORE_LISTENERS_DROP:
+		return FAIL_STORE_OUTBOX_DELIVERED;
+	case STORE_JOBS_PRUNE:
+		return FAIL_STORE_PRUNE;
+	default:
+		return FAIL_STORE_JOB;
+	}
+}
+
+static int apply(struct store *st, const struct store_op *op)
+{
+	int r = fail_point(point_of(op->kind));
+	return r < 0 ? r : st->ops->apply(st->self, op);
+}
+
+static int commit(struct store *st)
+{
+	int r = fail_point(FAIL_STORE_COMMIT);
+	if (r == 0)
+		r = st->ops->commit(st->self);
+	if (r == 0)
+		(void)fail_point(FAIL_STORE_COMMITTED);
+	return r;
+}
+
 /* One transaction of the batch's operations before `until` (NULL: all). *ret_bad is the operation
  * that failed, if it was one. */
 static int transact(struct store *st, const struct store_op *until, struct store_op **ret_bad)
@@ -184,18 +225,18 @@ static int transact(struct store *st, const struct store_op *until, struct store
 		return 0;
 
 	find_newest(st);
-	int r = st->ops->begin(st->self);
+	int r = begin(st);
 	for (struct store_op *op = st->batch.first; r == 0 && op != until; op = op->next) {
 		if (!is_for_backend(op) || is_outdated(op))
 			continue;
-		r = st->ops->apply(st->self, op);
+		r = apply(st, op);
 		if (r < 0)
 			*ret_bad = op;
 	}
 	if (r == 0 && is_probe)
 		r = st->ops->apply(st->self, &probe);
 	if (r == 0)
-		r = st->ops->commit(st->self);
+		r = commit(st);
 	if (r < 0)
 		st->ops->rollback(st->self);
 	return r;

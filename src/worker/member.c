@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum { LAST_LINES = 25, LAST_BYTES = 16 * 1024, WATCH_MS = 500, SECRET_BYTES = 24 };
@@ -217,12 +218,18 @@ static int write_json(const char *directory, const char *name, json_t *json)
 			      *part = xasprintf("%s/%s.part", directory, name);
 	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
 	size_t len = strlen(text);
+	int r = fail_point(FAIL_LAUNCHER_RECORD);
+	if (r < 0)
+		return r;
 	_cleanup_(closep) int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	ssize_t n = write(fd, text, len);
 	if (n != (ssize_t)len)
 		return n < 0 ? -errno : -ENOSPC;
+	r = fail_point(FAIL_LAUNCHER_RENAME);
+	if (r < 0)
+		return r;
 	return rename(part, path) < 0 ? -errno : 0;
 }
 
@@ -249,10 +256,13 @@ int member_write_files(struct member *m, const struct context *context)
 	const struct room_settings *s = &m->room->settings;
 	if (m->secret) /* the second time, when the pid is known */
 		return write_record(m);
+	int r = fail_point(FAIL_LAUNCHER_DIRECTORY);
+	if (r < 0)
+		return r;
 	if (mkdir(m->directory, 0750) < 0)
 		return -errno;
 	m->secret = make_secret();
-	int r = write_record(m);
+	r = write_record(m);
 	if (r < 0)
 		return r;
 	return write_json(m->directory, "connect.json",
@@ -303,5 +313,6 @@ void tree_remove(const char *path)
 
 void member_remove_files(struct member *m)
 {
+	(void)fail_point(FAIL_LAUNCHER_REMOVE);
 	tree_remove(m->directory);
 }

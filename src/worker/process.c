@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/fail_point.h"
 
 extern char **environ;
 
@@ -218,6 +219,9 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 	struct words args = { 0 }, env = { 0 };
 	_cleanup_(closep) int out = -1;
 	int r = build_command(m, runtime, &args, &env, f);
+	if (r == 0 && (r = fail_point(FAIL_LAUNCHER_SPAWN)) < 0)
+		r = fault_set(
+			f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0], strerror(-r));
 	if (r == 0) {
 		out = open(m->output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 		if (out < 0)
@@ -247,6 +251,7 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 		m->pid = m->process.pid;
 		m->born = process_born(m->pid);
 		m->is_running = true;
+		(void)fail_point(FAIL_LAUNCHER_SPAWNED);
 	}
 	words_done(&args);
 	words_done(&env);

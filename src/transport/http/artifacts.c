@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fail_point.h"
+
 enum { PART_BUFFER = 64 * 1024, DIGEST_MAX = 64 };
 #define HIDDEN ".upload-"
 
@@ -61,12 +63,21 @@ static int open_hidden(struct request *rq, struct upload *u, const char *filenam
 	return 0;
 }
 
+static int write_piece(struct upload *u, const char *data, size_t size)
+{
+	int r = fail_point(FAIL_ARTIFACT_WRITE);
+	if (r < 0)
+		return r;
+	return write(u->fd, data, size) == (ssize_t)size ? 0 : -errno;
+}
+
 static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char *key,
 	const char *filename, const char *content_type, const char *transfer_encoding,
 	const char *data, uint64_t offset, size_t size)
 {
 	struct request *rq = cls;
 	struct upload *u = rq->upload;
+	int r;
 	(void)kind, (void)content_type, (void)transfer_encoding;
 	if (!key || strcmp(key, "file") != 0 || u->fault.code) /* a part may have no name */
 		return MHD_YES;
@@ -77,9 +88,9 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	if (u->size > u->max)
 		fault_set(&u->fault, FAULT_TOO_LARGE,
 			"the artifact is over http.artifact, %lld bytes", (long long)u->max);
-	else if (size && write(u->fd, data, size) != (ssize_t)size)
+	else if (size && (r = write_piece(u, data, size)) < 0)
 		fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
-			strerror(errno));
+			strerror(-r));
 	return MHD_YES;
 }
 
@@ -116,6 +127,20 @@ void upload_free(struct upload *u)
 	free(u);
 }
 
+/* Makes what was uploaded durable and gives it its name. A negative errno. */
+static int publish_file(const struct upload *u, const char *path, bool force)
+{
+	int r = fail_point(FAIL_ARTIFACT_SYNC);
+	if (r < 0)
+		return r;
+	if (fchmod(u->fd, 0750) < 0 || fdatasync(u->fd) < 0)
+		return -errno;
+	r = fail_point(FAIL_ARTIFACT_RENAME);
+	if (r < 0)
+		return r;
+	return (force ? rename(u->path, path) : link(u->path, path)) < 0 ? -errno : 0;
+}
+
 static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)
 {
 	if (u->parts && MHD_destroy_post_processor(u->parts) != MHD_YES && !u->fault.code)
@@ -129,14 +154,13 @@ static int upload_finish(struct request *rq, struct upload *u, bool force, struc
 		return -1;
 	}
 	_cleanup_(freep) char *path = artifact_path(rq, u->name);
-	if (fchmod(u->fd, 0750) < 0 || fdatasync(u->fd) < 0 ||
-		(force ? rename(u->path, path) : link(u->path, path)) < 0)
-		return errno == EEXIST
-			       ? fault_set(f, FAULT_CONFLICT,
-					 "Filename must be unique: found %s in repository", u->name)
-			       : fault_set(f, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
-					 strerror(errno));
-	return 0;
+	int r = publish_file(u, path, force);
+	if (r == -EEXIST)
+		return fault_set(f, FAULT_CONFLICT,
+			"Filename must be unique: found %s in repository", u->name);
+	return r < 0 ? fault_set(f, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+			       strerror(-r))
+		     : 0;
 }
 
 void artifact_upload(struct request *rq)

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
@@ -181,6 +182,7 @@ static struct MHD_Response *response_of(struct request *rq)
 
 static enum MHD_Result request_send(struct request *rq)
 {
+	(void)fail_point(FAIL_HTTP_ANSWER);
 	bool is_lasting = rq->upgrade || (rq->stream && !rq->answer);
 	struct MHD_Response *response = response_of(rq);
 	rq->is_answered = true;
@@ -217,6 +219,8 @@ static enum MHD_Result request_head(struct request *rq)
 
 static enum MHD_Result request_body(struct request *rq, const char *data, size_t *len)
 {
+	if (fail_point(FAIL_HTTP_BODY) < 0)
+		return MHD_NO;
 	if (rq->upload && !rq->status) {
 		upload_data(rq, data, *len);
 		*len = 0;
@@ -272,6 +276,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **context
 	struct http *http = cls;
 	struct peer *peer = *context;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		(void)fail_point(FAIL_HTTP_ACCEPT);
 		*context = peer = xcalloc(1, sizeof *peer);
 		peer->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
 				   ->connect_fd;

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 
 struct option {
@@ -137,6 +138,11 @@ int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, s
 int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f)
 {
 	char why[400];
+	int r = fail_point(FAIL_KAFKA_CONNECT);
+	if (r < 0) {
+		rd_kafka_conf_destroy(conf);
+		return fault_set(f, FAULT_UNAVAILABLE, "options: %s", strerror(-r));
+	}
 	*ret = rd_kafka_new(kind == CLIENT_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
 		why, sizeof why);
 	if (*ret)

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
@@ -50,7 +51,8 @@ static void commit(struct consumer *c)
 	rd_kafka_topic_partition_list_t *list = table_commit_list(&c->table);
 	if (!list)
 		return;
-	c->is_committing = !rd_kafka_commit_queue(c->rk, list, c->commits, NULL, NULL);
+	c->is_committing = fail_point(FAIL_KAFKA_COMMIT) == 0 &&
+			   !rd_kafka_commit_queue(c->rk, list, c->commits, NULL, NULL);
 	if (!c->is_committing)
 		table_committed(&c->table, list, false);
 	c->commit_at_ms = clock_mono_ms() + COMMIT_MS;
@@ -220,6 +222,7 @@ static void look_for_topic(struct consumer *c)
 static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 {
 	struct partition *p = NULL;
+	(void)fail_point(FAIL_KAFKA_TAKE);
 	if (msg->err) {
 		take_error(c, msg);
 	} else {
@@ -375,6 +378,7 @@ static int subscribe(struct consumer *c, struct fault *f)
 static void replace_client(struct consumer *c)
 {
 	struct fault f;
+	(void)fail_point(FAIL_KAFKA_RENEW);
 	log_warn("transport %s: a new consumer is made", c->kafka->env.name);
 	map_each (n, &c->table.partitions)
 		table_remove(&c->table, container_of(n, struct partition, by_place));

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
@@ -289,6 +290,8 @@ static rd_kafka_resp_err_t produce(struct outbox *o, struct letter *l)
 		{ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = l },
 		{ .vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = l->headers },
 	};
+	if (fail_point(FAIL_KAFKA_PRODUCE) < 0)
+		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
 	rd_kafka_headers_t *headers = TAKE_PTR(l->headers);
 	rd_kafka_error_t *error = rd_kafka_produceva(o->rk, parts, ARRAY_SIZE(parts));
 	if (!error)
@@ -366,6 +369,7 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 	struct letter *l = msg->_private;
 	(void)rk;
 	if (!msg->err) {
+		(void)fail_point(FAIL_KAFKA_PRODUCED);
 		if (l->kind == LETTER_DEAD)
 			health_set_trouble(&k->health, TROUBLE_DEAD_LETTER, NULL);
 		o->n_told += l->kind != LETTER_DEAD;
@@ -420,6 +424,8 @@ static void replace_client(struct outbox *o)
 	rd_kafka_fatal_error(old, why, sizeof why);
 	log_warn("transport %s: a new producer is made: %s", o->kafka->env.name, why);
 	purge(o);
+	if (fail_point(FAIL_KAFKA_RENEW_PRODUCER) < 0)
+		return;
 	if (new_client(o->kafka, &fresh, &f) < 0) {
 		log_error("transport %s: %s", o->kafka->env.name, f.text);
 		return;

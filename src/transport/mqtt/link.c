@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
@@ -190,7 +191,10 @@ static void subscribe_all(struct link *l)
 			options.onSuccess5 = subscribe_done5;
 			options.onFailure5 = subscribe_failed5;
 		}
-		int r = l->paho->subscribe(l->handle, shared ? shared : l->filters[i], 1, &options);
+		int r = fail_point(FAIL_MQTT_SUBSCRIBE);
+		if (r == 0)
+			r = l->paho->subscribe(
+				l->handle, shared ? shared : l->filters[i], 1, &options);
 		if (r != MQTTASYNC_SUCCESS)
 			subscription_failed(l, r);
 	}
@@ -340,9 +344,11 @@ static int arrived(void *context, char *topic, int topic_len, MQTTAsync_message 
 	if (!link_enter(l))
 		stay();
 	/* A topic with a NUL in it is none of ours. */
+	(void)fail_point(FAIL_MQTT_ARRIVED);
 	if (topic_len == 0 || strlen(topic) == (size_t)topic_len)
 		l->arrived(l, topic, message);
 	link_exit(l);
+	(void)fail_point(FAIL_MQTT_TAKEN);
 	l->paho->free_message(&message);
 	l->paho->free(topic);
 	return 1;
@@ -391,7 +397,9 @@ static void connect_with(struct link *l, MQTTAsync_connectOptions *options)
 	options->connectTimeout = CONNECT_S;
 	options->username = or_none(s->user);
 	options->password = or_none(l->mqtt->password);
-	int r = l->paho->connect(l->handle, options);
+	int r = fail_point(FAIL_MQTT_CONNECT);
+	if (r == 0)
+		r = l->paho->connect(l->handle, options);
 	if (r != MQTTASYNC_SUCCESS)
 		connect_failed(l, r, "paho does not try");
 }

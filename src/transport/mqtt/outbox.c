@@ -24,6 +24,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20 };
@@ -179,6 +180,7 @@ static void sent(struct flight *f)
 	struct link *link = f->link;
 	if (!link_enter(link))
 		return;
+	(void)fail_point(FAIL_MQTT_PUBLISHED);
 	struct mqtt *m = link->mqtt;
 	pthread_mutex_lock(&m->lock);
 	struct letter *l = flight_ended(m, f);
@@ -315,8 +317,10 @@ static int send_letter(const struct link *link, struct letter *l, bool is_5)
 		options.onSuccess = sent_4;
 		options.onFailure = failed_4;
 	}
-	int r = link->paho->send(link->handle, l->topic, (int)l->payload.len,
-		l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
+	int r = fail_point(FAIL_MQTT_PUBLISH);
+	if (r == 0)
+		r = link->paho->send(link->handle, l->topic, (int)l->payload.len,
+			l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
 	free(options.properties.array);
 	return r;
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every fail point: FAIL_POINT(identifier, name, a typical errno or 0, what happens there).
+ *
+ * The name is what MIST_FAIL_POINTS and `mistd --list-fail-points` call it: the layer, the thing,
+ * the step. With 0 it stands where nothing can fail any more: it can be delayed, and the program
+ * can end there. Read by fail_point.h only. */
+
+FAIL_POINT(STORE_BEGIN, "store.begin", EIO, "a transaction begins")
+FAIL_POINT(STORE_JOB, "store.job", ENOSPC, "a job, or its change, is written in a transaction")
+FAIL_POINT(STORE_DEFINITION, "store.definition", ENOSPC,
+	"a definition is written or removed in a transaction")
+FAIL_POINT(STORE_OUTBOX_ADD, "store.outbox.add", ENOSPC,
+	"one more reply target of a job is written in a transaction")
+FAIL_POINT(STORE_OUTBOX_DELIVERED, "store.outbox.delivered", EIO,
+	"what was delivered leaves the outbox in a transaction")
+FAIL_POINT(STORE_PRUNE, "store.prune", EIO, "old jobs are removed in a transaction")
+FAIL_POINT(STORE_COMMIT, "store.commit", EIO, "a transaction is about to be committed")
+FAIL_POINT(STORE_COMMITTED, "store.committed", 0, "a transaction is durable, and nobody knows it")
+FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a job")
+
+FAIL_POINT(LAUNCHER_DIRECTORY, "launcher.directory", ENOSPC, "the directory of a worker is made")
+FAIL_POINT(LAUNCHER_RECORD, "launcher.record", ENOSPC, "a file of a worker is written")
+FAIL_POINT(LAUNCHER_RENAME, "launcher.rename", EIO, "a written file of a worker gets its name")
+FAIL_POINT(LAUNCHER_SPAWN, "launcher.spawn", EAGAIN, "the process of a worker is started")
+FAIL_POINT(LAUNCHER_SPAWNED, "launcher.spawned", 0,
+	"the process of a worker runs, and its record does not name it yet")
+FAIL_POINT(LAUNCHER_REMOVE, "launcher.remove", 0, "the files of a worker that is gone are removed")
+
+FAIL_POINT(ARTIFACT_WRITE, "transport.http.artifact.write", ENOSPC,
+	"a piece of an artifact is written")
+FAIL_POINT(ARTIFACT_SYNC, "transport.http.artifact.sync", EIO, "a whole artifact goes to the disk")
+FAIL_POINT(ARTIFACT_RENAME, "transport.http.artifact.rename", EIO, "an artifact gets its name")
+FAIL_POINT(HTTP_ACCEPT, "transport.http.accept", 0, "a client has connected")
+FAIL_POINT(HTTP_BODY, "transport.http.body", ENOMEM, "a piece of the body of a request has come")
+FAIL_POINT(HTTP_ANSWER, "transport.http.answer", 0, "a request is about to be answered")
+
+FAIL_POINT(MQTT_CONNECT, "transport.mqtt.connect", ECONNREFUSED, "a connection is about to be made")
+FAIL_POINT(MQTT_SUBSCRIBE, "transport.mqtt.subscribe", EACCES, "a topic is subscribed to")
+FAIL_POINT(MQTT_ARRIVED, "transport.mqtt.arrived", 0, "a message has come")
+FAIL_POINT(MQTT_TAKEN, "transport.mqtt.taken", 0, "a message is about to be acknowledged")
+FAIL_POINT(MQTT_PUBLISH, "transport.mqtt.publish", EAGAIN, "an event is about to be published")
+FAIL_POINT(MQTT_PUBLISHED, "transport.mqtt.published", 0, "the broker has an event")
+
+FAIL_POINT(KAFKA_CONNECT, "transport.kafka.connect", EAGAIN, "a client of the cluster is made")
+FAIL_POINT(KAFKA_TAKE, "transport.kafka.take", 0, "a message has come")
+FAIL_POINT(KAFKA_COMMIT, "transport.kafka.commit", EIO, "offsets are about to be committed")
+FAIL_POINT(KAFKA_RENEW, "transport.kafka.renew", 0, "a consumer is made anew")
+FAIL_POINT(
+	KAFKA_RENEW_PRODUCER, "transport.kafka.renew-producer", EAGAIN, "a producer is made anew")
+FAIL_POINT(KAFKA_PRODUCE, "transport.kafka.produce", EAGAIN, "a record is about to be sent")
+FAIL_POINT(KAFKA_PRODUCED, "transport.kafka.produced", 0, "the broker has a record")
