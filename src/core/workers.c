@@ -17,6 +17,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+enum { LOG_ENTRIES_MAX = 1000 }; /* of one frame, as the protocol says */
+
 struct worker *worker_new(
 	struct core *c, struct lane *lane, const char *id, enum worker_state state)
 {
@@ -132,6 +134,19 @@ static void worker_set(char **field, const json_t *hello, const char *name)
 	*field = text ? xstrdup(text) : NULL;
 }
 
+/* A page makes a link of it. */
+static void worker_set_ui(struct worker *w, const json_t *hello)
+{
+	worker_set(&w->spark_ui, hello, "sparkUi");
+	if (!w->spark_ui || strncmp(w->spark_ui, "http://", 7) == 0 ||
+		strncmp(w->spark_ui, "https://", 8) == 0)
+		return;
+	log_warn("worker %s: sparkUi is not shown: expected an address of http or https, got "
+		 "\"%.200s\"",
+		w->id, w->spark_ui);
+	free(TAKE_PTR(w->spark_ui));
+}
+
 static void worker_enter(struct worker *w)
 {
 	struct lane *lane = w->lane;
@@ -193,7 +208,7 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 	if (capacity >= 1 && capacity < w->capacity)
 		w->capacity = capacity;
 	worker_set(&w->lang, hello, "lang");
-	worker_set(&w->spark_ui, hello, "sparkUi");
+	worker_set_ui(w, hello);
 	worker_set(&w->spark_version, hello, "sparkVersion");
 
 	*ret_forget = json_array();
@@ -312,6 +327,8 @@ int crew_log(struct core *c, struct worker *w, const char *job, const json_t *en
 	struct live_job *l = held(c, w, job);
 	json_t *entry;
 	size_t i;
+	if (json_array_size(entries) > LOG_ENTRIES_MAX)
+		return CREW_E_VALUE;
 	json_array_foreach ((json_t *)entries, i, entry) {
 		const char *level = json_string_of(entry, "level"),
 			   *message = json_string_of(entry, "message");

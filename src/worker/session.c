@@ -12,12 +12,13 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "frame.h"
 
-enum { HELLO_MS = 10000, HEARTBEATS_LOST = 3 };
+enum { HELLO_MS = 10000, HEARTBEATS_LOST = 3, HELLO_TEXT_MAX = 2000, RESUMES_MAX = 100000 };
 #define OUT_MAX ((size_t)1 << 30)
 
 struct session {
@@ -35,6 +36,8 @@ struct session {
 };
 
 static void session_lost(struct session *s);
+static void session_refuse(struct session *s, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void session_closed(uv_handle_t *handle)
 {
@@ -70,14 +73,23 @@ static void session_lost(struct session *s)
 }
 
 /* A frame that is not to be. The connection ends when the loop comes round: we may be inside
- * ws_read. */
-static void session_refuse(struct session *s, int code, const char *why)
+ * ws_read. The sentence quotes the worker, whose text may be cut inside of a character: a fault
+ * holds UTF-8 whatever goes in. */
+static void session_refuse(struct session *s, int code, const char *format, ...)
 {
+	struct fault f;
+	va_list args;
 	if (s->is_failed)
 		return;
 	s->is_failed = true;
-	log_warn("worker %s broke the protocol: %s", s->member->id, why);
-	session_send(s, json_pack("{s:s, s:s}", "type", "error", "reason", why));
+	va_start(args, format);
+	_cleanup_(freep) char *text = NULL;
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	fault_set(&f, FAULT_BAD_REQUEST, "%s", text ? text : "protocol error");
+	log_warn("worker %s broke the protocol: %s", s->member->id, f.text);
+	session_send(s, json_pack("{s:s, s:s}", "type", "error", "reason", f.text));
 	ws_close(s->ws, code, "protocol error");
 }
 
@@ -95,8 +107,39 @@ void session_send_text(struct session *s, const char *text, size_t len)
 void session_send(struct session *s, json_t *frame)
 {
 	_cleanup_(json_decrefp) json_t *mine = frame;
+	if (!mine) { /* jansson refuses what is not UTF-8: a path of the configuration may be that
+		      */
+		log_error("worker %s is not sent a frame whose text is not UTF-8", s->member->id);
+		return;
+	}
 	_cleanup_(freep) char *text = json_text(mine);
 	session_send_text(s, text, strlen(text));
+}
+
+/* What it says of itself is kept and shown as long as it lives. */
+static bool is_good_hello(struct session *s, const json_t *frame)
+{
+	static const char *const shown[] = { "lang", "version", "sparkVersion", "sparkUi" };
+	int64_t capacity = json_integer_value(json_object_get(frame, "capacity"));
+	size_t n_resumes = json_array_size(json_object_get(frame, "resumes"));
+	for (size_t i = 0; i < ARRAY_SIZE(shown); i++) {
+		size_t len = json_string_length(json_object_get(frame, shown[i]));
+		if (len > HELLO_TEXT_MAX) {
+			session_refuse(s, WS_CLOSE_PROTOCOL,
+				"frame hello: member %s: expected at most %d bytes, got %zu",
+				shown[i], HELLO_TEXT_MAX, len);
+			return false;
+		}
+	}
+	if (capacity < 1)
+		session_refuse(s, WS_CLOSE_PROTOCOL,
+			"frame hello: member capacity: expected at least 1, got %lld",
+			(long long)capacity);
+	else if (n_resumes > RESUMES_MAX)
+		session_refuse(s, WS_CLOSE_PROTOCOL,
+			"frame hello: member resumes: expected at most %d jobs, got %zu",
+			RESUMES_MAX, n_resumes);
+	return !s->is_failed;
 }
 
 static void on_hello(struct session *s, const json_t *frame)
@@ -110,12 +153,13 @@ static void on_hello(struct session *s, const json_t *frame)
 		return;
 	}
 	if (protocol != FRAME_PROTOCOL) {
-		_cleanup_(freep) char *why =
-			xasprintf("this gateway speaks version %d of the protocol, not %lld",
-				FRAME_PROTOCOL, (long long)protocol);
-		session_refuse(s, WS_CLOSE_VERSION, why);
+		session_refuse(s, WS_CLOSE_VERSION,
+			"this gateway speaks version %d of the protocol, not %lld", FRAME_PROTOCOL,
+			(long long)protocol);
 		return;
 	}
+	if (!is_good_hello(s, frame))
+		return;
 	s->is_ready = true;
 	member_ready(m);
 	free(m->worker->address);
@@ -195,10 +239,9 @@ static void on_ready_frame(
 	if (r == 0)
 		return;
 	const char *job = json_string_of(frame, "job");
-	_cleanup_(freep) char *why = xasprintf("frame %s of job %.40s: %s", frame_type_name(type),
+	session_refuse(s, WS_CLOSE_PROTOCOL, "frame %s of job %.40s: %s", frame_type_name(type),
 		job ? job : "-",
 		r == CREW_E_ORDER ? "it is not its turn" : "a member has a value it cannot have");
-	session_refuse(s, WS_CLOSE_PROTOCOL, why);
 }
 
 static void on_message(void *owner, const char *text, size_t len)
@@ -210,7 +253,7 @@ static void on_message(void *owner, const char *text, size_t len)
 	if (s->is_failed || !s->member || !s->member->worker)
 		return;
 	if (frame_parse(text, len, FRAME_FROM_WORKER, &type, &frame, &f) < 0) {
-		session_refuse(s, WS_CLOSE_PROTOCOL, f.text);
+		session_refuse(s, WS_CLOSE_PROTOCOL, "%s", f.text);
 		return;
 	}
 	if (type == FRAME_HELLO) {

@@ -25,6 +25,8 @@ MODES = [
     ("started-twice", 1002, "not its turn"),
     ("bad-level", 1002, "value"),
     ("bad-progress", 1002, "value"),
+    ("bad-progress-of-a-long-name", 1002, "frame progress of job aé"),
+    ("too-many-entries", 1002, "value"),
 ]
 
 
@@ -43,3 +45,26 @@ def test_a_worker_that_breaks_the_protocol_is_refused_and_may_come_back(plain_mi
         assert words in told["reason"], told
     assert gateway.stderr().count("broke the protocol") == 1
     assert gateway.get("/health/ready").status_code == 200
+
+
+def test_no_member_of_any_frame_ends_the_gateway(plain_mist, tmp_path):
+    note = tmp_path / "note"
+    command = f"{sys.executable} {ROOT}/tests/support/rogue_worker.py every {note}"
+    gateway = plain_mist(
+        runtimes={"rogue": {"kind": "program", "command": command, "environment": {"MIST_PROTO": str(ROOT / "proto")}}},
+        contexts={"rogue": {"runtime": "rogue", "worker-mode": "shared"}},
+        functions={"f": {"class-name": "f", "context": "rogue"}}, limits={"queue": 1000}, workers={"frame": "8m"})
+    pid = gateway.pid
+    jobs = [gateway.submit("f") for _ in range(60)]
+    for job in jobs:
+        gateway.wait(job, timeout=60)
+    assert gateway.run("f", {})["payload"] == "well behaved"
+    assert gateway.pid == pid and gateway.process.poll() is None
+    gateway.until(lambda: note.exists() and note.read_text().endswith('"the end"\n'), timeout=60)
+    answers = [json.loads(line) for line in note.read_text().splitlines()[:-1]]
+    assert len(answers) > 500
+    for frame, code, reason in answers:
+        assert code in (1002, 4001) and "\ufffd" not in (reason or ""), (frame, code, reason)
+    for job in jobs:  # whatever the worker said of them can be read
+        assert gateway.get(f"/v2/api/jobs/{job}").json()["status"] in ("finished", "failed")
+        gateway.logs(job)

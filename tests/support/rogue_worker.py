@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that breaks the protocol once, notes how the gateway took it, and behaves from then on.
 
-rogue_worker.py MODE FILE: the close code and the reason of the `error` frame go to FILE, as JSON."""
+rogue_worker.py MODE FILE: the close code and the reason of the `error` frame go to FILE, as JSON.
+rogue_worker.py every FILE: sends every frame with every member as it must not be, each on a connection of its own; what the
+gateway answered goes to FILE, a line each."""
 
 import json
 import os
@@ -43,7 +45,70 @@ def after_hello(mode, job):
         "started-twice": [json.dumps({"type": "started", "job": job, "at": now()})] * 2,
         "bad-level": [json.dumps({"type": "log", "job": job, "entries": [{"at": 1, "level": "LOUD", "message": "x"}]})],
         "bad-progress": [json.dumps({"type": "progress", "job": job, "value": 7})],
+        "bad-progress-of-a-long-name": [json.dumps({"type": "progress", "job": "a" + "é" * 60, "value": 7}, ensure_ascii=False)],
+        "too-many-entries": [json.dumps({"type": "log", "job": job, "entries": [{"at": 1, "level": "INFO", "message": ""}] * 1001})],
     }[mode]
+
+
+ODD = ["null", "true", "-1", "0", "7", "1.5", "1e999", str(2 ** 63), str(-2 ** 63), '""', '"x"', "[]", "{}", '[null]', '[[1]]', '[{}]',
+       '"\\u0000"', '"\\ud800"', '"\\u001b[31m\\u202e"', '"' + "x" * 100_000 + '"',
+       *(json.dumps("a" * n + "é" * 400, ensure_ascii=False) for n in (0, 1)), *('["' + "a" * n + "é" * 40 + '"]' for n in (0, 1)),
+       '{"lang": "c", "tags": [], "execute": {"é": {"type": "M' + "é" * 400 + '"}}}',
+       '[{"at": 1, "level": "' + "é" * 400 + '", "message": "x"}]', '[{"at": 9223372036854775807, "level": "INFO", "message": "x"}]',
+       '[{"at": -1, "level": "ERROR", "message": "\\u001b[2J\\n' + "é" * 700_000 + '"}]']
+
+
+def every_frame():
+    """Of each frame of a worker: each member in every odd way, and left out."""
+    good = {"protocol": "1", "capacity": "1", "resumes": "[]", "job": '"JOB"', "at": str(now()), "entries": "[]", "value": "0.5",
+            "result": "1", "error": '"x"', "id": '"x"', "reason": '"x"'}
+    with open(os.path.join(os.environ["MIST_PROTO"], "frames.json")) as f:
+        book = json.load(f)["frames"]
+    for name, frame in book.items():
+        if frame["from"] == "gateway":
+            continue
+        required = {m: good[m] for m, kind in frame["members"].items() if not kind.endswith("?")}
+        for member in frame["members"]:
+            for odd in [*ODD, None]:
+                members = {**required, member: odd}
+                yield "{" + ",".join([f'"type":"{name}"', *(f'"{m}":{v}' for m, v in members.items() if v is not None)]) + "}"
+        yield json.dumps({"type": "x" + "é" * 40}, ensure_ascii=False)
+
+
+def every(note):
+    """What it holds at the end. Workers that are started beside it, while it is away, wait until then."""
+    try:
+        f = open(note, "x")
+    except FileExistsError:
+        while not open(note).read().endswith('"the end"\n'):
+            time.sleep(0.05)
+        return []
+    with f:
+        job = None
+        for frame in every_frame():
+            is_hello = frame.startswith('{"type":"hello"')
+            with session() as ws:
+                reason, code = None, None
+                try:
+                    if not is_hello:
+                        f.flush()
+                        ws.send(hello(resumes=[job] if job else []))
+                        welcome = json.loads(ws.recv(timeout=20))
+                        job = None if job in welcome["forget"] else job
+                        job = job or next_job(ws)
+                    ws.send(frame.replace("JOB", job or ""))
+                    ws.send('{"type": "surprise"}')
+                    while True:
+                        answer = json.loads(ws.recv(timeout=20))
+                        if answer["type"] == "start":
+                            job = answer["job"]
+                        if answer["type"] == "error":
+                            reason = answer["reason"]
+                except ConnectionClosed as closed:
+                    code = closed.rcvd.code if closed.rcvd else None
+            f.write(json.dumps([frame[:200], code, reason]) + "\n")
+        f.write('"the end"\n')
+    return [job] if job else []
 
 
 def session():
@@ -90,6 +155,7 @@ def misbehave(mode, note):
 def behave(held):
     with session() as ws:
         ws.send(hello(resumes=held))
+        held = [job for job in held if job not in json.loads(ws.recv())["forget"]]
         while True:
             job = held.pop() if held else next_job(ws)
             ws.send(json.dumps({"type": "started", "job": job, "at": now()}))
@@ -117,6 +183,6 @@ if __name__ == "__main__":
         if is_describer:
             describe()
         else:
-            behave(misbehave(sys.argv[1], sys.argv[2]))
+            behave(every(sys.argv[2]) if sys.argv[1] == "every" else misbehave(sys.argv[1], sys.argv[2]))
     except ConnectionClosed:
         pass
