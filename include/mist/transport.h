@@ -220,7 +220,7 @@ struct transport_ops {
 	 * After a final event `to` is not used again. */
 	void (*publish)(void *self, const struct reply_to *to, const struct job_event *ev);
 	/* Core's thread, after a restart: `to->text` is of a job of before; fills in the rest. A
-	 * negative return: nobody can be told. May be NULL: then nobody is. */
+	 * negative return, or NULL: nobody can be told. -EBADMSG: it is no text of this adapter. */
 	int (*restore)(void *self, struct reply_to *to);
 	/* Core's thread. May be NULL: it is never down. */
 	void (*state)(void *self, struct transport_state *ret);

@@ -92,6 +92,12 @@ json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct faul
 	return value;
 }
 
+json_t *json_parse_kept(const char *text, struct fault *f)
+{
+	enum { KEPT_DEPTH_MAX = 1024 };
+	return json_parse(text, strlen(text), KEPT_DEPTH_MAX, f);
+}
+
 const char *json_kind(const json_t *value)
 {
 	if (!value)

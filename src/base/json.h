@@ -16,6 +16,11 @@
  * Returns NULL then. Any thread. */
 json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct fault *f);
 
+/* The same for a text that this program wrote and has kept: under a limit of its own, which is
+ * wider than any that requests, results and messages have, since what is kept wraps what came. NULL
+ * where it is not what was written, which its caller must expect: a disk may return anything. */
+json_t *json_parse_kept(const char *text, struct fault *f);
+
 /* "an object", "a string", "nothing" for NULL: for sentences. */
 const char *json_kind(const json_t *value);
 

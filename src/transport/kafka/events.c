@@ -121,7 +121,8 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 			(!(to->wants & WANTS_ACCEPTED) || ev->job->state != JOB_INITIALIZED);
 	if (ev->kind == EVENT_REFUSED || is_quiet)
 		return;
-	_cleanup_(json_decrefp) json_t *reply = to->text ? json_loads(to->text, 0, NULL) : NULL;
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *reply = to->text ? json_parse_kept(to->text, &f) : NULL;
 	if (!json_string_of(reply, "topic"))
 		return;
 	if (!is_final && !outbox_has_room(k->outbox))
@@ -141,7 +142,8 @@ static void set_shared_key(struct letter *l, const struct reply_to *to)
 {
 	if (!to->text || !strstr(to->text, "\"key\""))
 		return;
-	_cleanup_(json_decrefp) json_t *reply = json_loads(to->text, 0, NULL);
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *reply = json_parse_kept(to->text, &f);
 	l->key = reply_bytes(reply, "key", &l->key_len);
 }
 

@@ -131,7 +131,11 @@ static void kafka_publish(void *self, const struct reply_to *to, const struct jo
 static int kafka_restore(void *self, struct reply_to *to)
 {
 	struct kafka *k = self;
-	_cleanup_(json_decrefp) json_t *reply = json_loads(to->text, 0, NULL);
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *reply = json_parse_kept(to->text, &f);
+	const char *topic = json_string_of(reply, "topic");
+	if (!topic || !topic_is_good(topic))
+		return -EBADMSG;
 	to->wants = wants_of(k, reply);
 	return to->wants ? 0 : -EINVAL;
 }

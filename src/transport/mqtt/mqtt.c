@@ -394,10 +394,11 @@ static void mqtt_publish(void *self, const struct reply_to *to, const struct job
 
 static int mqtt_restore(void *self, struct reply_to *to)
 {
-	if (!to->text || !to->text[0])
-		return -EINVAL;
-	to->wants = reply_wants(self, to->text);
-	return 0;
+	struct fault f;
+	int r = reply_check(to->text, &f);
+	if (r == 0)
+		to->wants = reply_wants(self, to->text);
+	return r;
 }
 
 static void mqtt_state(void *self, struct transport_state *ret)

@@ -193,6 +193,8 @@ bool reply_is_on_common(const char *text); /* the adapter tells all of that job 
 bool reply_is_on_own(const char *text);    /* and here */
 char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic, bool wants_all,
 	bool is_common);
+/* 0, or -EBADMSG with the fault set: what was kept is no text of reply_text(). */
+int reply_check(const char *text, struct fault *f);
 /* NULL: nobody is told. */
 struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev);
 struct letter *news_letter(const char *topic, const struct watch_event *ev);

@@ -7,10 +7,16 @@
  * Without one, the requests of subscribe-topic are answered on publish-topic, as Mist did, and
  * others on the job's own topic; those two get the events of all jobs anyway, so for these jobs
  * they are told here, outcome included, and left out where the watch tells the rest. A response
- * topic that is publish-topic is no other than that. */
+ * topic that is publish-topic is no other than that.
+ *
+ * What was kept is read again without trust: the text may be of another version of this program or
+ * of a disk that forgets, and one job's answer must not stop the gateway. */
 #include "transport/mqtt/private.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "base/log.h"
 
 #include "base/utf8.h"
 
@@ -60,6 +66,44 @@ char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic
 		json_object_set_new(reply, "topic", json_string(response_topic));
 	_cleanup_(freep) char *json = json_text(reply);
 	return xasprintf("%c%s", way, json);
+}
+
+static bool is_hex(const char *text)
+{
+	size_t len = strlen(text);
+	return len % 2 == 0 && strspn(text, "0123456789abcdef") == len;
+}
+
+/* The object behind the letter; NULL: the text is none of reply_text(). */
+static json_t *reply_parse(const char *text, struct fault *f)
+{
+	if (!text[0] ||
+		!strchr((const char[]){ WAY_OUTCOME, WAY_ALL, WAY_COMMON, WAY_OWN, 0 }, text[0])) {
+		fault_set(f, FAULT_BAD_REQUEST, "it does not begin with a way to answer");
+		return NULL;
+	}
+	_cleanup_(json_decrefp) json_t *reply = json_parse_kept(text + 1, f);
+	if (!reply)
+		return NULL;
+	const json_t *correlation = json_object_get(reply, "correlation");
+	const char *topic = json_string_of(reply, "topic");
+	bool needs_topic = text[0] == WAY_OUTCOME || text[0] == WAY_ALL;
+	if (!json_is_object(reply))
+		fault_set(f, FAULT_BAD_REQUEST, "expected an object, got %s", json_kind(reply));
+	else if (needs_topic && (!topic || !mqtt_topic_is_good(topic)))
+		fault_set(f, FAULT_BAD_REQUEST, "topic: expected one to publish to");
+	else if (correlation &&
+		 (!json_is_string(correlation) || !is_hex(json_string_value(correlation))))
+		fault_set(f, FAULT_BAD_REQUEST, "correlation: expected bytes in hexadecimal");
+	else
+		return TAKE_PTR(reply);
+	return NULL;
+}
+
+int reply_check(const char *text, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *reply = reply_parse(text, f);
+	return reply ? 0 : -EBADMSG;
 }
 
 static char *topic_of(const struct mqtt *m, char way, const json_t *reply, const char *job)
@@ -131,7 +175,11 @@ struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_e
 {
 	struct message_out out;
 	struct fault f;
-	_cleanup_(json_decrefp) json_t *reply = json_parse(text + 1, strlen(text + 1), 64, &f);
+	_cleanup_(json_decrefp) json_t *reply = reply_parse(text, &f);
+	if (!reply) {
+		log_error("transport %s: an answer has nowhere to go: %s", m->env.name, f.text);
+		return NULL;
+	}
 	const char *external_id = json_string_of(reply, "externalId");
 	message_print(reply, ev, &out);
 	_cleanup_(freep) char *topic = topic_of(m, text[0], reply, out.job);

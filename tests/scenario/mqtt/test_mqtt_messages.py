@@ -66,3 +66,24 @@ def test_each_refusal_has_an_id_of_its_own(mist, requester):
         requester.client.publish_soon(f"{requester.prefix}/functions/nobody/jobs", b"{}", response_topic=requester.topic)
     refusals = requester.client.wait(60)
     assert {event(m) for m in refusals} == {"failed"} and len({m.user["event-id"] for m in refusals}) == 60
+
+
+def nested(depth):
+    """A value of that many arrays, one inside the other."""
+    return json.loads("[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("parameters, says", [({"text": "x"}, {"success": True, "payload": "x", "errors": []}),
+                                              ({"text": nested(62)}, {"success": False})])
+def test_a_request_as_deep_as_any_may_be_is_answered_with_itself(mist, mosquitto, prefix, parameters, says):
+    """The answer of the first generation wraps the request, so what is kept is deeper than what came."""
+    gateway = mist()
+    client = mosquitto.subscribe(f"{prefix}/mine")
+    request = {"route": "echo", "parameters": parameters, "more": nested(63)}
+    client.publish(f"{prefix}/in", request, response_topic=f"{prefix}/mine", correlation_data=b"deep")
+    answer = client.wait_one(timeout=20).json()
+    assert answer["request"] == request and answer.items() >= says.items()
+    gateway.kill9()
+    gateway.restart()
+    up(gateway)
+    assert Requester(mosquitto, prefix).call("echo", {"text": "after"}).json()["result"] == "after"
