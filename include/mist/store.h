@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "domain/job.h"
+#include "mist/store_unreadable.h"
 
 enum store_op_kind {
 	STORE_JOB_INSERT, /* the fixed half of `job` and the change */
@@ -29,10 +30,10 @@ enum store_op_kind {
 	STORE_LISTENER_PUT, /* the outcome of job `job_id`, if there is one, is owed to the reply-to
 			       `text` of door `name`, too; once, however often it is put */
 	STORE_LISTENERS_DROP, /* those of job `job_id` at door `name` have it */
+	STORE_SET_ASIDE, /* `row` goes to the unreadable ones, if it is still there and still is
+			    one; `text` says why */
+	STORE_UNREADABLE_DROP, /* the unreadable row of that `number` goes; 0: all */
 };
-
-/* What is kept by name beside jobs. The numbers stand in the database: append only. */
-enum store_noun { STORE_FUNCTION, STORE_CONTEXT };
 
 /* The half of a job that moves. */
 struct job_change {
@@ -58,6 +59,9 @@ struct store_op {
 	size_t text_len;
 	struct uuid *ids; /* owned */
 	size_t n_ids;
+	struct store_row *row; /* owned */
+	int64_t number;
+	size_t bytes; /* the store's: what it holds in memory */
 	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative
 	 * errno and the operation is forgotten. An operation with `done` is one that somebody waits
 	 * for: it is committed at once, and when the disk refuses it is given up. One without is
@@ -79,6 +83,12 @@ struct job_query {
 struct store_settings {
 	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
 				  folder `logs` */
+	int64_t hang_ms; /* a write that takes longer is one of a disk that does not answer; 0: 10 s
+			  */
+	/* The store's: what a backend calls that meets a row it cannot read. Any thread. Takes row.
+	 */
+	void (*set_aside)(void *owner, struct store_row *row, const char *reason);
+	void *owner;
 };
 
 /* The strings are borrowed; digest NULL: the key is a place in a log. */
@@ -106,11 +116,18 @@ struct store_ops {
 	int (*commit)(void *self);
 	void (*rollback)(void *self);
 
-	/* Any thread, several at once. They see what was committed before the call. */
+	/* Store's thread. 0: what it writes to is where it was. -ENOENT: it was moved away.
+	 * -ESTALE: something else is in its place. May be NULL. */
+	int (*check)(void *self);
+
+	/* Any thread, several at once. They see what was committed before the call. What they hand
+	 * out has passed job_row_check; a row that does not is given to settings' set_aside and
+	 * left out. -EUCLEAN: the database is damaged. */
 	int (*job_get)(void *self, const struct uuid *id,
-		struct job_row **ret); /* -ENOENT: there is none */
+		struct job_row **ret); /* -ENOENT: there is none. -EBADMSG: it is unreadable */
 	/* Newest first; `each` gets rows it may not keep. ret_total may be NULL: counting costs.
-	 * *ret_total is the number that match without limit and offset. */
+	 * *ret_total is the number that match without limit and offset. A positive return is how
+	 * many rows of the page were left out. */
 	int (*job_list)(void *self, const struct job_query *q,
 		void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 	/* Jobs that are not in a final state, oldest first: once, at start. */
@@ -121,18 +138,22 @@ struct store_ops {
 	int (*job_owed_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
-	/* The idempotency keys of jobs made since that time, and the newest places; once, at start,
-	 * before the first `begin`. */
+	/* The idempotency keys of jobs made since that time, and the newest places; once, at start.
+	 */
 	int (*key_each)(
 		void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
 
-	/* Those who asked for a job after the first, by job; once, at start, before the first
-	 * `begin`. */
+	/* Those who asked for a job after the first, by job; once, at start. */
 	int (*listener_each)(void *self, store_listener_fn *each, void *arg);
 
-	/* Everything of that kind, by name; once, at start, before the first `begin`. */
+	/* Everything of that kind, by name; once, at start. */
 	int (*noun_each)(void *self, enum store_noun noun,
 		void (*each)(void *arg, const char *name, const char *text), void *arg);
+
+	/* Rows that were set aside, the newest first, without their content; or with a `number`
+	 * that one with it, and -ENOENT if there is none. As job_list. */
+	int (*unreadable_each)(void *self, int64_t number, int64_t limit, int64_t offset,
+		store_unreadable_fn *each, void *arg, int64_t *ret_total);
 
 	void (*close)(void *self); /* accepts an instance whose open() failed half-way */
 };
@@ -151,12 +172,18 @@ void store_post(struct store *st, struct store_op *op);
 /* True when everything posted so far is durable (or failed): a reader need not wait. Any thread. */
 bool store_is_settled(struct store *st);
 
-/* 0, or the errno of the last commit, when the store is not able to write at the moment. Any
+/* 0, or a negative errno, when the store is not able to write at the moment: of the last commit;
+ * -ENOENT, -ESTALE: its files were moved or replaced; -ETIMEDOUT: the disk does not answer. Any
  * thread. */
 int store_health(struct store *st);
+/* The same with a sentence, FAULT_UNAVAILABLE. */
+int store_check_writable(struct store *st, struct fault *f);
+/* The same, and when what can be read is not all there was, since the database is damaged. */
+int store_check_whole(struct store *st, struct fault *f);
 
-/* How many operations wait to be durable. Any thread. */
+/* How many operations wait to be durable, and what they hold in memory. Any thread. */
 size_t store_backlog(struct store *st);
+size_t store_backlog_bytes(struct store *st);
 
 int store_job_get(struct store *st, const struct uuid *id, struct job_row **ret);
 int store_job_list(struct store *st, const struct job_query *q,
@@ -175,9 +202,13 @@ int store_noun_each(struct store *st, enum store_noun noun,
 
 /* The path of a job's log file, whether or not it exists. */
 void store_log_path(struct store *st, const struct uuid *id, char *ret, size_t size);
+/* The same, opened for reading: a descriptor, or a negative errno; -ENOENT: there is none, -EINVAL:
+ * something that is no file is in its place. Never waits for another process. */
+int store_log_open(struct store *st, const struct uuid *id);
 
-/* Writes all that was posted (giving up after some seconds if the disk refuses) and ends the
- * thread: every `done` was called when it returns. Reading goes on. NULL is fine, twice too. */
+/* Writes all that was posted (giving up after some seconds if the disk refuses or does not answer)
+ * and ends the thread, or leaves it where a disk holds it: every `done` was called when it returns.
+ * Reading goes on. NULL is fine, twice too. */
 void store_stop(struct store *st);
 
 /* Stops, closes the backend, frees. NULL is fine. */

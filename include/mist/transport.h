@@ -103,9 +103,9 @@ enum ask_kind {
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT, /* job `job`: answered when it has ended or `wait_ms` are over, and what happened
 		     can be read */
-	ASK_CANCEL, /* job `job`: answered when it has ended or `wait_ms` are over; the fault is
-		     * NOT_FOUND when no such job is live (it may have ended), CONFLICT when it
-		     * ended otherwise */
+	ASK_CANCEL, /* the same; the fault is NOT_FOUND when no such job is live (it may have
+		     * ended), CONFLICT when it ended otherwise */
+	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };
 
 struct ask {
@@ -117,7 +117,7 @@ struct ask {
 	/* Of an edit: lists of entity tags, owned; NULL: none. The fault is PRECONDITION. */
 	char *if_match, *if_none_match;
 	struct uuid job;
-	int64_t wait_ms;
+	int64_t wait_ms, number;
 	void (*answered)(struct ask *a); /* core's thread, once; the ask is the asker's again */
 	void *owner;
 	struct fault fault; /* code FAULT_NONE: it went well */

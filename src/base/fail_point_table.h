@@ -14,6 +14,8 @@ FAIL_POINT(STORE_OUTBOX_ADD, "store.outbox.add", ENOSPC,
 FAIL_POINT(STORE_OUTBOX_DELIVERED, "store.outbox.delivered", EIO,
 	"what was delivered leaves the outbox in a transaction")
 FAIL_POINT(STORE_PRUNE, "store.prune", EIO, "old jobs are removed in a transaction")
+FAIL_POINT(STORE_UNREADABLE, "store.unreadable", ENOSPC,
+	"a row that cannot be read is set aside, or forgotten, in a transaction")
 FAIL_POINT(STORE_COMMIT, "store.commit", EIO, "a transaction is about to be committed")
 FAIL_POINT(STORE_COMMITTED, "store.committed", 0, "a transaction is durable, and nobody knows it")
 FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a job")

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 
 static bool is_blank(const char *text, size_t len)
 {
@@ -94,8 +95,152 @@ json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct faul
 
 json_t *json_parse_kept(const char *text, struct fault *f)
 {
-	enum { KEPT_DEPTH_MAX = 1024 };
-	return json_parse(text, strlen(text), KEPT_DEPTH_MAX, f);
+	return json_parse(text, strlen(text), JSON_KEPT_DEPTH, f);
+}
+
+/* A text that is checked from its beginning: each step moves behind what it has found, or says that
+ * it is not there. */
+struct scan {
+	const char *at, *end;
+};
+
+static void scan_blank(struct scan *s)
+{
+	while (s->at < s->end && memchr(" \t\r\n", *s->at, 4))
+		s->at++;
+}
+
+static bool scan_char(struct scan *s, char c)
+{
+	if (s->at == s->end || *s->at != c)
+		return false;
+	s->at++;
+	return true;
+}
+
+static bool scan_word(struct scan *s, const char *word)
+{
+	size_t len = strlen(word);
+	if ((size_t)(s->end - s->at) < len || memcmp(s->at, word, len) != 0)
+		return false;
+	s->at += len;
+	return true;
+}
+
+static bool scan_digits(struct scan *s)
+{
+	const char *from = s->at;
+	while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
+		s->at++;
+	return s->at > from;
+}
+
+static bool scan_number(struct scan *s)
+{
+	(void)scan_char(s, '-');
+	if (!scan_char(s, '0') && !scan_digits(s))
+		return false;
+	if (scan_char(s, '.') && !scan_digits(s))
+		return false;
+	if (!scan_char(s, 'e') && !scan_char(s, 'E'))
+		return true;
+	if (!scan_char(s, '+'))
+		(void)scan_char(s, '-');
+	return scan_digits(s);
+}
+
+/* Behind a backslash. */
+static bool scan_escape(struct scan *s)
+{
+	if (s->at == s->end || !memchr("\"\\/bfnrtu", *s->at, 9))
+		return false;
+	if (*s->at++ != 'u')
+		return true;
+	for (int i = 0; i < 4; i++, s->at++)
+		if (s->at == s->end || !memchr("0123456789abcdefABCDEF", *s->at, 22))
+			return false;
+	return true;
+}
+
+/* Its characters were checked to be UTF-8. */
+static bool scan_string(struct scan *s)
+{
+	if (!scan_char(s, '"'))
+		return false;
+	while (s->at < s->end && *s->at != '"') {
+		if ((unsigned char)*s->at < ' ')
+			return false;
+		if (*s->at++ == '\\' && !scan_escape(s))
+			return false;
+	}
+	return scan_char(s, '"');
+}
+
+/* A name and its colon. */
+static bool scan_name(struct scan *s)
+{
+	scan_blank(s);
+	if (!scan_string(s))
+		return false;
+	scan_blank(s);
+	return scan_char(s, ':');
+}
+
+static bool scan_plain(struct scan *s)
+{
+	if (s->at == s->end)
+		return false;
+	switch (*s->at) {
+	case '"':
+		return scan_string(s);
+	case 't':
+		return scan_word(s, "true");
+	case 'f':
+		return scan_word(s, "false");
+	case 'n':
+		return scan_word(s, "null");
+	default:
+		return scan_number(s);
+	}
+}
+
+/* Opens what begins here and is not empty; of a plain or empty value it is the whole. */
+static bool scan_value(struct scan *s, char *open, unsigned *depth, unsigned max_depth)
+{
+	for (;;) {
+		scan_blank(s);
+		bool is_object = s->at < s->end && *s->at == '{';
+		if (!is_object && (s->at == s->end || *s->at != '['))
+			return scan_plain(s);
+		if (*depth == max_depth)
+			return false;
+		char end = is_object ? '}' : ']';
+		s->at++;
+		scan_blank(s);
+		if (scan_char(s, end))
+			return true;
+		if (is_object && !scan_name(s))
+			return false;
+		open[(*depth)++] = end;
+	}
+}
+
+bool json_is_text(const char *text, size_t len, unsigned max_depth)
+{
+	char open[JSON_KEPT_DEPTH]; /* the brackets that are to come */
+	unsigned depth = 0;
+	struct scan s = { text, text + len };
+	if (max_depth > JSON_KEPT_DEPTH || !utf8_is_valid(text, len))
+		return false;
+	do {
+		if (!scan_value(&s, open, &depth, max_depth))
+			return false;
+		for (scan_blank(&s); depth && scan_char(&s, open[depth - 1]); scan_blank(&s))
+			depth--;
+		if (depth && (!scan_char(&s, ',') || (open[depth - 1] == '}' && !scan_name(&s))))
+			return false;
+	} while (depth);
+	return s.at == s.end;
 }
 
 const char *json_kind(const json_t *value)

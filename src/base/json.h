@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -15,6 +16,15 @@
  * JSON, not UTF-8, nested deeper than max_depth, a name twice in one object, bytes after the end.
  * Returns NULL then. Any thread. */
 json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct fault *f);
+
+/* What kept JSON may be nested: wider than any limit of requests, results and messages, since what
+ * is kept wraps what came. */
+enum { JSON_KEPT_DEPTH = 1024 };
+
+/* Whether the bytes are one JSON text (RFC 8259) in UTF-8, nested at most so deep, which is at most
+ * JSON_KEPT_DEPTH. Builds nothing, so it is for large texts that are only passed on; a name twice
+ * in one object and numbers out of range are not noticed. Any thread. */
+bool json_is_text(const char *text, size_t len, unsigned max_depth);
 
 /* The same for a text that this program wrote and has kept: under a limit of its own, which is
  * wider than any that requests, results and messages have, since what is kept wraps what came. NULL

@@ -50,7 +50,8 @@ _mist()
 		esac
 	elif [ -z "$names" ]; then
 		case $command in
-		'') names="status $nouns apply run submit wait logs cancel" ;;
+		'') names="status $nouns store apply run submit wait logs cancel" ;;
+		store) [ -n "$verb" ] || names='check show drop' ;;
 		run | submit) [ -n "$verb" ] || names=$(_mist_names functions name) ;;
 		wait | logs | cancel) [ -n "$verb" ] || names=$(_mist_names jobs jobId) ;;
 		functions | contexts | workers | jobs | artifacts)

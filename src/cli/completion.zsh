@@ -47,6 +47,7 @@ _mist()
 		'workers:processes that run jobs'
 		'jobs:jobs, the latest first'
 		'artifacts:files that the gateway keeps for functions'
+		'store:what the gateway could not read of what it keeps'
 		'apply:bring artifacts, contexts and functions to what files say'
 		'run:run a function, and print its result'
 		'submit:start a job, and print its id'
@@ -60,6 +61,7 @@ _mist()
 	argument)
 		case $words[1] in
 		functions | contexts | workers | artifacts) _mist_noun $words[1] ;;
+		store) _arguments $common '1:verb:(check show drop)' '2:id:' ;;
 		jobs)
 			if [[ $words[CURRENT] = -* || $words[CURRENT-1] = (-s|--status|-l|--limit) ]]; then
 				_arguments $common '(-l --limit)'{-l,--limit}'[at most so many]:number:' \

@@ -12,6 +12,7 @@
 #include "cli/interrupt.h"
 #include "cli/jobs.h"
 #include "cli/nouns.h"
+#include "cli/store.h"
 
 static const struct command commands[] = {
 	{ "status", "", 0, 0, status_command,
@@ -45,6 +46,14 @@ static const struct command commands[] = {
 		"show prints the SHA-1; get writes to FILE (NAME; - is standard output); put sends "
 		"a\n"
 		"file under its own name.\n" },
+	{ "store", "", 1, 2, store_command,
+		"what the gateway could not read of what it keeps\n"
+		"usage: mist store check | show ID | drop ID | drop all\n"
+		"\n"
+		"check lists the rows that were set aside, and ends with 5 if there are any or "
+		"the\n"
+		"store has another trouble; show prints one with all that was in it; drop forgets "
+		"it.\n" },
 	{ "apply", "Fnp", 0, 0, apply_command,
 		"bring artifacts, contexts and functions to what files say\n"
 		"usage: mist apply -f FILE|DIR [--dry-run] [--prefix USER]\n"

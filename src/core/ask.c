@@ -307,12 +307,10 @@ void cancel_answer_all(struct live_job *l, enum job_state how)
 
 static void ask_ready(struct core *c, struct ask *a)
 {
-	int health = store_health(c->store);
 	if (c->is_stopping)
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
-	else if (health)
-		fault_set(&a->fault, FAULT_UNAVAILABLE, "the store cannot write: %s",
-			strerror(-health));
+	else
+		(void)store_check_whole(c->store, &a->fault);
 	for (size_t i = 0; !a->fault.code && i < c->n_doors; i++) {
 		struct transport_state s = door_state(c->doors[i]);
 		if (s.is_down)
@@ -320,6 +318,33 @@ static void ask_ready(struct core *c, struct ask *a)
 				c->doors[i]->name, s.why);
 	}
 	ask_answer(a);
+}
+
+/* On the store's thread. */
+static void unreadable_dropped(void *owner, struct store_op *op, int status)
+{
+	struct ask *a = owner;
+	(void)op;
+	if (status < 0)
+		fault_set(
+			&a->fault, FAULT_UNAVAILABLE, "it was not removed: %s", strerror(-status));
+	mailbox_post_always(&a->in->core->mailbox, &a->mail);
+}
+
+static void unreadable_drop_told(struct mail *mail, void *owner)
+{
+	(void)owner;
+	ask_answer(container_of(mail, struct ask, mail));
+}
+
+static void ask_unreadable_drop(struct core *c, struct ask *a)
+{
+	struct store_op *op = store_op_new(STORE_UNREADABLE_DROP, NULL);
+	op->number = a->number;
+	op->done = unreadable_dropped;
+	op->owner = a;
+	a->mail.deliver = unreadable_drop_told;
+	store_post(c->store, op);
 }
 
 static void ask_deliver(struct mail *mail, void *owner)
@@ -374,6 +399,9 @@ static void ask_deliver(struct mail *mail, void *owner)
 		return;
 	case ASK_CANCEL:
 		ask_cancel(c, a);
+		return;
+	case ASK_UNREADABLE_DROP:
+		ask_unreadable_drop(c, a);
 		return;
 	}
 	must(!"known ask");

@@ -399,14 +399,29 @@ void edit_context(struct core *c, struct ask *a)
 	edit_write(e, context_stored_json(e->context));
 }
 
+/* NULL: it is not what edit_write() writes, and the fault says why. */
+static json_t *stored_json(const char *name, const char *text, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *json = json_parse_kept(text, f);
+	if (json && !json_is_object(json))
+		fault_set(f, FAULT_BAD_REQUEST, "settings: expected an object, got %s",
+			json_kind(json));
+	else if (json && !name_is_good(name))
+		fault_set(f, FAULT_BAD_REQUEST,
+			"name: expected letters, digits, '.', '_' and '-', got \"%.64s\"", name);
+	else
+		return TAKE_PTR(json);
+	return NULL;
+}
+
 static void load_function(void *arg, const char *name, const char *text)
 {
 	struct core *c = arg;
 	struct function_settings s;
 	struct fault f;
-	_cleanup_(json_decrefp) json_t *json = json_loads(text, 0, NULL);
-	if (function_read_json(json, &s, &f) < 0) {
-		log_warn("function %s of the store is left out: %s", name, f.text);
+	_cleanup_(json_decrefp) json_t *json = stored_json(name, text, &f);
+	if (!json || function_read_json(json, &s, &f) < 0) {
+		store_set_aside_definition(c->store, STORE_FUNCTION, name, f.text);
 		return;
 	}
 	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
@@ -423,9 +438,9 @@ static void load_context(void *arg, const char *name, const char *text)
 	struct core *c = arg;
 	struct context_settings s;
 	struct fault f;
-	_cleanup_(json_decrefp) json_t *json = json_loads(text, 0, NULL);
-	if (context_read_json(json, catalog_defaults(c->catalog), &s, &f) < 0) {
-		log_warn("context %s of the store is left out: %s", name, f.text);
+	_cleanup_(json_decrefp) json_t *json = stored_json(name, text, &f);
+	if (!json || context_read_json(json, catalog_defaults(c->catalog), &s, &f) < 0) {
+		store_set_aside_definition(c->store, STORE_CONTEXT, name, f.text);
 		return;
 	}
 	struct context *context = context_new(name, &s);

@@ -59,12 +59,10 @@ void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f
 
 static int check_limits(struct core *c, const struct lane *lane, struct fault *f)
 {
-	int health = store_health(c->store);
 	if (c->is_stopping)
 		return fault_set(f, FAULT_UNAVAILABLE, "the gateway is stopping");
-	if (health)
-		return fault_set(f, FAULT_UNAVAILABLE, "the store cannot write at the moment: %s",
-			strerror(-health));
+	if (store_check_writable(c->store, f) < 0)
+		return -1;
 	/* Those whose row is being written will wait, too. */
 	if (lane->n_jobs - lane->n_running >= (size_t)c->limits.queue_max)
 		return fault_set(f, FAULT_TOO_MANY,

@@ -239,8 +239,15 @@ static struct transport *door_restore(
 	struct transport *door = door_find(c, name);
 	char id[UUID_TEXT];
 	ret->is_owed = true; /* also when its door is not there this time */
-	if (door && door->ops->restore && door->ops->restore(door->self, ret) == 0)
+	int r = door && door->ops->restore ? door->ops->restore(door->self, ret) : -ENOENT;
+	if (r == 0)
 		return door;
+	if (r == -EBADMSG) {
+		ret->is_owed = false; /* the job runs, and nobody is told */
+		store_set_aside_reply_target(c->store, job, name, ret->text,
+			"the transport does not know what it wrote there");
+		return NULL;
+	}
 	uuid_format(job, id);
 	log_warn("job %s was asked for by %s, which cannot be answered now", id, name);
 	return NULL;

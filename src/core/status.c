@@ -167,12 +167,20 @@ char *status_metrics(struct core *c)
 		"# TYPE mist_store_backlog gauge\n# HELP mist_store_backlog Operations that wait "
 		"for the disk.\n"
 		"mist_store_backlog %zu\n"
+		"# TYPE mist_store_backlog_bytes gauge\n# UNIT mist_store_backlog_bytes bytes\n"
+		"# HELP mist_store_backlog_bytes What those operations hold in memory.\n"
+		"mist_store_backlog_bytes %zu\n"
+		"# TYPE mist_store_unreadable gauge\n# HELP mist_store_unreadable Rows of the "
+		"store "
+		"that could not be read and were set aside.\n"
+		"mist_store_unreadable %" PRId64 "\n"
 		"# TYPE mist_store_healthy gauge\n# HELP mist_store_healthy 1 while the store can "
 		"write.\nmist_store_healthy %d\n"
 		"# TYPE process_resident_memory_bytes gauge\n# UNIT process_resident_memory_bytes "
 		"bytes\n"
 		"process_resident_memory_bytes %" PRId64 "\n# EOF\n",
 		c->jobs.count, c->workers_started, c->workers_lost, c->n_watches, c->events_dropped,
-		store_backlog(c->store), store_health(c->store) == 0, resident_bytes());
+		store_backlog(c->store), store_backlog_bytes(c->store),
+		store_unreadable_count(c->store), store_health(c->store) == 0, resident_bytes());
 	return buf_take(&out);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/uuid.h"
 
 struct function;
@@ -89,8 +90,15 @@ struct job_row {
 	char *door; /* may be NULL */
 };
 
+enum { JOB_PRIORITY_MAX = 100 }; /* and the least is its negative */
+
 void job_row_done(struct job_row *r);
 void job_row_freep(struct job_row **r);
+
+/* Whether what a store has read can be taken for a job: its state is one, its texts are UTF-8, its
+ * JSON is JSON, its numbers are in their ranges. Nothing else may be done with a row before. 0, or
+ * -EBADMSG with a sentence that names the member and what was expected. Any thread. */
+int job_row_check(const struct job_row *r, struct fault *f);
 
 /* The job that the row is of, as far as the row tells; its function is found by name only. A new
  * reference. */

@@ -3,15 +3,21 @@
  *
  * The JSON is put together as text, not through a tree: parameters and results are JSON texts
  * already (checked when they came in) and may be large, and a page of history holds many of them.
- */
+ *
+ * A row that was read from a disk is checked first: all that comes after trusts it, and one row
+ * must not end the gateway, or make an answer that is no JSON. */
 #include "domain/job.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "domain/function.h"
+
+#define TIME_MAX_MS INT64_C(253402300799999) /* the year 9999 */
 
 void job_row_done(struct job_row *r)
 {
@@ -29,6 +35,91 @@ void job_row_freep(struct job_row **r)
 		return;
 	job_row_done(*r);
 	free(*r);
+}
+
+static int refuse(struct fault *f, const char *member, const char *expected)
+{
+	fault_set(f, FAULT_INTERNAL, "%s: expected %s", member, expected);
+	return -EBADMSG;
+}
+
+static int check_texts(const struct job_row *r, struct fault *f)
+{
+	const struct {
+		const char *name, *text;
+		bool is_required;
+	} texts[] = { { "function", r->function, true }, { "path", r->path, true },
+		{ "className", r->class_name, true }, { "context", r->context, true },
+		{ "source", r->source, true }, { "externalId", r->external_id, false },
+		{ "trace", r->trace, false }, { "workerId", r->worker, false },
+		{ "error", r->error, false }, { "transport", r->door, false },
+		{ "replyTarget", r->reply_to, false } };
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		const char *text = texts[i].text;
+		if (!text && texts[i].is_required)
+			return refuse(f, texts[i].name, "a text, got nothing");
+		if (text && !utf8_is_valid(text, strlen(text)))
+			return refuse(f, texts[i].name, "UTF-8");
+	}
+	if (!name_is_good(r->context))
+		return refuse(f, "context", "a name of letters, digits, '.', '_' and '-'");
+	if (!r->door != !r->reply_to)
+		return refuse(f, "replyTarget", "a text together with its transport");
+	return 0;
+}
+
+static int check_json(const struct job_row *r, struct fault *f)
+{
+	const char *p = r->parameters;
+	if (!p || p[strspn(p, " \t\r\n")] != '{' || !json_is_text(p, strlen(p), JSON_KEPT_DEPTH))
+		return refuse(f, "parameters", "a JSON object");
+	if (r->result && !json_is_text(r->result, strlen(r->result), JSON_KEPT_DEPTH))
+		return refuse(f, "result", "JSON");
+	return 0;
+}
+
+static int check_numbers(const struct job_row *r, struct fault *f)
+{
+	const struct {
+		const char *name;
+		int64_t value, min, max;
+	} numbers[] = { { "state", r->state, 0, _JOB_STATE_MAX - 1 },
+		{ "createTime", r->created_ms, 0, TIME_MAX_MS },
+		{ "startTime", r->started_ms, 0, TIME_MAX_MS },
+		{ "endTime", r->ended_ms, 0, TIME_MAX_MS },
+		{ "startTimeout", r->start_timeout_ms, 0, INT64_MAX },
+		{ "performTimeout", r->perform_timeout_ms, 0, INT64_MAX },
+		{ "priority", r->priority, -JOB_PRIORITY_MAX, JOB_PRIORITY_MAX },
+		{ "attempt", r->attempt, 0, INT32_MAX } };
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		if (numbers[i].value >= numbers[i].min && numbers[i].value <= numbers[i].max)
+			continue;
+		fault_set(f, FAULT_INTERNAL,
+			"%s: expected a number from %" PRId64 " to %" PRId64 ", got %" PRId64,
+			numbers[i].name, numbers[i].min, numbers[i].max, numbers[i].value);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* A job that runs has begun, and one that waits has not: the core counts on it. */
+static int check_start(const struct job_row *r, struct fault *f)
+{
+	if (r->state == JOB_STARTED && !r->started_ms)
+		return refuse(f, "startTime", "a time, since the job has started");
+	if (r->state < JOB_STARTED && r->started_ms)
+		return refuse(f, "startTime", "none, since the job has not started");
+	return 0;
+}
+
+int job_row_check(const struct job_row *r, struct fault *f)
+{
+	int n = check_numbers(r, f);
+	if (n == 0)
+		n = check_start(r, f);
+	if (n == 0)
+		n = check_texts(r, f);
+	return n == 0 ? check_json(r, f) : n;
 }
 
 /* `,"name":"text"`; nothing for NULL. */

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "mistd/settings.h"
 #include "mistd/wiring.h"
+#include "store/check.h"
 
 struct program {
 	uv_loop_t loop;
@@ -24,9 +25,10 @@ struct program {
 	const char **sets;
 	size_t n_sets;
 	bool is_stopping;
+	const char *checked_directory;
 };
 
-enum mode { MODE_SERVE, MODE_CHECK, MODE_DONE };
+enum mode { MODE_SERVE, MODE_CHECK, MODE_CHECK_DATA, MODE_DONE };
 
 static const char help[] =
 	"usage: mistd [--config FILE] [--set PATH=VALUE]... [--check-config | --help-config]\n"
@@ -36,6 +38,9 @@ static const char help[] =
 	"  --config FILE      settings, in libconfig's syntax\n"
 	"  --set PATH=VALUE   one setting, over the file's: http.port=0, "
 	"contexts.spark.max-jobs=4\n"
+	"  --check-data DIR   look through the data directory of a gateway that is stopped, say "
+	"what\n"
+	"                     is wrong with it, and change nothing\n"
 	"  --check-config     read the settings, say what is wrong with them, and end\n"
 	"  --list-fail-points places that MIST_FAIL_POINTS can make fail, in a build for tests\n"
 	"  --help-config      every setting with its type, default, range and meaning\n"
@@ -50,6 +55,7 @@ static enum mode read_options(struct program *p, int argc, char **argv, int *ret
 		{ "config", required_argument, NULL, 'c' },
 		{ "set", required_argument, NULL, 's' },
 		{ "check-config", no_argument, NULL, 'k' },
+		{ "check-data", required_argument, NULL, 'd' },
 		{ "list-fail-points", no_argument, NULL, 'F' },
 		{ "help-config", no_argument, NULL, 'H' },
 		{ "version", no_argument, NULL, 'v' },
@@ -68,6 +74,10 @@ static enum mode read_options(struct program *p, int argc, char **argv, int *ret
 			break;
 		case 'k':
 			mode = MODE_CHECK;
+			break;
+		case 'd':
+			mode = MODE_CHECK_DATA;
+			p->checked_directory = optarg;
 			break;
 		case 'H':
 			conf_help(stdout, settings_sections);
@@ -96,6 +106,33 @@ static enum mode read_options(struct program *p, int argc, char **argv, int *ret
 		return MODE_DONE;
 	}
 	return mode;
+}
+
+static void print_line(void *arg, const char *sentence)
+{
+	(void)arg;
+	puts(sentence);
+}
+
+static int check_data(const char *directory)
+{
+	struct store_census n;
+	struct fault f;
+	_cleanup_(closep) int lock = gateway_lock(directory, &f);
+	if (lock < 0) {
+		fprintf(stderr, "mistd: %s\n", f.text);
+		return 1;
+	}
+	size_t problems = store_check_data(directory, print_line, NULL, &n);
+	if (n.set_aside)
+		printf("%zu rows could not be read earlier and are set aside: see mist store "
+		       "check\n",
+			n.set_aside);
+	printf("%s: %zu jobs, %zu reply targets, %zu definitions, %zu logs, %zu artifacts, %zu "
+	       "workers: %s\n",
+		directory, n.jobs, n.reply_targets, n.definitions, n.logs, n.artifacts, n.workers,
+		problems ? "something is wrong" : "all is well");
+	return problems ? 1 : 0;
 }
 
 static void on_stop(uv_signal_t *handle, int signal)
@@ -178,6 +215,8 @@ int main(int argc, char **argv)
 	if (mode != MODE_DONE && fail_points_read(getenv("MIST_FAIL_POINTS"), &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		status = 1;
+	} else if (mode == MODE_CHECK_DATA) {
+		status = check_data(p.checked_directory);
 	} else if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		status = 1;

@@ -67,17 +67,17 @@ static int lock(int fd)
 	return r;
 }
 
-static int take_lock(struct gateway *g, const char *directory, struct fault *f)
+int gateway_lock(const char *directory, struct fault *f)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
-	g->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-	if (g->lock_fd < 0)
+	_cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (fd < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the data directory %s cannot be written: %s", directory, strerror(errno));
-	if (lock(g->lock_fd) < 0)
+	if (lock(fd) < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the data directory %s is in use by another mistd", directory);
-	return 0;
+	return TAKE_FD(fd);
 }
 
 static int open_directories(struct gateway *g, const char *directory, struct fault *f)
@@ -85,7 +85,9 @@ static int open_directories(struct gateway *g, const char *directory, struct fau
 	static const char *const rooms[] = { "logs", "workers", "artifacts" };
 	int r = make_directory(directory, f);
 	if (r == 0)
-		r = take_lock(g, directory, f);
+		r = g->lock_fd = gateway_lock(directory, f);
+	if (r > 0)
+		r = 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rooms); i++) {
 		_cleanup_(freep) char *path = xasprintf("%s/%s", directory, rooms[i]);
 		r = make_directory(path, f);
@@ -97,6 +99,10 @@ static int open_directories(struct gateway *g, const char *directory, struct fau
 static int read_id(struct gateway *g, const char *directory, struct fault *f)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/gateway-id", directory);
+	struct stat st;
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"%s is no file: the gateway keeps its id in one of that name", path);
 	_cleanup_(fclosep) FILE *file = fopen(path, "r+e");
 	struct uuid id;
 	if (file && fread(g->id, 1, UUID_TEXT - 1, file) == UUID_TEXT - 1 && uuid_parse(g->id, &id))

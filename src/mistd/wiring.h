@@ -6,6 +6,10 @@
 
 struct gateway;
 
+/* Locks a data directory that is there, as a gateway does. The descriptor that holds the lock, or
+ * negative with the fault set. */
+int gateway_lock(const char *directory, struct fault *f);
+
 /* Opens everything and starts serving. Takes the settings' catalog. The fault is one sentence;
  * nothing is left behind then. */
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f);

@@ -5,7 +5,10 @@
  * They are kept out of the database since they are large, written often and read rarely, and since
  * losing the end of one in a power cut is bearable: nothing here is synced. A few files stay open,
  * because the jobs that log at one moment are few; the oldest is closed for the next. A disk that
- * refuses is reported once, until it takes something again. */
+ * refuses is reported once, until it takes something again.
+ *
+ * Something may be in the place of a file that is none: nothing here waits for the other end of a
+ * pipe, writes to a device, or follows a link. */
 #include "store/logs.h"
 
 #include <dirent.h>
@@ -62,6 +65,24 @@ void logs_path(const struct logs *l, const struct uuid *id, char *ret, size_t si
 	snprintf(ret, size, "%s/job-%s.log", l->folder, text);
 }
 
+/* -EINVAL: it is no file. */
+static int open_file(const char *path, int flags)
+{
+	struct stat st;
+	_cleanup_(closep) int fd =
+		open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY, 0640);
+	if (fd < 0)
+		return errno == ELOOP || errno == ENXIO || errno == EISDIR ? -EINVAL : -errno;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? TAKE_FD(fd) : -EINVAL;
+}
+
+int logs_read(const struct logs *l, const struct uuid *id)
+{
+	char path[PATH_SIZE];
+	logs_path(l, id, path, sizeof path);
+	return open_file(path, O_RDONLY);
+}
+
 /* An open file of the job, or a negative errno. */
 static int file_of(struct logs *l, const struct uuid *id)
 {
@@ -71,9 +92,11 @@ static int file_of(struct logs *l, const struct uuid *id)
 
 	char path[PATH_SIZE];
 	logs_path(l, id, path, sizeof path);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+	int fd = open_file(path, O_WRONLY | O_APPEND | O_CREAT);
+	if (fd == -ENOENT && mkdir(l->folder, 0750) == 0) /* somebody tidied up */
+		fd = open_file(path, O_WRONLY | O_APPEND | O_CREAT);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	unsigned i = l->next++ % LOGS_OPEN_MAX;
 	closep(&l->open[i].fd);
 	l->open[i].id = *id;
@@ -81,30 +104,60 @@ static int file_of(struct logs *l, const struct uuid *id)
 	return fd;
 }
 
+/* All of it or nothing. */
 static int write_all(int fd, const char *text, size_t len)
 {
+	struct stat before;
+	if (fstat(fd, &before) < 0)
+		return -errno;
 	while (len) {
 		ssize_t n = write(fd, text, len);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return -errno;
+		if (n < 0) {
+			int r = -errno;
+			(void)!ftruncate(fd, before.st_size);
+			return r;
+		}
 		text += n;
 		len -= (size_t)n;
 	}
 	return 0;
 }
 
-void logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len)
+static bool may_pass(int r)
+{
+	switch (-r) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case EROFS:
+	case EIO:
+	case ENFILE:
+	case EMFILE:
+	case ENOENT:
+		return true;
+	}
+	return false;
+}
+
+int logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len)
 {
 	int fd = file_of(l, id);
 	int r = fd < 0 ? fd : fail_point(FAIL_STORE_LOG);
 	if (r == 0)
 		r = write_all(fd, text, len);
-	if (r < 0 && !l->is_failing)
-		log_warn("the logs of jobs cannot be written to %s and are dropped: %s", l->folder,
-			strerror(-r));
+	if (r < 0 && !l->is_failing && r == -EINVAL) {
+		char path[PATH_SIZE];
+		logs_path(l, id, path, sizeof path);
+		log_warn("%s is in the way: the log of a job would be a file of that name, and is "
+			 "dropped",
+			path);
+	} else if (r < 0 && !l->is_failing) {
+		log_warn("the logs of jobs cannot be written to %s: %s", l->folder, strerror(-r));
+	}
 	l->is_failing = r < 0;
+	return r < 0 && may_pass(r) ? r : 0;
 }
 
 /* The id in "job-<id>.log". */

@@ -23,8 +23,13 @@ struct logs {
 int logs_open(struct logs *l, const char *directory, struct fault *f);
 void logs_close(struct logs *l);
 
-/* A text that cannot be written is dropped: no job waits for its log. */
-void logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len);
+/* 0: it is written, or can never be, as something that is no file is in its place. Negative: the
+ * disk refuses, which may pass; nothing of it was written. */
+int logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len);
+
+/* Any thread. The job's file, open for reading: its descriptor; -ENOENT: it has none; -EINVAL: it
+ * is no file. */
+int logs_read(const struct logs *l, const struct uuid *id);
 
 /* Removes the files of ids below `below` for which `is_gone` is true. */
 void logs_prune(struct logs *l, const struct uuid *below,

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "store/schema.h"
 
@@ -32,9 +33,20 @@ static const char listeners_sql[] = "CREATE TABLE listener ("
 				    "	PRIMARY KEY (job, door, reply_to)"
 				    ") WITHOUT ROWID, STRICT";
 
+/* What could not be read, in the order in which it was found: numbers are not used again. */
+static const char unreadable_sql[] = "CREATE TABLE unreadable ("
+				     "	id INTEGER PRIMARY KEY AUTOINCREMENT,"
+				     "	kind INTEGER NOT NULL," /* enum store_part */
+				     "	key TEXT NOT NULL,"     /* what named it, for people */
+				     "	reason TEXT NOT NULL,"
+				     "	found_ms INTEGER NOT NULL,"
+				     "	content TEXT NOT NULL" /* JSON: its columns */
+				     ") STRICT";
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
+	unreadable_sql,
 };
 
 int sqlite_errno(sqlite3 *db)
@@ -44,6 +56,9 @@ int sqlite_errno(sqlite3 *db)
 		return -ENOSPC;
 	case SQLITE_READONLY:
 		return -EROFS;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return -EBUSY;
@@ -77,12 +92,60 @@ static int db_fault(sqlite3 *db, const char *path, struct fault *f)
  * file for reading. Closing it here takes no lock from us, as no connection exists yet. */
 static int touch(const char *path, struct fault *f)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct stat st;
+	_cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
 	if (fd < 0)
 		return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be written: %s",
 			path, strerror(errno));
-	close(fd);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the database %s cannot be used: it is no file", path);
 	return 0;
+}
+
+static bool is_same_file(const struct sqlite_file *a, const struct stat *b)
+{
+	return a->device == b->st_dev && a->inode == b->st_ino;
+}
+
+void sqlite_place_init(struct sqlite_place *p, const char *directory)
+{
+	static const char *const names[_SQLITE_FILE_MAX] = { "mist.db", "mist.db-wal",
+		"mist.db-shm" };
+	*p = (struct sqlite_place){ 0 };
+	for (size_t i = 0; i < _SQLITE_FILE_MAX; i++)
+		p->files[i].path = xasprintf("%s/%s", directory, names[i]);
+}
+
+void sqlite_place_done(struct sqlite_place *p)
+{
+	for (size_t i = 0; i < _SQLITE_FILE_MAX; i++)
+		free(p->files[i].path);
+}
+
+int sqlite_place_check(struct sqlite_place *p)
+{
+	for (size_t i = 0; i < _SQLITE_FILE_MAX; i++) {
+		struct sqlite_file *file = &p->files[i];
+		struct stat st;
+		bool is_there = stat(file->path, &st) == 0;
+		if (is_there && !file->inode) {
+			file->device = st.st_dev;
+			file->inode = st.st_ino;
+		} else if (is_there && !is_same_file(file, &st)) {
+			return -ESTALE;
+		} else if (!is_there && file->inode) {
+			return errno == ENOENT || errno == ENOTDIR ? -ENOENT : -errno;
+		}
+	}
+	return 0;
+}
+
+bool sqlite_place_is_same(const struct sqlite_place *p)
+{
+	const struct sqlite_file *file = &p->files[SQLITE_FILE_DB];
+	struct stat st;
+	return stat(file->path, &st) == 0 && is_same_file(file, &st);
 }
 
 static int ask_int(sqlite3 *db, const char *sql, int *ret)
@@ -94,12 +157,27 @@ static int ask_int(sqlite3 *db, const char *sql, int *ret)
 	return 0;
 }
 
+int sqlite_db_version(sqlite3 *db, int *ret)
+{
+	return ask_int(db, "PRAGMA user_version", ret);
+}
+
+int sqlite_db_newest(void)
+{
+	return ARRAY_SIZE(migrations);
+}
+
 static int migrate(sqlite3 *db, const char *path, struct fault *f)
 {
 	const int newest = ARRAY_SIZE(migrations);
 	int version = 0;
-	if (ask_int(db, "PRAGMA user_version", &version) < 0)
+	if (sqlite_db_version(db, &version) < 0)
 		return db_fault(db, path, f);
+	if (version < 0)
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"the database %s is none of this program, or is damaged: its schema is %d, "
+			"expected 0 to %d",
+			path, version, newest);
 	if (version > newest)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the database %s was written by a newer version of this program: its "

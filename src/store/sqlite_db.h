@@ -3,6 +3,8 @@
 #pragma once
 
 #include <sqlite3.h>
+#include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/cleanup.h"
 #include "base/fault.h"
@@ -44,14 +46,39 @@ enum job_column {
 	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "                       \
 	"idempotency_key, idempotency_digest, door, owed"
 
+/* The files of the database, and which they were when they were opened: a database that was moved
+ * away or replaced goes on taking writes, which nobody would find again. */
+enum { SQLITE_FILE_DB, SQLITE_FILE_WAL, SQLITE_FILE_SHM, _SQLITE_FILE_MAX };
+
+struct sqlite_place {
+	struct sqlite_file {
+		char *path;
+		dev_t device;
+		ino_t inode; /* 0: not seen yet */
+	} files[_SQLITE_FILE_MAX];
+};
+
+void sqlite_place_init(struct sqlite_place *p, const char *directory);
+void sqlite_place_done(struct sqlite_place *p);
+/* 0, -ENOENT: one is gone, -ESTALE: another is in its place, or the errno of looking. Remembers
+ * those that it sees for the first time. The store's thread, and before it runs. */
+int sqlite_place_check(struct sqlite_place *p);
+/* Whether the path still leads to the database that was opened. Any thread. */
+bool sqlite_place_is_same(const struct sqlite_place *p);
+
 /* The negative errno for the last failure on this connection: one of -ENOSPC, -EROFS, -EBUSY, -EIO,
- * -ENOMEM, which are the disk's or the machine's, or -E2BIG, -EINVAL, which are the value's. SQLite
+ * -ENOMEM, which are the disk's or the machine's, -EUCLEAN, of a database that is damaged, or
+ * -E2BIG, -EINVAL, which are the value's. SQLite
  * says "I/O error" for many things and forgets the system's reason when it was a commit, so this
  * looks at errno: whoever must know sets it to 0 before the call. */
 int sqlite_errno(sqlite3 *db);
 
 /* Opens the writing connection: made or migrated to the newest schema. */
 int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f);
+
+/* The schema of an open database, and the newest that is known here. */
+int sqlite_db_version(sqlite3 *db, int *ret);
+int sqlite_db_newest(void);
 
 /* A connection that only reads; to be used by one thread at a time. */
 int sqlite_db_open_reader(sqlite3 **ret, const char *path);

@@ -6,13 +6,19 @@
  * question. A read sees what was committed when it began, and never waits for the writer.
  *
  * A page of history and its total are read in one transaction, so that they agree. The SQL of a
- * page is put together from fixed parts; what the client said is bound, never written into it. */
+ * page is put together from fixed parts; what the client said is bound, never written into it.
+ *
+ * Nothing that was read is trusted: what is not as it was written is left out and set aside. A
+ * connection is only opened to the database that the writer has, not to another in its place. */
 #include "store/sqlite_reader.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
+#include "base/utf8.h"
 #include "store/sqlite_db.h"
 
 enum {
@@ -42,9 +48,11 @@ static int reader_new(struct sqlite_reader **ret, struct sqlite_readers *rs)
 {
 	_cleanup_(reader_freep) struct sqlite_reader *rd = xcalloc(1, sizeof *rd);
 	rd->pool = rs;
-	int r = sqlite_db_open_reader(&rd->db, rs->path);
+	int r = sqlite_db_open_reader(&rd->db, rs->place->files[SQLITE_FILE_DB].path);
 	if (r < 0)
 		return r;
+	if (!sqlite_place_is_same(rs->place))
+		return -ESTALE;
 	if (sqlite3_prepare_v3(rd->db, "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1", -1,
 		    SQLITE_PREPARE_PERSISTENT, &rd->get, NULL) != SQLITE_OK)
 		return sqlite_errno(rd->db);
@@ -87,9 +95,10 @@ static void reader_return(struct sqlite_reader *rd)
 }
 DEFINE_CLEANUP(struct sqlite_reader *, reader_return)
 
-void sqlite_readers_init(struct sqlite_readers *rs, const char *path)
+void sqlite_readers_init(struct sqlite_readers *rs, const struct sqlite_place *place,
+	const struct store_settings *settings)
 {
-	*rs = (struct sqlite_readers){ .path = path };
+	*rs = (struct sqlite_readers){ .place = place, .settings = settings };
 	pthread_mutex_init(&rs->lock, NULL);
 	pthread_cond_init(&rs->returned, NULL);
 }
@@ -107,57 +116,113 @@ void sqlite_readers_done(struct sqlite_readers *rs)
 	pthread_mutex_destroy(&rs->lock);
 }
 
-static char *text_of(sqlite3_stmt *s, enum job_column c)
+/* A text that holds a NUL is not what was written: it is cut there, and *is_cut says so. */
+static char *text_of(sqlite3_stmt *s, enum job_column c, bool *is_cut)
 {
 	const char *text = (const char *)sqlite3_column_text(s, c);
-	return text ? xstrdup(text) : NULL;
+	if (!text)
+		return NULL;
+	*is_cut |= strlen(text) != (size_t)sqlite3_column_bytes(s, c);
+	return xstrdup(text);
 }
 
-static void row_read(sqlite3_stmt *s, struct job_row *r)
+/* What fits in no int is told as one that no column may hold. */
+static int int_of(sqlite3_stmt *s, enum job_column c)
+{
+	int64_t n = sqlite3_column_int64(s, c);
+	return n < INT_MIN || n > INT_MAX ? INT_MIN : (int)n;
+}
+
+int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 {
 	const void *id = sqlite3_column_blob(s, JOB_COL_ID);
 	int id_len = sqlite3_column_bytes(s, JOB_COL_ID);
+	bool is_cut = false;
 
 	*r = (struct job_row){
-		.state = sqlite3_column_int(s, JOB_COL_STATE),
-		.function = text_of(s, JOB_COL_FUNCTION),
-		.path = text_of(s, JOB_COL_PATH),
-		.class_name = text_of(s, JOB_COL_CLASS_NAME),
-		.context = text_of(s, JOB_COL_CONTEXT),
-		.parameters = text_of(s, JOB_COL_PARAMETERS),
-		.source = text_of(s, JOB_COL_SOURCE),
-		.external_id = text_of(s, JOB_COL_EXTERNAL_ID),
-		.reply_to = text_of(s, JOB_COL_REPLY_TO),
-		.trace = text_of(s, JOB_COL_TRACE),
-		.worker = text_of(s, JOB_COL_WORKER),
-		.result = text_of(s, JOB_COL_RESULT),
-		.error = text_of(s, JOB_COL_ERROR),
+		.state = int_of(s, JOB_COL_STATE),
+		.function = text_of(s, JOB_COL_FUNCTION, &is_cut),
+		.path = text_of(s, JOB_COL_PATH, &is_cut),
+		.class_name = text_of(s, JOB_COL_CLASS_NAME, &is_cut),
+		.context = text_of(s, JOB_COL_CONTEXT, &is_cut),
+		.parameters = text_of(s, JOB_COL_PARAMETERS, &is_cut),
+		.source = text_of(s, JOB_COL_SOURCE, &is_cut),
+		.external_id = text_of(s, JOB_COL_EXTERNAL_ID, &is_cut),
+		.reply_to = text_of(s, JOB_COL_REPLY_TO, &is_cut),
+		.trace = text_of(s, JOB_COL_TRACE, &is_cut),
+		.worker = text_of(s, JOB_COL_WORKER, &is_cut),
+		.result = text_of(s, JOB_COL_RESULT, &is_cut),
+		.error = text_of(s, JOB_COL_ERROR, &is_cut),
 		.created_ms = sqlite3_column_int64(s, JOB_COL_CREATED),
 		.started_ms = sqlite3_column_int64(s, JOB_COL_STARTED),
 		.ended_ms = sqlite3_column_int64(s, JOB_COL_ENDED),
 		.start_timeout_ms = sqlite3_column_int64(s, JOB_COL_START_TIMEOUT),
 		.perform_timeout_ms = sqlite3_column_int64(s, JOB_COL_PERFORM_TIMEOUT),
-		.priority = sqlite3_column_int(s, JOB_COL_PRIORITY),
-		.attempt = (unsigned)sqlite3_column_int(s, JOB_COL_ATTEMPT),
+		.priority = int_of(s, JOB_COL_PRIORITY),
+		.attempt = (unsigned)int_of(s, JOB_COL_ATTEMPT),
 		.is_sync = sqlite3_column_int(s, JOB_COL_IS_SYNC),
-		.door = text_of(s, JOB_COL_DOOR),
+		.door = text_of(s, JOB_COL_DOOR, &is_cut),
 		.is_owed = sqlite3_column_int(s, JOB_COL_OWED),
 	};
-	if (id_len == sizeof r->id)
-		memcpy(&r->id, id, sizeof r->id);
+	if (id_len != sizeof r->id) {
+		fault_set(
+			f, FAULT_INTERNAL, "id: expected %zu bytes, got %d", sizeof r->id, id_len);
+		return -EBADMSG;
+	}
+	memcpy(&r->id, id, sizeof r->id);
+	const char *key = (const char *)sqlite3_column_text(s, JOB_COL_KEY);
+	if (key && !utf8_is_valid(key, (size_t)sqlite3_column_bytes(s, JOB_COL_KEY))) {
+		fault_set(f, FAULT_INTERNAL, "idempotencyKey: expected UTF-8");
+		return -EBADMSG;
+	}
+	if (is_cut) {
+		fault_set(f, FAULT_INTERNAL, "a text holds a NUL");
+		return -EBADMSG;
+	}
+	return job_row_check(r, f);
 }
 
-/* Steps to the end. Negative, or 0. */
-static int rows_each(
-	sqlite3 *db, sqlite3_stmt *s, void (*each)(void *arg, const struct job_row *r), void *arg)
+/* The row where the statement stands is named by these columns; -1: no more of them. */
+static void set_aside(struct sqlite_readers *rs, sqlite3_stmt *s, struct store_row *row,
+	const int columns[2], const char *reason)
 {
-	int step;
+	for (size_t i = 0; i < 2 && columns[i] >= 0; i++) {
+		const void *bytes = sqlite3_column_blob(s, columns[i]);
+		store_row_set_key(row, i + 1, bytes ? bytes : "",
+			(size_t)sqlite3_column_bytes(s, columns[i]));
+	}
+	rs->settings->set_aside(rs->settings->owner, row, reason);
+}
+
+/* By its first key, which is in that column. */
+static struct store_row *row_of(sqlite3_stmt *s, enum store_part part, int column)
+{
+	const void *bytes = sqlite3_column_blob(s, column);
+	return store_row_new(part, bytes ? bytes : "", (size_t)sqlite3_column_bytes(s, column));
+}
+
+static void set_job_aside(
+	struct sqlite_readers *rs, sqlite3_stmt *s, int id_column, const char *reason)
+{
+	set_aside(rs, s, row_of(s, STORE_PART_JOB, id_column), (const int[]){ -1, -1 }, reason);
+}
+
+/* Steps to the end. Negative, or the number of rows that were left out. */
+static int rows_each(struct sqlite_reader *rd, sqlite3_stmt *s,
+	void (*each)(void *arg, const struct job_row *r), void *arg)
+{
+	int step, left_out = 0;
 	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
 		_cleanup_(job_row_done) struct job_row row;
-		row_read(s, &row);
-		each(arg, &row);
+		struct fault f;
+		if (sqlite_row_read(s, &row, &f) == 0) {
+			each(arg, &row);
+		} else {
+			set_job_aside(rd->pool, s, JOB_COL_ID, f.text);
+			left_out++;
+		}
 	}
-	return step == SQLITE_DONE ? 0 : sqlite_errno(db);
+	return step == SQLITE_DONE ? left_out : sqlite_errno(rd->db);
 }
 
 int sqlite_job_get(struct sqlite_readers *rs, const struct uuid *id, struct job_row **ret)
@@ -169,9 +234,13 @@ int sqlite_job_get(struct sqlite_readers *rs, const struct uuid *id, struct job_
 	sqlite3_bind_blob(rd->get, 1, id->bytes, sizeof id->bytes, SQLITE_STATIC);
 	int step = sqlite3_step(rd->get);
 	if (step == SQLITE_ROW) {
-		struct job_row *row = xcalloc(1, sizeof *row);
-		row_read(rd->get, row);
-		*ret = row;
+		_cleanup_(job_row_freep) struct job_row *row = xcalloc(1, sizeof *row);
+		struct fault f;
+		r = sqlite_row_read(rd->get, row, &f);
+		if (r == 0)
+			*ret = TAKE_PTR(row);
+		else
+			set_job_aside(rs, rd->get, JOB_COL_ID, f.text);
 	} else {
 		r = step == SQLITE_DONE ? -ENOENT : sqlite_errno(rd->db);
 	}
@@ -227,7 +296,7 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 		r = query_prepare(
 			rd->db, JOB_COLUMNS, q, " ORDER BY id DESC LIMIT ?4 OFFSET ?5", &s);
 	if (r == 0)
-		r = rows_each(rd->db, s, each, arg);
+		r = rows_each(rd, s, each, arg);
 	sqlite3_finalize(s);
 	sqlite3_exec(rd->db, "COMMIT", NULL, NULL, NULL);
 	return r;
@@ -243,7 +312,7 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 		return r;
 	if (sqlite3_prepare_v2(rd->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return sqlite_errno(rd->db);
-	return rows_each(rd->db, s, each, arg);
+	return rows_each(rd, s, each, arg);
 }
 
 int sqlite_job_open_each(
@@ -256,6 +325,170 @@ int sqlite_job_open_each(
 int sqlite_job_owed_each(
 	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
-	return all_each(
-		rs, "SELECT " JOB_COLUMNS " FROM job WHERE owed = 1 ORDER BY id", each, arg);
+	return all_each(rs,
+		"SELECT " JOB_COLUMNS " FROM job WHERE owed = 1 AND state >= 5 ORDER BY id", each,
+		arg);
+}
+
+/* A text where there must be one, as it was written; NULL: it is not. */
+static const char *good_text(sqlite3_stmt *s, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(s, column);
+	size_t len = (size_t)sqlite3_column_bytes(s, column);
+	return text && *text && strlen(text) == len && utf8_is_valid(text, len) ? text : NULL;
+}
+
+static bool good_id(sqlite3_stmt *s, int column, struct uuid *ret)
+{
+	const void *bytes = sqlite3_column_blob(s, column);
+	if (sqlite3_column_bytes(s, column) != sizeof *ret)
+		return false;
+	memcpy(ret, bytes, sizeof *ret);
+	return true;
+}
+
+static void listener_read(
+	struct sqlite_readers *rs, sqlite3_stmt *s, store_listener_fn *each, void *arg)
+{
+	struct uuid job;
+	const char *door = good_text(s, 1), *reply_to = good_text(s, 2);
+	if (good_id(s, 0, &job) && door && reply_to)
+		each(arg, &job, door, reply_to);
+	else
+		set_aside(rs, s, row_of(s, STORE_PART_REPLY_TARGET, 0), (const int[]){ 1, 2 },
+			"expected the id of a job, a transport and a text of it");
+}
+
+int sqlite_listener_each(struct sqlite_readers *rs, store_listener_fn *each, void *arg)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int r = reader_borrow(rs, &rd), step;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db, "SELECT job, door, reply_to FROM listener ORDER BY job", -1,
+		    &s, NULL) != SQLITE_OK)
+		return sqlite_errno(rd->db);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW)
+		listener_read(rs, s, each, arg);
+	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
+}
+
+int sqlite_noun_each(struct sqlite_readers *rs, enum store_noun noun,
+	void (*each)(void *arg, const char *name, const char *text), void *arg)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int r = reader_borrow(rs, &rd), step;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db,
+		    "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name", -1, &s,
+		    NULL) != SQLITE_OK)
+		return sqlite_errno(rd->db);
+	sqlite3_bind_int64(s, 1, noun);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		const char *name = good_text(s, 0), *text = good_text(s, 1);
+		if (name && text) {
+			each(arg, name, text);
+			continue;
+		}
+		struct store_row *row = row_of(s, STORE_PART_DEFINITION, 0);
+		row->noun = noun;
+		set_aside(rs, s, row, (const int[]){ -1, -1 },
+			name ? "settings: expected UTF-8" : "name: expected UTF-8");
+	}
+	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
+}
+
+static int keys_of(
+	struct sqlite_readers *rs, const char *sql, int64_t bound, store_key_fn *each, void *arg)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int r = reader_borrow(rs, &rd), step;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db, sql, -1, &s, NULL) != SQLITE_OK)
+		return sqlite_errno(rd->db);
+	sqlite3_bind_int64(s, 1, bound);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		struct uuid id;
+		const char *key = good_text(s, 0);
+		bool has_digest = sqlite3_column_type(s, 1) != SQLITE_NULL;
+		if (good_id(s, 2, &id) && key && (!has_digest || good_text(s, 1)))
+			each(arg, key, (const char *)sqlite3_column_text(s, 1), &id,
+				sqlite3_column_int64(s, 3));
+		else
+			set_job_aside(rs, s, 2, "idempotencyKey: expected UTF-8");
+	}
+	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
+}
+
+int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t places_max,
+	store_key_fn *each, void *arg)
+{
+	int r = keys_of(rs,
+		"SELECT idempotency_key, idempotency_digest, id, created_ms FROM job WHERE "
+		"idempotency_key IS NOT NULL AND created_ms >= ?1 AND idempotency_digest IS NOT "
+		"NULL ORDER BY created_ms",
+		since_ms, each, arg);
+	return r < 0 ? r
+		     : keys_of(rs,
+			       "SELECT * FROM (SELECT idempotency_key, NULL, id, created_ms FROM "
+			       "job "
+			       "WHERE idempotency_key IS NOT NULL AND idempotency_digest IS NULL "
+			       "ORDER BY created_ms DESC LIMIT ?1) ORDER BY created_ms",
+			       places_max, each, arg);
+}
+
+static void unreadable_tell(
+	sqlite3_stmt *s, bool with_content, store_unreadable_fn *each, void *arg)
+{
+	static const char *const kinds[_STORE_PART_MAX] = {
+		[STORE_PART_JOB] = "job",
+		[STORE_PART_REPLY_TARGET] = "reply-target",
+		[STORE_PART_DEFINITION] = "definition",
+	};
+	int64_t kind = sqlite3_column_int64(s, 1);
+	const char *key = good_text(s, 2), *reason = good_text(s, 3);
+	const char *content = with_content ? good_text(s, 5) : NULL;
+	if (content && !json_is_text(content, strlen(content), JSON_KEPT_DEPTH))
+		content = NULL;
+	each(arg, &(struct store_unreadable){ .number = sqlite3_column_int64(s, 0),
+			  .found_ms = sqlite3_column_int64(s, 4),
+			  .kind = kind >= 0 && kind < _STORE_PART_MAX ? kinds[kind] : "unknown",
+			  .key = key ? key : "",
+			  .reason = reason ? reason : "",
+			  .content = content });
+}
+
+int sqlite_unreadable_each(struct sqlite_readers *rs, int64_t number, int64_t limit, int64_t offset,
+	store_unreadable_fn *each, void *arg, int64_t *ret_total)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL, *count = NULL;
+	int r = reader_borrow(rs, &rd), step, n = 0;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db,
+		    number ? "SELECT id, kind, key, reason, found_ms, content FROM unreadable "
+			     "WHERE "
+			     "id = ?1"
+			   : "SELECT id, kind, key, reason, found_ms FROM unreadable ORDER BY id "
+			     "DESC LIMIT ?2 OFFSET ?3",
+		    -1, &s, NULL) != SQLITE_OK ||
+		sqlite3_prepare_v2(rd->db, "SELECT COUNT(*) FROM unreadable", -1, &count, NULL) !=
+			SQLITE_OK)
+		return sqlite_errno(rd->db);
+	sqlite3_bind_int64(s, 1, number);
+	sqlite3_bind_int64(s, 2, limit);
+	sqlite3_bind_int64(s, 3, offset);
+	for (; (step = sqlite3_step(s)) == SQLITE_ROW; n++)
+		unreadable_tell(s, number, each, arg);
+	if (step != SQLITE_DONE || (ret_total && sqlite3_step(count) != SQLITE_ROW))
+		return sqlite_errno(rd->db);
+	if (ret_total)
+		*ret_total = sqlite3_column_int64(count, 0);
+	return number && !n ? -ENOENT : 0;
 }

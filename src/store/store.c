@@ -15,7 +15,16 @@
  *
  * The lock covers the queue of posted operations and the thread's sleep. The batch belongs to the
  * thread. Texts for the logs of jobs go to their files in the same order, before the transaction,
- * and only once. */
+ * and only once; what the disk refuses of them is kept up to UNWRITTEN_MAX and tried again.
+ *
+ * A disk may also not answer at all: then the thread hangs in a call of the system, and nobody can
+ * wait for it. A second thread, the guard, notices that a call lasts too long and tells those whose
+ * operations were not begun; what is begun has an outcome that nobody knows, so its owners wait. At
+ * the end the thread is left where it hangs: `phase` says whose the batch is, and a thread that
+ * comes back to find itself abandoned touches nothing any more.
+ *
+ * Every second, and before each batch, the thread looks whether the files are still the ones it
+ * opened: what goes into a database that was moved away is lost to whoever starts next. */
 #include "mist/store.h"
 
 #include <errno.h>
@@ -36,33 +45,55 @@ enum {
 	RETRY_MS = 200,     /* while the disk refuses */
 	RETRY_SOON_MS = 50, /* the same, when somebody waits for the answer */
 	CLOSE_MS = 2000,    /* how long store_close believes in a disk that refuses */
+	CHECK_MS = 1000,
+	HANG_MS = 10000,
+	UNWRITTEN_MAX = 16 << 20, /* bytes of job logs */
+};
+
+/* What the thread is about, when it may be left. */
+enum phase {
+	PHASE_OURS,      /* it works on the batch */
+	PHASE_CALLING,   /* it is inside of a call that may never return */
+	PHASE_ABANDONED, /* the batch was taken from it meanwhile */
 };
 
 struct op_queue {
 	struct store_op *first, **last;
 	size_t count;
 	size_t n_waited; /* how many of them have a `done` */
+	size_t bytes;
 };
 
 struct store {
 	const struct store_ops *ops;
 	void *self;
+	struct store_settings settings;
 	struct logs logs;
-	pthread_t thread;
-	bool is_started;
+	pthread_t thread, guard;
+	bool is_started, is_guarded;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct op_queue posted;
 	int64_t posted_since_ms; /* when the queue was last empty */
-	bool is_asleep, is_closing;
+	bool is_asleep, is_closing, has_ended;
+	pthread_cond_t ended; /* the thread has, or the guard is to */
 	size_t wake_at; /* the thread sleeps until so many are posted, or one that is waited for */
 
-	struct op_queue batch;           /* the thread's; between batches only what is kept */
-	int64_t tried_ms, give_up_at_ms; /* the thread's */
+	struct op_queue batch; /* the thread's; between batches only what is kept */
+	int64_t tried_ms, give_up_at_ms, checked_ms; /* the thread's */
+	struct op_queue unwritten;                   /* the thread's: texts for logs */
+	int64_t unwritten_tried_ms;
+	size_t dropped_bytes; /* of texts, since the disk refused them */
+
+	atomic_int phase;
+	_Atomic int64_t calling_since_ms;
+	bool is_abandoned; /* the closing thread's */
 
 	atomic_int health;
-	atomic_size_t backlog;
+	atomic_bool is_damaged, is_aside_failing;
+	atomic_size_t backlog, backlog_bytes;
+	_Atomic int64_t n_unreadable;
 };
 
 static void queue_init(struct op_queue *q)
@@ -77,6 +108,7 @@ static void queue_push(struct op_queue *q, struct store_op *op)
 	q->last = &op->next;
 	q->count++;
 	q->n_waited += op->done != NULL;
+	q->bytes += op->bytes;
 }
 
 static struct store_op *queue_pop(struct op_queue *q)
@@ -87,6 +119,7 @@ static struct store_op *queue_pop(struct op_queue *q)
 		q->last = &q->first;
 	q->count--;
 	q->n_waited -= op->done != NULL;
+	q->bytes -= op->bytes;
 	return op;
 }
 
@@ -112,7 +145,49 @@ void store_op_free(struct store_op *op)
 	free(op->name);
 	free(op->text);
 	free(op->ids);
+	store_row_free(op->row);
 	free(op);
+}
+
+static size_t len_of(const char *text)
+{
+	return text ? strlen(text) : 0;
+}
+
+/* What it holds. The job's own texts are counted with its insertion only: later they are the
+ * core's. */
+static size_t bytes_of(const struct store_op *op)
+{
+	size_t n = sizeof *op + op->n_ids * sizeof *op->ids + len_of(op->name);
+	n += op->text_len ? op->text_len : len_of(op->text);
+	n += len_of(op->change.result) + len_of(op->change.error);
+	if (op->kind == STORE_JOB_INSERT)
+		n += len_of(op->job->parameters) + len_of(op->job->reply_to);
+	return n;
+}
+
+/* Around every call of the system that may hang. */
+static void enter(struct store *st)
+{
+	int ours = PHASE_OURS;
+	atomic_store(&st->calling_since_ms, clock_mono_ms());
+	if (!atomic_compare_exchange_strong(&st->phase, &ours, PHASE_CALLING))
+		must(!"a thread that is alone");
+}
+
+static void leave(struct store *st)
+{
+	int calling = PHASE_CALLING;
+	if (!atomic_compare_exchange_strong(&st->phase, &calling, PHASE_OURS))
+		for (;;) /* until the process ends: nothing here is ours any more */
+			pause();
+	atomic_store(&st->calling_since_ms, 0);
+}
+
+static bool is_hanging(struct store *st)
+{
+	int64_t since = atomic_load(&st->calling_since_ms);
+	return since && clock_mono_ms() - since > st->settings.hang_ms;
 }
 
 static bool is_for_backend(const struct store_op *op)
@@ -123,7 +198,8 @@ static bool is_for_backend(const struct store_op *op)
 /* What may pass, and is no property of the operation that met it. */
 static bool is_weather(int r)
 {
-	return r == -ENOSPC || r == -EROFS || r == -EIO || r == -EBUSY || r == -ENOMEM;
+	return r == -ENOSPC || r == -EROFS || r == -EIO || r == -EBUSY || r == -ENOMEM ||
+	       r == -EUCLEAN;
 }
 
 static bool is_gone(void *owner, const struct uuid *id)
@@ -136,26 +212,64 @@ static bool is_gone(void *owner, const struct uuid *id)
 	return r == -ENOENT;
 }
 
+static void prune_logs(struct store *st, const struct uuid *below)
+{
+	enter(st);
+	logs_prune(&st->logs, below, is_gone, st);
+	leave(st);
+}
+
 /* Gives up what was taken out of the queues: tells who waits. */
 static void finish(struct store *st, struct op_queue *done, int status)
 {
 	atomic_fetch_sub(&st->backlog, done->count); /* first: who is told may look */
+	atomic_fetch_sub(&st->backlog_bytes, done->bytes);
 	while (done->count) {
 		struct store_op *op = queue_pop(done);
 		if (op->kind == STORE_JOBS_PRUNE && status == 0)
-			logs_prune(&st->logs, &op->job_id, is_gone, st);
+			prune_logs(st, &op->job_id);
 		if (op->done)
 			op->done(op->owner, op, status);
 		store_op_free(op);
 	}
 }
 
+/* Why nothing can be written, as one sentence. */
+static void explain(const struct store *st, int r, struct fault *f)
+{
+	const char *directory = st->logs.folder; /* …/logs */
+	int len = (int)(strlen(directory) - strlen("/logs"));
+	if (r == -ENOENT)
+		fault_set(f, FAULT_UNAVAILABLE,
+			"the store cannot write: its database was removed or moved away from "
+			"%.*s; it goes on when the same files are back",
+			len, directory);
+	else if (r == -ESTALE)
+		fault_set(f, FAULT_UNAVAILABLE,
+			"the store cannot write: its database in %.*s was replaced by other "
+			"files; restart the gateway to use those",
+			len, directory);
+	else if (r == -ETIMEDOUT)
+		fault_set(f, FAULT_UNAVAILABLE,
+			"the store cannot write: the disk of %.*s does not answer", len, directory);
+	else if (r == -EUCLEAN)
+		fault_set(f, FAULT_UNAVAILABLE,
+			"the store cannot write: its database in %.*s is damaged; stop the "
+			"gateway and run mistd --check-data",
+			len, directory);
+	else
+		fault_set(f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-r));
+}
+
 static void set_health(struct store *st, int r)
 {
 	int before = atomic_exchange(&st->health, r);
-	if (r < 0 && before != r)
-		log_error("the store cannot write: %s", strerror(-r));
-	else if (r == 0 && before < 0)
+	struct fault f;
+	if (r < 0 && before != r) {
+		explain(st, r, &f);
+		log_error("%s", f.text);
+	}
+	if (r == 0 && before < 0)
 		log_info("the store can write again");
 }
 
@@ -174,8 +288,12 @@ static bool is_outdated(const struct store_op *op)
 
 static int begin(struct store *st)
 {
+	enter(st);
 	int r = fail_point(FAIL_STORE_BEGIN);
-	return r < 0 ? r : st->ops->begin(st->self);
+	if (r == 0)
+		r = st->ops->begin(st->self);
+	leave(st);
+	return r;
 }
 
 static enum fail_point point_of(enum store_op_kind kind)
@@ -191,6 +309,9 @@ static enum fail_point point_of(enum store_op_kind kind)
 		return FAIL_STORE_OUTBOX_DELIVERED;
 	case STORE_JOBS_PRUNE:
 		return FAIL_STORE_PRUNE;
+	case STORE_SET_ASIDE:
+	case STORE_UNREADABLE_DROP:
+		return FAIL_STORE_UNREADABLE;
 	default:
 		return FAIL_STORE_JOB;
 	}
@@ -198,17 +319,47 @@ static enum fail_point point_of(enum store_op_kind kind)
 
 static int apply(struct store *st, const struct store_op *op)
 {
+	enter(st);
 	int r = fail_point(point_of(op->kind));
-	return r < 0 ? r : st->ops->apply(st->self, op);
+	if (r == 0)
+		r = st->ops->apply(st->self, op);
+	leave(st);
+	return r;
 }
 
 static int commit(struct store *st)
 {
+	enter(st);
 	int r = fail_point(FAIL_STORE_COMMIT);
 	if (r == 0)
 		r = st->ops->commit(st->self);
 	if (r == 0)
 		(void)fail_point(FAIL_STORE_COMMITTED);
+	leave(st);
+	return r;
+}
+
+static void rollback(struct store *st)
+{
+	enter(st);
+	st->ops->rollback(st->self);
+	leave(st);
+}
+
+static int check(struct store *st)
+{
+	enter(st);
+	int r = st->ops->check ? st->ops->check(st->self) : 0;
+	leave(st);
+	st->checked_ms = clock_mono_ms();
+	return r;
+}
+
+static int append(struct store *st, const struct store_op *op)
+{
+	enter(st);
+	int r = logs_append(&st->logs, &op->job_id, op->text, op->text_len);
+	leave(st);
 	return r;
 }
 
@@ -234,21 +385,35 @@ static int transact(struct store *st, const struct store_op *until, struct store
 			*ret_bad = op;
 	}
 	if (r == 0 && is_probe)
-		r = st->ops->apply(st->self, &probe);
+		r = apply(st, &probe);
 	if (r == 0)
 		r = commit(st);
 	if (r < 0)
-		st->ops->rollback(st->self);
+		rollback(st);
 	return r;
+}
+
+/* Rows were set aside, or forgotten: how many are there now? */
+static void count_unreadable(struct store *st)
+{
+	int64_t n;
+	if (st->ops->unreadable_each(st->self, 0, 0, 0, NULL, NULL, &n) == 0)
+		atomic_store(&st->n_unreadable, n);
 }
 
 static void batch_succeed(struct store *st, const struct store_op *until)
 {
 	struct op_queue done;
+	bool is_recounted = false;
 	queue_init(&done);
-	while (st->batch.first != until)
+	while (st->batch.first != until) {
+		enum store_op_kind kind = st->batch.first->kind;
+		is_recounted |= kind == STORE_SET_ASIDE || kind == STORE_UNREADABLE_DROP;
 		queue_push(&done, queue_pop(&st->batch));
+	}
 	set_health(st, 0);
+	if (is_recounted)
+		count_unreadable(st);
 	finish(st, &done, 0);
 }
 
@@ -281,20 +446,73 @@ static void refuse_first(struct store *st, int r)
 	queue_init(&refused);
 	queue_push(&refused, queue_pop(&st->batch));
 	uuid_format(&refused.first->job_id, id);
-	log_error("the store does not take a change of job %s: %s", id, strerror(-r));
+	if (refused.first->kind != STORE_SET_ASIDE) /* which tells by itself */
+		log_error("the store does not take a change of job %s: %s", id, strerror(-r));
 	finish(st, &refused, r);
+}
+
+/* The disk may take them later: they are kept, within a limit, and written in order. */
+static void log_later(struct store *st, struct store_op *from)
+{
+	if (st->unwritten.bytes + from->text_len > UNWRITTEN_MAX) {
+		st->dropped_bytes += from->text_len;
+		free(TAKE_PTR(from->text));
+		return;
+	}
+	struct store_op *op = store_op_new(STORE_LOG, NULL);
+	op->job_id = from->job_id;
+	op->text = TAKE_PTR(from->text);
+	op->text_len = op->bytes = from->text_len;
+	atomic_fetch_add(&st->backlog, 1);
+	atomic_fetch_add(&st->backlog_bytes, op->bytes);
+	queue_push(&st->unwritten, op);
+}
+
+/* True: none is left. */
+static bool log_unwritten(struct store *st)
+{
+	struct op_queue written;
+	int r = 0;
+	queue_init(&written);
+	st->unwritten_tried_ms = clock_mono_ms();
+	while (st->unwritten.count && r == 0) {
+		r = append(st, st->unwritten.first);
+		if (r == 0)
+			queue_push(&written, queue_pop(&st->unwritten));
+	}
+	finish(st, &written, 0);
+	if (r == 0 && st->dropped_bytes) {
+		log_warn("%zu bytes of job logs were lost while they could not be written",
+			st->dropped_bytes);
+		st->dropped_bytes = 0;
+	}
+	return r == 0;
+}
+
+static void write_logs(struct store *st)
+{
+	bool can_write = !st->unwritten.count || log_unwritten(st);
+	for (struct store_op *op = st->batch.first; op; op = op->next) {
+		if (op->kind != STORE_LOG || !op->text)
+			continue;
+		if (can_write && append(st, op) == 0)
+			free(TAKE_PTR(op->text));
+		else
+			log_later(st, op);
+		can_write = !st->unwritten.count;
+	}
 }
 
 static void batch_write(struct store *st)
 {
 	struct store_op *until = NULL;
 	st->tried_ms = clock_mono_ms();
-	for (struct store_op *op = st->batch.first; op; op = op->next) {
-		if (op->kind != STORE_LOG || !op->text)
-			continue;
-		logs_append(&st->logs, &op->job_id, op->text, op->text_len);
-		free(TAKE_PTR(op->text));
+	int moved = check(st);
+	if (moved < 0) {
+		batch_fail(st, moved);
+		return;
 	}
+	write_logs(st);
 	do {
 		struct store_op *bad = NULL;
 		int r = transact(st, until, &bad);
@@ -320,11 +538,17 @@ static int64_t due_ms(const struct store *st)
 	bool is_urgent = st->posted.n_waited || st->is_closing;
 	if (atomic_load(&st->health) < 0)
 		return st->tried_ms + (is_urgent ? RETRY_SOON_MS : RETRY_MS);
-	if (!count)
-		return INT64_MAX;
 	if (is_urgent || count >= GATHER_MAX)
 		return 0;
-	return st->posted_since_ms + GATHER_MS;
+	int64_t due = count ? st->posted_since_ms + GATHER_MS : st->checked_ms + CHECK_MS;
+	int64_t logs = st->unwritten.count ? st->unwritten_tried_ms + RETRY_MS : INT64_MAX;
+	return logs < due ? logs : due;
+}
+
+static void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t at_ms)
+{
+	const struct timespec at = { at_ms / 1000, at_ms % 1000 * 1000000 };
+	pthread_cond_timedwait(condition, lock, &at);
 }
 
 static void sleep_until(struct store *st, int64_t at_ms)
@@ -332,12 +556,7 @@ static void sleep_until(struct store *st, int64_t at_ms)
 	bool is_healthy = atomic_load(&st->health) == 0;
 	st->wake_at = !is_healthy ? SIZE_MAX : st->posted.count ? GATHER_MAX : 1;
 	st->is_asleep = true;
-	if (at_ms == INT64_MAX) {
-		pthread_cond_wait(&st->wake, &st->lock);
-	} else {
-		const struct timespec at = { at_ms / 1000, at_ms % 1000 * 1000000 };
-		pthread_cond_timedwait(&st->wake, &st->lock, &at);
-	}
+	wait_until(&st->wake, &st->lock, at_ms);
 	st->is_asleep = false;
 }
 
@@ -369,13 +588,54 @@ static void *writer(void *arg)
 	struct store *st = arg;
 	while (batch_take(st))
 		batch_write(st);
+	if (st->unwritten.count)
+		log_unwritten(st);
+	pthread_mutex_lock(&st->lock);
+	st->has_ended = true;
+	pthread_cond_broadcast(&st->ended);
+	pthread_mutex_unlock(&st->lock);
+	return NULL;
+}
+
+/* Nobody waits for an operation that the thread has not taken while it hangs. */
+static void give_up_posted(struct store *st)
+{
+	struct op_queue given_up;
+	queue_init(&given_up);
+	pthread_mutex_lock(&st->lock);
+	give_up_waited(&st->posted, &given_up);
+	pthread_mutex_unlock(&st->lock);
+	finish(st, &given_up, -ETIMEDOUT);
+}
+
+static void *guard(void *arg)
+{
+	struct store *st = arg;
+	bool was_hanging = false;
+	pthread_mutex_lock(&st->lock);
+	while (!st->has_ended && !st->is_closing) {
+		wait_until(&st->ended, &st->lock, clock_mono_ms() + st->settings.hang_ms / 10 + 1);
+		pthread_mutex_unlock(&st->lock);
+		bool is_now = is_hanging(st);
+		if (is_now && !was_hanging)
+			log_error("the store cannot write: the disk does not answer");
+		else if (was_hanging && !is_now)
+			log_info("the disk answers the store again");
+		was_hanging = is_now;
+		if (is_now)
+			give_up_posted(st);
+		pthread_mutex_lock(&st->lock);
+	}
+	pthread_mutex_unlock(&st->lock);
 	return NULL;
 }
 
 void store_post(struct store *st, struct store_op *op)
 {
 	bool wakes = false;
+	op->bytes = bytes_of(op);
 	atomic_fetch_add(&st->backlog, 1);
+	atomic_fetch_add(&st->backlog_bytes, op->bytes);
 	pthread_mutex_lock(&st->lock);
 	if (!st->posted.count)
 		st->posted_since_ms = clock_mono_ms();
@@ -389,16 +649,71 @@ void store_post(struct store *st, struct store_op *op)
 		pthread_cond_signal(&st->wake);
 }
 
+/* On the store's thread. */
+static void was_set_aside(void *owner, struct store_op *op, int status)
+{
+	struct store *st = owner;
+	static const char *const kinds[_STORE_PART_MAX] = {
+		[STORE_PART_JOB] = "job ",
+		[STORE_PART_REPLY_TARGET] = "a reply target of job ",
+		[STORE_PART_DEFINITION] = "",
+	};
+	_cleanup_(freep) char *title = store_row_title(op->row);
+	const char *kind = kinds[op->row->part];
+	if (status == 0)
+		log_warn("%s%s in the store cannot be read, and was set aside: %s", kind, title,
+			op->text);
+	else if (!atomic_load(&st->is_aside_failing))
+		log_error("%s%s in the store cannot be read, and stays where it is: %s (%s)", kind,
+			title, op->text, strerror(-status));
+	atomic_store(&st->is_aside_failing, status < 0);
+}
+
+/* When the disk refuses, it is given up: whoever reads the row again tries again. */
+static void set_aside(void *owner, struct store_row *row, const char *reason)
+{
+	struct store_op *op = store_op_new(STORE_SET_ASIDE, NULL);
+	op->row = row;
+	op->text = xstrdup(reason);
+	op->done = was_set_aside;
+	op->owner = owner;
+	store_post(owner, op);
+}
+
+void store_set_aside(struct store *st, struct store_row *row, const char *reason)
+{
+	set_aside(st, row, reason);
+}
+
+void store_set_aside_definition(
+	struct store *st, enum store_noun noun, const char *name, const char *reason)
+{
+	struct store_row *row = store_row_new(STORE_PART_DEFINITION, name, strlen(name));
+	row->noun = noun;
+	set_aside(st, row, reason);
+}
+
+void store_set_aside_reply_target(struct store *st, const struct uuid *job, const char *transport,
+	const char *text, const char *reason)
+{
+	struct store_row *row = store_row_new(STORE_PART_REPLY_TARGET, job, sizeof *job);
+	store_row_set_key(row, 1, transport, strlen(transport));
+	store_row_set_key(row, 2, text, strlen(text));
+	set_aside(st, row, reason);
+}
+
 static void store_init(struct store *st, const struct store_ops *ops)
 {
 	pthread_condattr_t monotonic;
 	st->ops = ops;
 	queue_init(&st->posted);
 	queue_init(&st->batch);
+	queue_init(&st->unwritten);
 	pthread_mutex_init(&st->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&st->wake, &monotonic);
+	pthread_cond_init(&st->ended, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 }
 
@@ -407,13 +722,18 @@ int store_open(struct store **ret, const struct store_ops *ops, const struct sto
 {
 	_cleanup_(store_closep) struct store *st = xcalloc(1, sizeof *st);
 	store_init(st, ops);
+	st->settings = *s;
+	st->settings.hang_ms = s->hang_ms ? s->hang_ms : HANG_MS;
+	st->settings.set_aside = set_aside;
+	st->settings.owner = st;
 	int r = logs_open(&st->logs, s->directory, f);
 	if (r < 0)
 		return r;
 	st->self = xcalloc(1, ops->size);
-	r = ops->open(st->self, s, f);
+	r = ops->open(st->self, &st->settings, f);
 	if (r < 0)
 		return r;
+	count_unreadable(st);
 	*ret = TAKE_PTR(st);
 	return 0;
 }
@@ -429,8 +749,11 @@ int store_start(struct store *st)
 	sigdelset(&all, SIGILL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	int r = pthread_create(&st->thread, NULL, writer, st);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	st->is_started = r == 0;
+	if (r == 0)
+		r = pthread_create(&st->guard, NULL, guard, st);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	st->is_guarded = r == 0;
 	return -r;
 }
 
@@ -441,7 +764,27 @@ bool store_is_settled(struct store *st)
 
 int store_health(struct store *st)
 {
-	return atomic_load(&st->health);
+	int r = atomic_load(&st->health);
+	return r == 0 && is_hanging(st) ? -ETIMEDOUT : r;
+}
+
+int store_check_writable(struct store *st, struct fault *f)
+{
+	int r = store_health(st);
+	if (r < 0)
+		explain(st, r, f);
+	return r;
+}
+
+int store_check_whole(struct store *st, struct fault *f)
+{
+	int r = store_check_writable(st, f);
+	if (r < 0 || !atomic_load(&st->is_damaged))
+		return r;
+	fault_set(f, FAULT_UNAVAILABLE,
+		"the database is damaged, and not all of the history can be read; stop the gateway "
+		"and run mistd --check-data");
+	return -EUCLEAN;
 }
 
 size_t store_backlog(struct store *st)
@@ -449,49 +792,119 @@ size_t store_backlog(struct store *st)
 	return atomic_load(&st->backlog);
 }
 
+size_t store_backlog_bytes(struct store *st)
+{
+	return atomic_load(&st->backlog_bytes);
+}
+
+int64_t store_unreadable_count(struct store *st)
+{
+	return atomic_load(&st->n_unreadable);
+}
+
+/* What a read came to; who reads on finds out that the database is damaged. */
+static int have_read(struct store *st, int r)
+{
+	if (r == -EUCLEAN && !atomic_exchange(&st->is_damaged, true))
+		log_error("the database is damaged: not all of it can be read; stop the gateway "
+			  "and run mistd --check-data");
+	return r;
+}
+
+/* The same of one that does not tell how many rows it left out. */
+static int have_read_all(struct store *st, int r)
+{
+	return have_read(st, r < 0 ? r : 0);
+}
+
 int store_job_get(struct store *st, const struct uuid *id, struct job_row **ret)
 {
-	return st->ops->job_get(st->self, id, ret);
+	return have_read(st, st->ops->job_get(st->self, id, ret));
 }
 
 int store_job_list(struct store *st, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total)
 {
-	return st->ops->job_list(st->self, q, each, arg, ret_total);
+	return have_read(st, st->ops->job_list(st->self, q, each, arg, ret_total));
 }
 
 int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
-	return st->ops->job_open_each(st->self, each, arg);
+	return have_read_all(st, st->ops->job_open_each(st->self, each, arg));
 }
 
 int store_job_owed_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
-	return st->ops->job_owed_each(st->self, each, arg);
+	return have_read_all(st, st->ops->job_owed_each(st->self, each, arg));
 }
 
 int store_key_each(
 	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
 {
-	return st->ops->key_each(st->self, since_ms, places_max, each, arg);
+	return have_read_all(st, st->ops->key_each(st->self, since_ms, places_max, each, arg));
 }
 
 int store_listener_each(struct store *st, store_listener_fn *each, void *arg)
 {
-	return st->ops->listener_each(st->self, each, arg);
+	return have_read_all(st, st->ops->listener_each(st->self, each, arg));
 }
 
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
-	return st->ops->noun_each(st->self, noun, each, arg);
+	return have_read_all(st, st->ops->noun_each(st->self, noun, each, arg));
 }
 
 void store_log_path(struct store *st, const struct uuid *id, char *ret, size_t size)
 {
 	logs_path(&st->logs, id, ret, size);
+}
+
+int store_log_open(struct store *st, const struct uuid *id)
+{
+	return logs_read(&st->logs, id);
+}
+
+int store_unreadable_each(struct store *st, int64_t number, int64_t limit, int64_t offset,
+	store_unreadable_fn *each, void *arg, int64_t *ret_total)
+{
+	return have_read(st,
+		st->ops->unreadable_each(st->self, number, limit, offset, each, arg, ret_total));
+}
+
+/* Waits for the thread's end, or takes the batch from it. */
+static void end_thread(struct store *st)
+{
+	int64_t until = clock_mono_ms() + CLOSE_MS + st->settings.hang_ms;
+	pthread_mutex_lock(&st->lock);
+	pthread_cond_broadcast(&st->ended);
+	while (!st->has_ended && !st->is_abandoned) {
+		int calling = PHASE_CALLING;
+		int64_t now = clock_mono_ms();
+		wait_until(&st->ended, &st->lock, now < until ? until : now + 10);
+		if (!st->has_ended && clock_mono_ms() >= until)
+			st->is_abandoned = atomic_compare_exchange_strong(
+				&st->phase, &calling, PHASE_ABANDONED);
+	}
+	pthread_mutex_unlock(&st->lock);
+	if (st->is_abandoned)
+		pthread_detach(st->thread);
+	else
+		pthread_join(st->thread, NULL);
+	if (st->is_guarded)
+		pthread_join(st->guard, NULL);
+}
+
+/* Tells those whose operations are in the hands of a thread that was left: what it borrows of them
+ * stays where it is. */
+static void abandon_batch(struct store *st)
+{
+	for (struct store_op *op = st->batch.first; op; op = op->next)
+		if (op->done)
+			op->done(op->owner, op, -ETIMEDOUT);
+	finish(st, &st->posted, -ETIMEDOUT);
 }
 
 /* Writes what is posted, by the thread or, when it was never started, here. */
@@ -503,19 +916,26 @@ static void drain(struct store *st)
 	pthread_cond_signal(&st->wake);
 	pthread_mutex_unlock(&st->lock);
 	if (st->is_started)
-		pthread_join(st->thread, NULL);
-	else
+		end_thread(st);
+	else if (!st->is_abandoned)
 		writer(st);
 	st->is_started = false; /* what is posted from now on is written by store_close */
 
-	size_t lost = st->batch.count + st->posted.count;
+	size_t lost = st->batch.count + st->posted.count + st->unwritten.count;
 	if (!lost)
 		return;
-	int why = store_health(st);
-	log_error("%zu changes of jobs could not be written before the end: %s", lost,
-		strerror(-why));
+	int why = st->is_abandoned ? -ETIMEDOUT : store_health(st);
+	struct fault f;
+	explain(st, why, &f);
+	log_error("%zu changes of jobs were not written before the end: %s", lost, f.text);
+	if (st->is_abandoned) {
+		abandon_batch(st);
+		queue_init(&st->batch); /* told, and left */
+		return;
+	}
 	finish(st, &st->batch, why);
 	finish(st, &st->posted, why);
+	finish(st, &st->unwritten, why);
 }
 
 void store_stop(struct store *st)
@@ -529,11 +949,14 @@ void store_close(struct store *st)
 	if (!st)
 		return;
 	drain(st);
+	if (st->is_abandoned)
+		return; /* the thread that was left may come back to it */
 	if (st->self)
 		st->ops->close(st->self);
 	free(st->self);
 	logs_close(&st->logs);
 	pthread_cond_destroy(&st->wake);
+	pthread_cond_destroy(&st->ended);
 	pthread_mutex_destroy(&st->lock);
 	free(st);
 }

@@ -23,6 +23,12 @@ struct listener {
 	char *door, *reply_to;
 };
 
+struct unreadable {
+	int64_t number;
+	enum store_part part;
+	char *key, *reason;
+};
+
 struct mem {
 	pthread_mutex_t lock;
 	struct job_row **rows;
@@ -32,6 +38,9 @@ struct mem {
 	size_t n_nouns;
 	struct listener *listeners;
 	size_t n_listeners;
+	struct unreadable *unreadable;
+	size_t n_unreadable;
+	int64_t last_number;
 };
 
 static int mem_open(void *self, const struct store_settings *s, struct fault *f)
@@ -183,6 +192,69 @@ static void change_noun(struct mem *m, const struct store_op *op)
 	m->nouns[m->n_nouns++] = (struct noun){ op->noun, xstrdup(op->name), xstrdup(op->text) };
 }
 
+/* Of what is in memory nothing is damaged; but a reader may not understand it. The content is not
+ * kept. */
+static void set_aside(struct mem *m, const struct store_row *row, const char *reason)
+{
+	const struct store_op drop = {
+		.kind = STORE_NOUN_DROP, .noun = row->noun, .name = row->key[0].bytes
+	};
+	struct store_op leave = { .name = row->key[1].bytes };
+	if (row->part == STORE_PART_DEFINITION) {
+		change_noun(m, &drop);
+	} else if (row->part == STORE_PART_REPLY_TARGET) {
+		memcpy(&leave.job_id, row->key[0].bytes, sizeof leave.job_id);
+		drop_listeners(m, &leave);
+		struct job_row **r = find(m, &leave.job_id);
+		if (r && (*r)->reply_to && strcmp((*r)->reply_to, row->key[2].bytes) == 0) {
+			free(TAKE_PTR((*r)->reply_to));
+			free(TAKE_PTR((*r)->door));
+			(*r)->is_owed = false;
+		}
+	}
+	m->unreadable = xrealloc(m->unreadable, (m->n_unreadable + 1) * sizeof *m->unreadable);
+	m->unreadable[m->n_unreadable++] = (struct unreadable){ ++m->last_number, row->part,
+		xstrdup(row->part == STORE_PART_DEFINITION ? row->key[0].bytes : ""),
+		xstrdup(reason) };
+}
+
+static void drop_unreadable(struct mem *m, int64_t number)
+{
+	size_t n = m->n_unreadable;
+	m->n_unreadable = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct unreadable it = m->unreadable[i];
+		if (number == 0 || it.number == number) {
+			free(it.key);
+			free(it.reason);
+		} else {
+			m->unreadable[m->n_unreadable++] = it;
+		}
+	}
+}
+
+static int mem_unreadable_each(void *self, int64_t number, int64_t limit, int64_t offset,
+	store_unreadable_fn *each, void *arg, int64_t *ret_total)
+{
+	struct mem *m = self;
+	int64_t n = 0;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = m->n_unreadable; i-- > 0;) {
+		const struct unreadable *it = &m->unreadable[i];
+		const struct store_unreadable u = { .number = it->number,
+			.kind = it->part == STORE_PART_DEFINITION ? "definition" : "reply-target",
+			.key = it->key,
+			.reason = it->reason };
+		if (number ? it->number == number : n >= offset && n < offset + limit)
+			each(arg, &u);
+		n += !number || it->number == number;
+	}
+	if (ret_total)
+		*ret_total = (int64_t)m->n_unreadable;
+	pthread_mutex_unlock(&m->lock);
+	return number && !n ? -ENOENT : 0;
+}
+
 static int mem_begin(void *self)
 {
 	((struct mem *)self)->n_ops = 0;
@@ -217,6 +289,10 @@ static int mem_commit(void *self)
 			drop_listeners(m, op);
 		else if (op->kind == STORE_NOUN_PUT || op->kind == STORE_NOUN_DROP)
 			change_noun(m, op);
+		else if (op->kind == STORE_SET_ASIDE)
+			set_aside(m, op->row, op->text);
+		else if (op->kind == STORE_UNREADABLE_DROP)
+			drop_unreadable(m, op->number);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return 0;
@@ -323,6 +399,8 @@ static void mem_close(void *self)
 		free(m->listeners[i].reply_to);
 	}
 	free(m->listeners);
+	drop_unreadable(m, 0);
+	free(m->unreadable);
 	for (size_t i = 0; i < m->n_rows; i++)
 		job_row_freep(&m->rows[i]);
 	free(m->rows);
@@ -345,5 +423,6 @@ const struct store_ops store_mem = {
 	.key_each = mem_key_each,
 	.listener_each = mem_listener_each,
 	.noun_each = mem_noun_each,
+	.unreadable_each = mem_unreadable_each,
 	.close = mem_close,
 };

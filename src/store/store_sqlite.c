@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "domain/function.h"
+#include "store/sqlite_aside.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_reader.h"
 
@@ -26,12 +27,8 @@ enum stmt {
 	STMT_JOBS_PRUNE,
 	STMT_LISTENER_PUT,
 	STMT_LISTENERS_DROP,
-	STMT_LISTENER_EACH,
 	STMT_NOUN_PUT,
 	STMT_NOUN_DROP,
-	STMT_NOUN_EACH,
-	STMT_KEY_EACH,
-	STMT_PLACE_EACH,
 	STMT_TOUCH,
 	_STMT_MAX
 };
@@ -52,23 +49,14 @@ static const char *const stmt_sql[_STMT_MAX] = {
 		"INSERT OR IGNORE INTO listener (job, door, reply_to) SELECT id, ?2, ?3 FROM job "
 		"WHERE id = ?1",
 	[STMT_LISTENERS_DROP] = "DELETE FROM listener WHERE job = ?1 AND door = ?2",
-	[STMT_LISTENER_EACH] = "SELECT job, door, reply_to FROM listener ORDER BY job",
 	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
 	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
-	[STMT_NOUN_EACH] = "SELECT name, settings FROM noun WHERE kind = ?1 ORDER BY name",
-	[STMT_KEY_EACH] =
-		"SELECT idempotency_key, idempotency_digest, id, created_ms FROM job WHERE "
-		"idempotency_key IS NOT NULL AND created_ms >= ?1 AND idempotency_digest IS NOT "
-		"NULL ORDER BY created_ms",
-	[STMT_PLACE_EACH] =
-		"SELECT * FROM (SELECT idempotency_key, NULL, id, created_ms FROM job WHERE "
-		"idempotency_key IS NOT NULL AND idempotency_digest IS NULL ORDER BY created_ms "
-		"DESC LIMIT ?1) ORDER BY created_ms",
 	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
 };
 
 struct sqlite {
-	char *path;
+	struct sqlite_place place;
+	struct store_settings settings;
 	sqlite3 *db;
 	sqlite3_stmt *stmt[_STMT_MAX];
 	struct sqlite_readers readers;
@@ -77,16 +65,19 @@ struct sqlite {
 static int sqlite_open(void *self, const struct store_settings *s, struct fault *f)
 {
 	struct sqlite *sq = self;
-	sq->path = xasprintf("%s/mist.db", s->directory);
-	sqlite_readers_init(&sq->readers, sq->path);
-	int r = sqlite_db_open(&sq->db, sq->path, f);
+	sqlite_place_init(&sq->place, s->directory);
+	sq->settings = *s;
+	sqlite_readers_init(&sq->readers, &sq->place, &sq->settings);
+	const char *path = sq->place.files[SQLITE_FILE_DB].path;
+	int r = sqlite_db_open(&sq->db, path, f);
 	if (r < 0)
 		return r;
+	(void)sqlite_place_check(&sq->place);
 	for (int i = 0; i < _STMT_MAX; i++)
 		if (sqlite3_prepare_v3(sq->db, stmt_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
 			    &sq->stmt[i], NULL) != SQLITE_OK)
 			return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be used: %s",
-				sq->path, sqlite3_errmsg(sq->db));
+				path, sqlite3_errmsg(sq->db));
 	return 0;
 }
 
@@ -169,7 +160,9 @@ static int update(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, 7, c->ended_ms);
 	bind_int(&b, 8, c->attempt);
 	bind_int(&b, 9, c->is_owed);
-	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
+	int r = b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
+	/* Its row was set aside while the job went on: it is written anew. */
+	return r == 0 && sqlite3_changes(sq->db) == 0 ? insert(sq, op) : r;
 }
 
 static int deliver(struct sqlite *sq, const struct store_op *op)
@@ -234,6 +227,10 @@ static int sqlite_apply(void *self, const struct store_op *op)
 		return change_noun(self, op, STMT_NOUN_PUT);
 	case STORE_NOUN_DROP:
 		return change_noun(self, op, STMT_NOUN_DROP);
+	case STORE_SET_ASIDE:
+		return sqlite_set_aside(((struct sqlite *)self)->db, op->row, op->text);
+	case STORE_UNREADABLE_DROP:
+		return sqlite_unreadable_drop(((struct sqlite *)self)->db, op->number);
 	case STORE_SETTLE: /* changes nothing, but a page must go to the disk for it */
 		return run(self, STMT_TOUCH);
 	case STORE_LOG:
@@ -275,71 +272,49 @@ static int sqlite_owed_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_owed_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
-/* On the writing connection, like the two below: nobody writes yet. */
-static int sqlite_listener_each(void *self, store_listener_fn *each, void *arg)
+static int each_listener(void *self, store_listener_fn *each, void *arg)
 {
-	struct sqlite *sq = self;
-	sqlite3_stmt *s = sq->stmt[STMT_LISTENER_EACH];
-	struct uuid job;
-	int step;
-	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
-		memcpy(&job, sqlite3_column_blob(s, 0), sizeof job);
-		each(arg, &job, (const char *)sqlite3_column_text(s, 1),
-			(const char *)sqlite3_column_text(s, 2));
-	}
-	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
-	sqlite3_reset(s);
-	return r;
+	return sqlite_listener_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
-static int sqlite_noun_each(void *self, enum store_noun noun,
+static int each_noun(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
-	struct sqlite *sq = self;
-	sqlite3_stmt *s = sq->stmt[STMT_NOUN_EACH];
-	int step;
-	sqlite3_bind_int64(s, 1, noun);
-	while ((step = sqlite3_step(s)) == SQLITE_ROW)
-		each(arg, (const char *)sqlite3_column_text(s, 0),
-			(const char *)sqlite3_column_text(s, 1));
-	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
-	sqlite3_reset(s);
-	return r;
+	return sqlite_noun_each(&((struct sqlite *)self)->readers, noun, each, arg);
 }
 
-static int keys_of(struct sqlite *sq, enum stmt i, int64_t bound, store_key_fn *each, void *arg)
+static int each_key(void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
 {
-	sqlite3_stmt *s = sq->stmt[i];
-	struct uuid id;
-	int step;
-	sqlite3_bind_int64(s, 1, bound);
-	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
-		memcpy(&id, sqlite3_column_blob(s, 2), sizeof id);
-		each(arg, (const char *)sqlite3_column_text(s, 0),
-			(const char *)sqlite3_column_text(s, 1), &id, sqlite3_column_int64(s, 3));
-	}
-	int r = step == SQLITE_DONE ? 0 : sqlite_errno(sq->db);
-	sqlite3_reset(s);
-	return r;
+	return sqlite_key_each(&((struct sqlite *)self)->readers, since_ms, places_max, each, arg);
 }
 
-static int sqlite_key_each(
-	void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+static int each_unreadable(void *self, int64_t number, int64_t limit, int64_t offset,
+	store_unreadable_fn *each, void *arg, int64_t *ret_total)
 {
-	int r = keys_of(self, STMT_KEY_EACH, since_ms, each, arg);
-	return r < 0 ? r : keys_of(self, STMT_PLACE_EACH, places_max, each, arg);
+	return sqlite_unreadable_each(
+		&((struct sqlite *)self)->readers, number, limit, offset, each, arg, ret_total);
+}
+
+static int sqlite_check(void *self)
+{
+	return sqlite_place_check(&((struct sqlite *)self)->place);
 }
 
 static void sqlite_close(void *self)
 {
 	struct sqlite *sq = self;
-	if (!sq->path)
+	if (!sq->place.files[0].path)
 		return;
 	sqlite_readers_done(&sq->readers);
 	for (int i = 0; i < _STMT_MAX; i++)
 		sqlite3_finalize(sq->stmt[i]);
-	sqlite3_close(sq->db); /* the last one: copies the log into the database and removes it */
-	free(sq->path);
+	/* The last connection copies the log into the database and removes it, by its name: not one
+	 * that belongs to another database by now. */
+	int keeps_log = sq->db && sqlite_place_check(&sq->place) < 0;
+	if (keeps_log)
+		sqlite3_file_control(sq->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keeps_log);
+	sqlite3_close(sq->db);
+	sqlite_place_done(&sq->place);
 }
 
 const struct store_ops store_sqlite = {
@@ -350,12 +325,14 @@ const struct store_ops store_sqlite = {
 	.apply = sqlite_apply,
 	.commit = sqlite_commit,
 	.rollback = sqlite_rollback,
+	.check = sqlite_check,
 	.job_get = sqlite_get,
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,
 	.job_owed_each = sqlite_owed_each,
-	.key_each = sqlite_key_each,
-	.listener_each = sqlite_listener_each,
-	.noun_each = sqlite_noun_each,
+	.key_each = each_key,
+	.listener_each = each_listener,
+	.noun_each = each_noun,
+	.unreadable_each = each_unreadable,
 	.close = sqlite_close,
 };

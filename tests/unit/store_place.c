@@ -19,7 +19,7 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 
 int place_open(struct place *p, struct fault *f)
 {
-	const struct store_settings s = { .directory = p->dir };
+	const struct store_settings s = { .directory = p->dir, .hang_ms = p->hang_ms };
 	return store_open(&p->st, p->ops, &s, f);
 }
 
@@ -122,7 +122,7 @@ struct job *job_make(const char *function, int number)
 	j->source = xstrdup("Http");
 	j->start_timeout_ms = DURATION_INF;
 	j->perform_timeout_ms = 5000;
-	j->priority = number;
+	j->priority = number % JOB_PRIORITY_MAX;
 	return j;
 }
 
@@ -130,6 +130,7 @@ struct store_op *op_make(enum store_op_kind kind, struct job *j, enum job_state 
 {
 	struct store_op *op = store_op_new(kind, j);
 	op->change.state = state;
+	op->change.started_ms = state == JOB_STARTED;
 	return op;
 }
 

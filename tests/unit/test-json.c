@@ -137,9 +137,33 @@ TEST(the_text_of_a_member_is_as_it_was_written)
 	member_is("{\"a\":null\n}", "a", "null");
 }
 
+TEST(a_text_that_is_not_built_is_judged_as_one_that_is)
+{
+	static const char *const good[] = { "{\"a\":[1,2.5,\"x\",true,false,null]}", " [ ] ", "-0",
+		"1e5", "-1.5E-3", "0.25e+7", "\"\\u00e9\\\"\\/\\b\\f\\n\\r\\t\"", "{}",
+		"[{},[],{\"a\":{}},[[]]]", "\r\n{ \"a\" :\t[ 1 , 2 ] , \"b\" : { } } ",
+		"\"\xc3\xa4\"", "\"\x7f\"", "null", "{\"\":0}" };
+	static const char *const bad[] = { "", " ", "{", "[", "[1", "[1,", "[1,]", "{\"a\"}",
+		"{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}", "[1 2]", "{\"a\":1 \"b\":2}", "01", "-",
+		"1.", ".5", "1e", "1e+", "+1", "tru", "truee", "nul", "\"", "\"\\x\"",
+		"\"\\u12g4\"", "\"\n\"", "\"\xff\"", "[\"\xc3\"]", "[]]", "[}", "{]", "1 1", "[1],",
+		",", ":", "{\"a\":1]", "[\"a\":1]", "NaN", "'a'", "[1,,2]", "{,}", "\"\\" };
+	struct fault f;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_(json_decrefp) json_t *value = json_parse(good[i], strlen(good[i]), 4, &f);
+		check(value && json_is_text(good[i], strlen(good[i]), 4));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		check(!json_is_text(bad[i], strlen(bad[i]), 4));
+	check(json_is_text("[[[[0]]]]", 9, 4));
+	check(!json_is_text("[[[[[0]]]]]", 11, 4));
+	check(!json_is_text("[0]\0", 4, 4));
+}
+
 RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
 	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
 	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
 	PROVES(a_million_brackets_do_no_harm), PROVES(kinds_have_words),
 	PROVES(a_member_that_is_no_string_is_none),
+	PROVES(a_text_that_is_not_built_is_judged_as_one_that_is),
 	PROVES(the_text_of_a_member_is_as_it_was_written))

@@ -179,9 +179,13 @@ void artifact_list(struct request *rq)
 {
 	json_t *names = json_array();
 	DIR *d = opendir(rq->http->env.artifacts);
-	for (struct dirent *e; d && (e = readdir(d));)
-		if (name_is_good(e->d_name))
+	for (struct dirent *e; d && (e = readdir(d));) {
+		struct stat st;
+		if (name_is_good(e->d_name) &&
+			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			S_ISREG(st.st_mode))
 			json_array_append_new(names, json_string(e->d_name));
+	}
 	if (d)
 		closedir(d);
 	answer_json(rq, 200, names);
@@ -194,7 +198,8 @@ static int artifact_open(struct request *rq)
 	struct stat st;
 	_cleanup_(freep) char *path = artifact_path(rq, rq->id);
 	_cleanup_(closep) int fd =
-		name_is_good(rq->id) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+		name_is_good(rq->id) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+				     : -1;
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return TAKE_FD(fd);
 	fault_set(&f, FAULT_NOT_FOUND, "No file found by name %.128s", rq->id);

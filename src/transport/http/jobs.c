@@ -7,7 +7,6 @@
 #include "transport/http/request.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "domain/log_line.h"
@@ -33,6 +32,13 @@ static struct job_row *read_row(struct request *rq)
 	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
 	if (r == -ENOENT)
 		fault_set(&f, FAULT_NOT_FOUND, "Job %.128s not found", rq->id);
+	else if (r == -EBADMSG)
+		fault_set(&f, FAULT_NOT_FOUND,
+			"Job %.128s cannot be read, and was set aside: see "
+			"/v2/api/store/unreadable",
+			rq->id);
+	else if (r == -EUCLEAN)
+		(void)store_check_whole(rq->http->env.store, &f);
 	else if (r < 0)
 		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot be read: %s", strerror(-r));
 	if (r < 0)
@@ -123,19 +129,19 @@ static char *life_of(const struct job_row *row)
 static void logs_settled(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
-	char path[4096];
 	struct fault f;
 	if (!row)
 		return;
-	store_log_path(rq->http->env.store, &row->id, path, sizeof path);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = store_log_open(rq->http->env.store, &row->id);
 	if (fd >= 0) {
 		answer_fd(rq, TEXT_PLAIN, fd);
-	} else if (errno == ENOENT) {
+	} else if (fd == -ENOENT) {
 		char *text = life_of(row);
 		answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
 	} else {
-		fault_set(&f, FAULT_UNAVAILABLE, "the log cannot be read: %s", strerror(errno));
+		fault_set(&f, FAULT_UNAVAILABLE, "the log cannot be read: %s",
+			fd == -EINVAL ? "something that is no file is in its place"
+				      : strerror(-fd));
 		answer_fault(rq, &f);
 	}
 }
@@ -227,10 +233,12 @@ static void list_settled(struct request *rq)
 	int r = store_job_list(rq->http->env.store, &lq.query, list_row, &lq,
 		lq.paginate ? &total : NULL); /* counting costs */
 	if (r < 0 || lq.is_full) {
-		fault_set(&f, r < 0 ? FAULT_UNAVAILABLE : FAULT_TOO_LARGE,
-			r < 0 ? "the store cannot be read: %s"
-			      : "the page is too large: ask for fewer jobs by limit",
-			strerror(-r));
+		if (r >= 0)
+			fault_set(&f, FAULT_TOO_LARGE,
+				"the page is too large: ask for fewer jobs by limit");
+		else if (r != -EUCLEAN || store_check_whole(rq->http->env.store, &f) == 0)
+			fault_set(&f, FAULT_UNAVAILABLE, "the store cannot be read: %s",
+				strerror(-r));
 		answer_fault(rq, &f);
 		buf_done(&lq.out);
 		return;

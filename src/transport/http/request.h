@@ -179,6 +179,7 @@ handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_
 handler_fn artifact_worker_jar;
 handler_fn worker_list, worker_show, worker_stop, worker_connect;
 handler_fn events_stream, events_websocket;
+handler_fn unreadable_list, unreadable_show, unreadable_drop;
 handler_fn root_show, ui_redirect, ui_show;
 handler_fn status_show, metrics_show, openapi_show, health_live, health_ready;
 

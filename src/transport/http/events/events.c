@@ -21,7 +21,6 @@
  * A stream has two owners: the core from intake_watch to `ended`, and the request, later the
  * response. The last one frees it. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -303,12 +302,10 @@ static void announce_dropped(struct stream *s)
  * its own. The lock is held. */
 static bool catch_up(struct stream *s)
 {
-	char path[4096];
 	int64_t now = clock_mono_ms();
 	if (!s->is_behind || stream_waiting(s))
 		return false;
-	store_log_path(s->http->env.store, &s->watch.job, path, sizeof path);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = store_log_open(s->http->env.store, &s->watch.job);
 	if (replay_more(&s->replay, fd, s->live.offset, s->log_end)) {
 		s->live.offset = s->log_end;
 		s->is_behind = false;
@@ -381,7 +378,6 @@ static void job_settled(struct request *rq)
 {
 	struct stream *s = rq->stream;
 	struct job_row *row = NULL;
-	char path[4096];
 	struct fault f;
 	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
 	if (r < 0) {
@@ -393,10 +389,8 @@ static void job_settled(struct request *rq)
 		return;
 	}
 	int log_fd = -1;
-	if (s->watch.with_logs) {
-		store_log_path(rq->http->env.store, &row->id, path, sizeof path);
-		log_fd = open(path, O_RDONLY | O_CLOEXEC);
-	}
+	if (s->watch.with_logs)
+		log_fd = store_log_open(rq->http->env.store, &row->id);
 	if (s->worker) { /* a row learns of its worker when the job starts */
 		free(row->worker);
 		row->worker = TAKE_PTR(s->worker);

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the data directory: whatever it is, the gateway starts, and says what it could not read."""
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+
+import pytest
+
+from support.cli import cli, said
+from support.mistd import PATIENCE, ROOT, gateway_binary, until
+
+GOLDEN = ROOT / "tests" / "golden" / "data" / "data-directory-1.tar.gz"
+
+
+def check_data(gateway, code=0):
+    """What --check-data prints, line by line; the last one sums it up."""
+    r = subprocess.run([gateway_binary(), "--check-data", gateway.data], capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert r.returncode == code and not r.stderr, r
+    return r.stdout.splitlines()
+
+
+def spoil(gateway, *statements):
+    """On the database of a gateway that is stopped."""
+    with sqlite3.connect(gateway.data / "mist.db") as db:
+        for statement in statements:
+            db.execute(statement)
+    db.close()
+
+
+def unreadable(gateway, **page):
+    return gateway.get("/v2/api/store/unreadable", params=page).json()
+
+
+def why_not_ready(gateway):
+    until(lambda: gateway.get("/health/ready").status_code == 503, 5, "the gateway to notice")
+    return gateway.get("/health/ready").json()["detail"]
+
+
+def metric(gateway, name):
+    [line] = [line for line in gateway.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
+    return int(line.split()[1])
+
+
+def test_a_data_directory_of_the_first_version_opens(plain_mist):
+    gateway = plain_mist()
+    gateway.stop()
+    shutil.rmtree(gateway.data)
+    with tarfile.open(GOLDEN) as archive:
+        archive.extractall(gateway.home)
+    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 12 jobs, 0 reply targets, 3 definitions, 2 logs, 1 artifacts")
+    gateway.start()
+    jobs = gateway.get("/v2/api/jobs", params={"limit": 100}).json()
+    assert len(jobs) == 12
+    by_id = {job["externalId"]: job for job in jobs if "externalId" in job}
+    for i in 1, 2, 3:
+        job = by_id[f"ext-{i}"]
+        assert job["status"] == "finished" and job["jobResult"] == {"late": f"g{i}"}
+        again = gateway.post("/v2/api/functions/gold-late/jobs", json={"name": f"g{i}"}, headers={"Idempotency-Key": f"key-{i}"})
+        assert again.json()["id"] == job["jobId"], "the keys are known"
+    for job in jobs:
+        if job["status"] not in ("finished", "failed", "cancelled"):
+            gateway.delete(f"/v2/api/jobs/{job['jobId']}")
+    for job in jobs:
+        gateway.wait(job["jobId"])
+    assert gateway.get("/v2/api/contexts/slow").json()["downtime"] == "60s"
+    assert gateway.run("gold-late", {"name": "x"})["payload"] == {"late": "x"}
+    assert unreadable(gateway) == {"unreadable": [], "total": 0}
+    gateway.stop()
+    assert check_data(gateway)[-1].endswith("all is well")
+
+
+def test_whatever_is_in_a_row_the_gateway_starts_and_shows_it(plain_mist, tmp_path):
+    gateway = plain_mist()
+    ended, spoilt = (gateway.submit("typed", {"i": i}) for i in (1, 2))
+    for job in ended, spoilt:
+        gateway.wait(job)
+    open_job = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    gateway.wait(open_job, "started")
+    gateway.post("/v2/api/functions", json={"name": "bad", "path": gateway.functions_path, "className": "typed", "defaultContext": "plain"})
+    deep = "[" * 2000 + "]" * 2000
+    gateway.kill9()
+    spoil(gateway, f"UPDATE job SET result = '{{\"a\":' WHERE id = x'{spoilt.replace('-', '')}'",
+          f"UPDATE job SET parameters = '{deep}', context = '../x' WHERE id = x'{open_job.replace('-', '')}'",
+          f"UPDATE noun SET settings = '{deep}' WHERE name = 'bad'",
+          "INSERT INTO noun VALUES (1, 'odd', 'null'), (1, '../up', '{}')",
+          "INSERT INTO listener VALUES (x'01', 'mqtt', 'R{}')")
+    found = check_data(gateway, 1)
+    assert f"job {spoilt} cannot be read: result: expected JSON" in found
+    assert any(line.startswith(f"job {open_job} cannot be read: ") for line in found) and found[-1].endswith("something is wrong")
+    assert any(line.startswith("function bad cannot be read: nested deeper") for line in found)
+    assert "context odd cannot be read: settings: expected an object, got null" in found and len(found) == 7
+
+    gateway.start()
+    assert gateway.get("/health/ready").status_code == 200
+    assert gateway.run("typed", {"i": 3})["success"]
+    jobs = {job["jobId"] for job in gateway.get("/v2/api/jobs").json()}
+    assert ended in jobs and spoilt not in jobs, "the list leaves out what it cannot read"
+    until(lambda: metric(gateway, "mist_store_unreadable") == 6)
+    rows = unreadable(gateway)
+    assert rows["total"] == 6 and {row["kind"] for row in rows["unreadable"]} == {"job", "definition", "reply-target"}
+    assert unreadable(gateway, limit=2, offset=5)["unreadable"] == rows["unreadable"][5:]
+    [row] = [row for row in rows["unreadable"] if row["key"] == spoilt]
+    assert row["reason"] == "result: expected JSON"
+    shown = gateway.get(f"/v2/api/store/unreadable/{row['id']}").json()
+    assert shown["content"]["result"] == '{"a":' and shown["content"]["function"] == "typed"
+    assert "cannot be read" in gateway.stderr()
+
+    assert len(json.loads(cli(gateway, "store", "check", code=5)[0])) == 6
+    assert json.loads(cli(gateway, "store", "show", str(row["id"]))) == shown
+    cli(gateway, "store", "drop", str(row["id"]), "--yes")
+    assert gateway.get(f"/v2/api/store/unreadable/{row['id']}").status_code == 404
+    assert "no unreadable row" in said(gateway, "store", "drop", str(row["id"]), "--yes", code=3)
+    assert unreadable(gateway)["total"] == 5
+    gateway.restart()
+    assert unreadable(gateway)["total"] == 5 and metric(gateway, "mist_store_unreadable") == 5
+    assert gateway.delete("/v2/api/store/unreadable").status_code == 200
+    assert json.loads(cli(gateway, "store", "check")) == []
+    gateway.stop()
+    assert check_data(gateway)[-1].endswith("all is well")
+
+
+@pytest.mark.parametrize("moved", ["", "mist.db", "mist.db-wal"])
+def test_nothing_is_accepted_while_the_data_is_elsewhere(c_mist, moved):
+    gateway = c_mist()
+    before = gateway.submit("echo", {"text": "before"})
+    gateway.wait(before)
+    os.rename(gateway.data / moved, gateway.home / "elsewhere")
+    assert "moved away" in why_not_ready(gateway)
+    refused = gateway.post("/v2/api/functions/echo/jobs", json={"text": "x"})
+    assert refused.status_code == 503 and "moved away" in refused.json()["detail"]
+    os.rename(gateway.home / "elsewhere", gateway.data / moved)
+    until(lambda: gateway.get("/health/ready").status_code == 200, 5)
+    after = gateway.submit("echo", {"text": "after"})
+    gateway.wait(after)
+    gateway.kill9()
+    gateway.restart()
+    assert gateway.job(before)["jobResult"] == "before" and gateway.job(after)["jobResult"] == "after"
+
+
+def test_another_database_in_its_place_is_not_taken(c_mist):
+    gateway = c_mist()
+    job = gateway.submit("echo", {"text": "x"})
+    gateway.wait(job)
+    os.rename(gateway.data / "mist.db", gateway.home / "elsewhere")
+    (gateway.data / "mist.db").write_bytes(b"")
+    assert "restart" in why_not_ready(gateway)
+    assert gateway.post("/v2/api/functions/echo/jobs", json={"text": "x"}).status_code == 503
+    gateway.kill9()
+    os.rename(gateway.home / "elsewhere", gateway.data / "mist.db")
+    gateway.restart()
+    assert gateway.job(job)["status"] == "finished"
+
+
+def test_a_damaged_page_makes_no_answer_that_is_none(c_mist):
+    gateway = c_mist()
+    jobs = [gateway.submit("echo", {"text": "x" * 1500}) for _ in range(120)]
+    for job in jobs:
+        gateway.wait(job)
+    gateway.stop()
+    path = gateway.data / "mist.db"
+    size = path.stat().st_size
+    with open(path, "r+b") as f:
+        for page in range(size // 4096 // 3, size // 4096 * 2 // 3):
+            f.seek(page * 4096)
+            f.write(b"\xa5" * 4096)
+    assert any("damaged" in line for line in check_data(gateway, 1))
+    gateway.start()
+    codes = set()
+    for offset in range(0, 120, 10):
+        r = gateway.get("/v2/api/jobs", params={"limit": 10, "offset": offset})
+        codes.add(r.status_code)
+        assert r.status_code in (200, 503) and isinstance(r.json(), list if r.status_code == 200 else dict)
+    assert 503 in codes
+    assert "damaged" in why_not_ready(gateway)
+    assert gateway.get("/health/live").status_code == 200
+    assert "damaged" in cli(gateway, "store", "check", code=5)[1]
+
+
+def test_what_is_no_file_holds_up_nobody(c_mist):
+    gateway = c_mist()
+    for make in os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/passwd", path):
+        job = gateway.submit("echo", {"text": "x"})
+        gateway.wait(job)
+        make(gateway.data / "logs" / f"job-{job}.log")
+        r = gateway.get(f"/v2/api/jobs/{job}/logs", timeout=10 * PATIENCE)
+        assert r.status_code == 503 and "no file" in r.json()["detail"], r.text
+        make(gateway.data / "artifacts" / "odd.py")
+        assert gateway.get("/v2/api/artifacts/odd.py", timeout=10 * PATIENCE).status_code == 404
+        assert gateway.get("/v2/api/artifacts/odd.py/sha", timeout=10 * PATIENCE).status_code == 404
+        assert "odd.py" not in gateway.get("/v2/api/artifacts").json()
+        (os.rmdir if make is os.mkdir else os.unlink)(gateway.data / "artifacts" / "odd.py")
+    gateway.stop()
+    assert sum(line.endswith("is no file") for line in check_data(gateway, 1)) == 3
+
+
+def test_a_running_gateway_is_not_checked(c_mist):
+    gateway = c_mist()
+    r = subprocess.run([gateway_binary(), "--check-data", gateway.data], capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert r.returncode == 1 and "is in use by another mistd" in r.stderr
+
+
+@pytest.mark.parametrize("version, words", [(-1, "none of this program"), (99, "newer version")])
+def test_a_schema_that_is_not_known_is_refused(c_mist, version, words):
+    gateway = c_mist()
+    gateway.stop()
+    spoil(gateway, f"PRAGMA user_version = {version}")
+    assert f"is {version}, expected" in check_data(gateway, 1)[0]
+    r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert r.returncode == 1 and words in r.stderr

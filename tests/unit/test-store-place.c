@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mist/store.h and the place where its files are: they go away, come back, are others, are no files
+ * at all, or the disk below them does not answer. */
+#include "store_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static void path_of(struct place *p, const char *name, char ret[static 100])
+{
+	snprintf(ret, 100, "%s/%s", p->dir, name);
+}
+
+static void move(struct place *p, const char *from, const char *to)
+{
+	char a[100], b[100];
+	path_of(p, from, a);
+	path_of(p, to, b);
+	must(rename(a, b) == 0);
+}
+
+static int insert(struct place *p)
+{
+	struct waiter w;
+	waiter_init(&w);
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 1);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED), &w);
+	await(&w);
+	return w.status;
+}
+
+TEST(files_that_were_moved_away_are_missed_and_welcome_back)
+{
+	static const char *const names[] = { "mist.db", "mist.db-wal", "mist.db-shm" };
+	struct place *p = *state;
+	check_int(insert(p), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct fault f = { 0 };
+		move(p, names[i], "elsewhere");
+		check_int(insert(p), -ENOENT); /* at once, */
+		check_int(store_check_writable(p->st, &f), -ENOENT);
+		check(strstr(f.text, "moved away") && strstr(f.text, p->dir));
+		move(p, "elsewhere", names[i]);
+		await_that(store_health(p->st) == 0);
+		move(p, names[i], "elsewhere");
+		await_that(store_health(p->st) == -ENOENT); /* and when nobody writes */
+		move(p, "elsewhere", names[i]);
+		await_that(store_health(p->st) == 0);
+		check_int(insert(p), 0);
+	}
+	place_reopen(p);
+	check_int(count_all(p), 4);
+}
+
+TEST(other_files_in_their_place_are_neither_written_nor_read)
+{
+	struct place *p = *state;
+	struct fault f = { 0 };
+	char path[100], wal[100];
+	check_int(insert(p), 0);
+	move(p, "mist.db", "elsewhere");
+	path_of(p, "mist.db", path);
+	path_of(p, "mist.db-wal", wal);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	must(fd >= 0 && close(fd) == 0);
+	check_int(insert(p), -ESTALE);
+	check_int(store_check_writable(p->st, &f), -ESTALE);
+	check(strstr(f.text, "restart"));
+	store_close(TAKE_PTR(p->st));
+	struct stat s;
+	check_int(stat(path, &s), 0);
+	check_int(s.st_size, 0);
+	check_int(stat(wal, &s), 0); /* it may be the other's by now */
+	move(p, "elsewhere", "mist.db");
+	place_reopen(p);
+	check_int(count_all(p), 1);
+}
+
+TEST(a_folder_of_logs_that_was_removed_is_made_again)
+{
+	struct place *p = *state;
+	char path[100];
+	const struct uuid id = { { 1 } };
+	path_of(p, "logs", path);
+	must(rmdir(path) == 0);
+	log_text(p, &id, "a line\n");
+	check_int(settle(p->st), 0);
+	_cleanup_(freep) char *text = log_read(p, &id);
+	check_str(text ? text : "", "a line\n");
+}
+
+/* Each of these would block whoever opens it, or be written to. */
+TEST(what_is_no_file_in_place_of_a_log_is_left_alone)
+{
+	struct place *p = *state;
+	for (int kind = 0; kind < 4; kind++) {
+		const struct uuid id = { { 2, (uint8_t)kind } };
+		char path[200], other[100];
+		store_log_path(p->st, &id, path, sizeof path);
+		path_of(p, "other", other);
+		must(kind != 0 || mkfifo(path, 0600) == 0);
+		must(kind != 1 || mkdir(path, 0700) == 0);
+		must(kind != 2 || symlink(other, path) == 0);
+		must(kind != 3 || symlink("/dev/full", path) == 0);
+		log_text(p, &id, "a line\n");
+		check_int(settle(p->st), 0);
+		check_int(store_log_open(p->st, &id), -EINVAL);
+		check_int(access(other, F_OK), -1);
+		check(store_is_settled(p->st));
+	}
+	const struct uuid none = { { 3 } };
+	check_int(store_log_open(p->st, &none), -ENOENT);
+}
+
+TEST(a_pipe_in_place_of_the_database_is_refused)
+{
+	struct place *p = *state;
+	struct fault f = { 0 };
+	char path[100];
+	path_of(p, "mist.db", path);
+	store_close(TAKE_PTR(p->st));
+	must(unlink(path) == 0 && mkfifo(path, 0600) == 0);
+	check(place_open(p, &f) < 0);
+	check(strstr(f.text, "it is no file") && strstr(f.text, path));
+}
+
+/* The twin with a disk that holds whoever commits until it is let go. */
+static atomic_bool holds;
+static sem_t held;
+
+static int holding_commit(void *self)
+{
+	if (atomic_load(&holds))
+		sem_wait(&held);
+	return store_mem.commit(self);
+}
+
+static int setup_holding(void **state)
+{
+	static struct store_ops holding;
+	holding = store_mem;
+	holding.commit = holding_commit;
+	atomic_store(&holds, false);
+	sem_init(&held, 0, 0);
+	*state = &holding;
+	return place_setup(state);
+}
+
+static void hang(struct place *p)
+{
+	p->hang_ms = 50;
+	place_reopen(p);
+	atomic_store(&holds, true);
+}
+
+TEST(nobody_waits_for_a_disk_that_does_not_answer)
+{
+	struct place *p = *state;
+	struct waiter first, later;
+	struct fault f = { 0 };
+	waiter_init(&first);
+	waiter_init(&later);
+	hang(p);
+	_cleanup_(job_unrefp) struct job *a = job_make("pi", 1), *b = job_make("pi", 2);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, a, JOB_QUEUED), &first);
+	await_that(store_health(p->st) == -ETIMEDOUT);
+	check_int(store_check_writable(p->st, &f), -ETIMEDOUT);
+	check(strstr(f.text, "does not answer"));
+	post_waited(p->st, op_make(STORE_JOB_INSERT, b, JOB_QUEUED), &later);
+	struct uuid kept = add(p, "pi", JOB_QUEUED, NULL);
+	await(&later); /* it was not begun */
+	check_int(later.status, -ETIMEDOUT);
+	check_int(first.done, 0);
+	atomic_store(&holds, false);
+	sem_post(&held);
+	await(&first);
+	check_int(first.status, 0);
+	await_that(store_is_settled(p->st) && store_health(p->st) == 0);
+	check_int(state_of(p, &a->id), JOB_QUEUED);
+	check_int(state_of(p, &b->id), _JOB_STATE_INVALID);
+	check_int(state_of(p, &kept), JOB_QUEUED);
+}
+
+TEST(a_stop_does_not_wait_for_a_disk_that_does_not_answer)
+{
+	struct place *p = *state;
+	struct waiter begun, posted;
+	waiter_init(&begun);
+	waiter_init(&posted);
+	hang(p);
+	_cleanup_(job_unrefp) struct job *a = job_make("pi", 1), *b = job_make("pi", 2);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, a, JOB_QUEUED), &begun);
+	await_that(store_health(p->st) == -ETIMEDOUT);
+	post_waited(p->st, op_make(STORE_JOB_INSERT, b, JOB_QUEUED), &posted);
+	store_stop(p->st); /* returns */
+	await(&begun);
+	await(&posted);
+	check_int(begun.status, -ETIMEDOUT);
+	check_int(posted.status, -ETIMEDOUT);
+}
+
+TEST(what_waits_is_counted_in_bytes)
+{
+	struct place *p = *state;
+	check_int(store_backlog_bytes(p->st), 0);
+	atomic_store(&holds, true);
+	_cleanup_(job_unrefp) struct job *a = job_make("pi", 1);
+	store_post(p->st, op_make(STORE_JOB_INSERT, a, JOB_QUEUED));
+	struct store_op *op = op_make(STORE_JOB_UPDATE, a, JOB_FINISHED);
+	op->change.result = xcalloc(1, 1000001);
+	memset(op->change.result, '1', 1000000);
+	store_post(p->st, op);
+	const struct uuid id = { { 1 } };
+	_cleanup_(freep) char *line = xcalloc(1, 100001);
+	memset(line, 'x', 100000);
+	log_text(p, &id, line);
+	size_t n = store_backlog_bytes(p->st);
+	check(n >= 1100000 && n < 1200000);
+	atomic_store(&holds, false);
+	sem_post(&held);
+	await_that(store_is_settled(p->st));
+	check_int(store_backlog_bytes(p->st), 0);
+}
+
+/* SQLite calls this one. */
+static atomic_int n_syncs;
+
+int fdatasync(int fd)
+{
+	atomic_fetch_add(&n_syncs, 1);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+	atomic_fetch_add(&n_syncs, 1);
+	return (int)syscall(SYS_fsync, fd);
+}
+
+TEST(what_is_acknowledged_was_synced)
+{
+	struct place *p = *state;
+	for (int i = 0; i < 20; i++) {
+		int before = atomic_load(&n_syncs);
+		check_int(insert(p), 0);
+		check(atomic_load(&n_syncs) > before);
+	}
+}
+
+#define ON(ops, sentence)                                                                          \
+	{                                                                                          \
+#sentence, sentence, place_setup, place_teardown, (void *)&(ops)                   \
+	}
+#define ON_HOLDING(sentence)                                                                       \
+	{                                                                                          \
+#sentence, sentence, setup_holding, place_teardown, NULL                           \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON(store_sqlite, files_that_were_moved_away_are_missed_and_welcome_back),
+		ON(store_sqlite, other_files_in_their_place_are_neither_written_nor_read),
+		ON(store_sqlite, a_folder_of_logs_that_was_removed_is_made_again),
+		ON(store_sqlite, what_is_no_file_in_place_of_a_log_is_left_alone),
+		ON(store_sqlite, a_pipe_in_place_of_the_database_is_refused),
+		ON(store_sqlite, what_is_acknowledged_was_synced),
+		ON_HOLDING(nobody_waits_for_a_disk_that_does_not_answer),
+		ON_HOLDING(a_stop_does_not_wait_for_a_disk_that_does_not_answer),
+		ON_HOLDING(what_waits_is_counted_in_bytes),
+	};
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
