@@ -8,6 +8,7 @@ enum fault_code {
 	FAULT_UNAUTHORIZED,
 	FAULT_FORBIDDEN,
 	FAULT_NOT_FOUND,
+	FAULT_MISDIRECTED,   /* meant for somebody else */
 	FAULT_METHOD,        /* the thing exists, the verb does not */
 	FAULT_CONFLICT,      /* too late, or already there */
 	FAULT_PRECONDITION,  /* it is not what the caller said it is */

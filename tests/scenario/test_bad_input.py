@@ -86,7 +86,7 @@ def test_a_large_body_in_chunks_is_refused(gateway):
 def test_a_connection_that_breaks_in_the_middle_of_a_body_harms_nobody(gateway):
     for _ in range(50):
         with socket.create_connection((gateway.host, gateway.port)) as s:
-            s.sendall(b"POST " + JOBS.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"i\"")
+            s.sendall(b"POST " + JOBS.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"i\"")
     assert gateway.run("typed", {"i": 1})["success"]
 
 
@@ -94,7 +94,7 @@ def test_a_caller_that_leaves_does_not_stop_its_job(gateway, tmp_path):
     flag = tmp_path / "flag"
     body = b'{"path": "%s"}' % str(flag).encode()
     with socket.create_connection((gateway.host, gateway.port)) as s:
-        s.sendall(b"POST /v2/api/functions/wait_for/jobs?force=true HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        s.sendall(b"POST /v2/api/functions/wait_for/jobs?force=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         gateway.until(lambda: gateway.get("/v2/api/functions/wait_for/jobs?status=started").json() != [])
     [job] = gateway.get("/v2/api/functions/wait_for/jobs").json()
     flag.write_text("")

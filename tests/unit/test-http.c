@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "transport/http/request.h"
+#include "transport/http/server/head.h"
 
 static void what_was_ignored_is_named_once(void **state)
 {
@@ -37,11 +39,165 @@ static void what_was_ignored_has_a_limit(void **state)
 	buf_done(&rq.ignored);
 }
 
+static void a_host_is_an_address_or_a_name_of_ours(void **state)
+{
+	static const struct {
+		const char *authority;
+		enum host_verdict verdict;
+	} cases[] = {
+		{ "127.0.0.1", HOST_GOOD },
+		{ "127.0.0.1:2003", HOST_GOOD },
+		{ "192.168.1.7:1", HOST_GOOD },
+		{ "[::1]", HOST_GOOD },
+		{ "[::1]:2003", HOST_GOOD },
+		{ "[fe80::1%25eth0]:2003", HOST_GOOD },
+		{ "localhost", HOST_GOOD },
+		{ "LocalHost:2003", HOST_GOOD },
+		{ "localhost.", HOST_GOOD },
+		{ "mist.internal:80", HOST_GOOD },
+		{ "a.example", HOST_GOOD },
+		{ "A.Example:443", HOST_GOOD },
+		{ "x.b.example", HOST_GOOD },
+		{ "x.y.b.example:1", HOST_GOOD },
+		{ "b.example", HOST_FOREIGN },
+		{ "xb.example", HOST_FOREIGN },
+		{ "a.example.evil.example", HOST_FOREIGN },
+		{ "evil.example", HOST_FOREIGN },
+		{ "evil.example:2003", HOST_FOREIGN },
+		{ "localhost.evil.example", HOST_FOREIGN },
+		{ "127.0.0.1.evil.example", HOST_FOREIGN },
+		{ "2130706433", HOST_FOREIGN },
+		{ "0x7f.1", HOST_FOREIGN },
+		{ "127.1", HOST_FOREIGN },
+		{ "", HOST_MALFORMED },
+		{ ".", HOST_FOREIGN },
+		{ ":2003", HOST_MALFORMED },
+		{ "localhost:x", HOST_MALFORMED },
+		{ "localhost:2003x", HOST_MALFORMED },
+		{ "localhost:999999", HOST_MALFORMED },
+		{ "user@localhost", HOST_MALFORMED },
+		{ "localhost/x", HOST_MALFORMED },
+		{ "local host", HOST_MALFORMED },
+		{ "[::1", HOST_MALFORMED },
+		{ "[::1]x", HOST_MALFORMED },
+		{ "[evil.example]", HOST_MALFORMED },
+		{ "\xc3\xa4", HOST_MALFORMED },
+	};
+	char name[256];
+	(void)state;
+	struct hosts *h = hosts_new("mist.internal", "a.example, *.b.example");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *text = cases[i].authority;
+		if (hosts_judge(h, text, strlen(text)) != cases[i].verdict)
+			fail_msg("%s", text);
+	}
+	check_int(gethostname(name, sizeof name), 0);
+	assert_int_equal(hosts_judge(h, name, strlen(name)), HOST_GOOD);
+	hosts_free(h);
+	h = hosts_new("0.0.0.0", "*");
+	assert_int_equal(hosts_judge(h, "evil.example", 12), HOST_GOOD);
+	assert_int_equal(hosts_judge(h, "evil example", 12), HOST_MALFORMED);
+	hosts_free(h);
+}
+
+struct field {
+	const char *name, *value;
+};
+
+static void check_head(bool is_http_1_1, const struct field *fields, const char *fault)
+{
+	struct head h = { .is_http_1_1 = is_http_1_1 };
+	for (; fields->name; fields++)
+		head_add(&h, fields->name, strlen(fields->name), fields->value,
+			strlen(fields->value));
+	int r = head_check(&h);
+	if (fault ? r >= 0 || !strstr(h.fault.text, fault) : r < 0)
+		fail_msg("expected %s, got %s", fault, h.fault.text);
+}
+
+#define HEAD(...)                                                                                  \
+	(const struct field[])                                                                     \
+	{                                                                                          \
+		{ "Host", "a" }, __VA_ARGS__,                                                      \
+		{                                                                                  \
+			0                                                                          \
+		}                                                                                  \
+	}
+#define HEAD_ALONE(...)                                                                            \
+	(const struct field[])                                                                     \
+	{                                                                                          \
+		__VA_ARGS__,                                                                       \
+		{                                                                                  \
+			0                                                                          \
+		}                                                                                  \
+	}
+
+static void a_head_leaves_nothing_open(void **state)
+{
+	(void)state;
+	check_head(true, HEAD({ "X-Y_z", "\t a b\xff" }), NULL);
+	check_head(true, HEAD({ "Content-Length", "1" }), NULL);
+	check_head(true, HEAD({ "Transfer-Encoding", "Chunked " }), NULL);
+	check_head(false, HEAD_ALONE({ "X", "" }), NULL);
+	check_head(true, HEAD_ALONE({ "X", "" }), "Host: expected one, got 0");
+	check_head(true, HEAD({ "host", "a" }), "Host: expected one, got 2");
+	check_head(false, HEAD({ "host", "b" }), "Host: expected one, got 2");
+	check_head(true, HEAD({ "Content-Length", "1" }, { "content-length", "1" }),
+		"Content-Length: expected one");
+	check_head(true, HEAD({ "Content-Length", "1" }, { "Transfer-Encoding", "chunked" }),
+		"expected one of the two");
+	check_head(true,
+		HEAD({ "Transfer-Encoding", "chunked" }, { "Transfer-Encoding", "chunked" }),
+		"Transfer-Encoding: expected one");
+	check_head(true, HEAD({ "Transfer-Encoding", "gzip, chunked" }), "expected chunked");
+	check_head(false, HEAD({ "Transfer-Encoding", "chunked" }), "HTTP/1.0 has none");
+	check_head(true, HEAD({ "Content-Length ", "1" }), "between it and its colon");
+	check_head(true, HEAD({ "", "1" }), "expected a name");
+	check_head(true, HEAD({ "X", "a\rb" }), "control characters");
+}
+
+static void expect_target(const char *uri, const char *authority, const char *path)
+{
+	const char *found;
+	size_t len;
+	const char *rest = target_split(uri, &found, &len);
+	if (!path)
+		assert_null(rest);
+	else
+		assert_string_equal(rest, path);
+	if (path && authority)
+		assert_true(len == strlen(authority) && memcmp(found, authority, len) == 0);
+}
+
+static void a_target_is_a_path_or_an_address(void **state)
+{
+	(void)state;
+	expect_target("/a/b?c=d", NULL, "/a/b?c=d");
+	expect_target("*", NULL, "*");
+	expect_target("http://host:1/a?b", "host:1", "/a?b");
+	expect_target("HTTPS://[::1]/", "[::1]", "/");
+	expect_target("http://host", "host", "");
+	expect_target("http://host?a=b", "host", "?a=b");
+	expect_target("a/b", NULL, NULL);
+	expect_target("", NULL, NULL);
+	expect_target("ftp://host/a", NULL, NULL);
+	expect_target("host:443", NULL, NULL);
+	expect_target("/a b", NULL, NULL);
+	expect_target("/a\tb", NULL, NULL);
+	expect_target("/a#b", NULL, NULL);
+	assert_int_equal(target_count_parameters("/a"), 0);
+	assert_int_equal(target_count_parameters("/a?"), 1);
+	assert_int_equal(target_count_parameters("/a?b=c&d&"), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_ignored_is_named_once),
 		cmocka_unit_test(what_was_ignored_has_a_limit),
+		cmocka_unit_test(a_host_is_an_address_or_a_name_of_ours),
+		cmocka_unit_test(a_head_leaves_nothing_open),
+		cmocka_unit_test(a_target_is_a_path_or_an_address),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 
 #include "base/fail_point.h"
 
-enum { PART_BUFFER = 64 * 1024, DIGEST_MAX = 64 };
+enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, DIGEST_MAX = 64 };
 #define HIDDEN ".upload-"
 
 struct upload {
@@ -48,7 +48,8 @@ void upload_forget_all(const char *folder)
 static int open_hidden(struct request *rq, struct upload *u, const char *filename)
 {
 	if (u->name)
-		return fault_set(&u->fault, FAULT_BAD_REQUEST, "part file: it came twice");
+		return fault_set(
+			&u->fault, FAULT_BAD_REQUEST, "part file: expected one, it came twice");
 	if (!filename || !name_is_good(filename))
 		return fault_set(&u->fault, FAULT_BAD_REQUEST,
 			"part file: expected a filename of letters, digits, '.', '_' and '-', not "
@@ -81,8 +82,9 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	(void)kind, (void)content_type, (void)transfer_encoding;
 	if (!key || strcmp(key, "file") != 0 || u->fault.code) /* a part may have no name */
 		return MHD_YES;
-	if (offset == 0 && u->size == 0 && (!u->name || size == 0) &&
-		open_hidden(rq, u, filename) < 0)
+	/* A part begins at 0; with nothing in it yet it may begin once more. */
+	bool is_next = u->name && (u->size || !size || !filename || strcmp(filename, u->name) != 0);
+	if (offset == 0 && (!u->name || is_next) && open_hidden(rq, u, filename) < 0)
 		return MHD_YES;
 	u->size += size;
 	if (u->size > u->max)
@@ -94,15 +96,31 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	return MHD_YES;
 }
 
+static int upload_open(struct request *rq, struct upload *u)
+{
+	const struct http_settings *s = &rq->http->settings;
+	const char *length = header_text(rq, "Content-Length");
+	if (length && strtoull(length, NULL, 10) > (uint64_t)u->max + ENVELOPE_MAX)
+		return fault_set(&u->fault, FAULT_TOO_LARGE,
+			"the artifact is over http.artifact, %lld bytes", (long long)u->max);
+	if (atomic_load(&rq->http->n_uploads) > s->uploads_max)
+		return fault_set(&u->fault, FAULT_TOO_MANY,
+			"too many artifacts are being uploaded (http.uploads)");
+	u->parts = MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
+	if (!u->parts)
+		return fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"expected a body of multipart/form-data with a part file");
+	return 0;
+}
+
 void upload_begin(struct request *rq)
 {
 	struct upload *u = rq->upload = xcalloc(1, sizeof *u);
 	u->fd = -1;
 	u->max = rq->http->settings.artifact_max;
-	u->parts = MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
-	if (!u->parts)
-		fault_set(&u->fault, FAULT_BAD_REQUEST,
-			"expected a body of multipart/form-data with a part file");
+	atomic_fetch_add(&rq->http->n_uploads, 1);
+	if (upload_open(rq, u) < 0)
+		answer_fault(rq, &u->fault);
 }
 
 void upload_data(struct request *rq, const char *data, size_t len)
@@ -111,12 +129,16 @@ void upload_data(struct request *rq, const char *data, size_t len)
 	if (!u->fault.code && MHD_post_process(u->parts, data, len) != MHD_YES && !u->fault.code)
 		fault_set(&u->fault, FAULT_BAD_REQUEST,
 			"the body is no well-formed multipart/form-data");
+	if (u->fault.code)
+		answer_fault(rq, &u->fault);
 }
 
-void upload_free(struct upload *u)
+void upload_free(struct request *rq)
 {
+	struct upload *u = TAKE_PTR(rq->upload);
 	if (!u)
 		return;
+	atomic_fetch_sub(&rq->http->n_uploads, 1);
 	if (u->parts)
 		MHD_destroy_post_processor(u->parts);
 	closep(&u->fd);

@@ -9,34 +9,29 @@
  * called once more after the resume. */
 #include "transport/http/request.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <netdb.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "transport/http/server/head.h"
+#include "transport/http/server/server.h"
 
 enum {
 	DISCARD_MAX = 1 << 30,
-	CONNECTION_MEMORY = 16 * 1024,
 	BACKLOG = 1024,
 	DRAIN_MS = 2000,
-	SWEEP_MS = 1000,
-	TURN_MS = 1000
-};
-
-/* Whoever is connected. */
-struct peer {
-	struct list node;
-	int fd;
+	DESCRIPTORS_KEPT = 256, /* for all that is no connection */
+	PARAMETERS_MAX = 64,
+	PARAMETER_COST = 72,    /* in libmicrohttpd's memory of the connection, */
+	TARGET_MAX = 12 * 1024, /* of which a target may take so much */
+	TELL_MAX = 1024
 };
 
 const struct conf_field http_conf[] = {
@@ -45,17 +40,42 @@ const struct conf_field http_conf[] = {
 			"machine by default" },
 	{ "port", CONF_INT, offsetof(struct http_settings, port), "2003", .min = 0, .max = 65535,
 		.help = "port to listen on; 0: any free one" },
+	{ "hosts", CONF_STR, offsetof(struct http_settings, hosts), "",
+		.help = "more names by which this gateway may be called, with commas between; "
+			"*.b: all names below b; *: every name. Addresses in digits, localhost and "
+			"the machine's own names always may" },
 	{ "threads", CONF_INT, offsetof(struct http_settings, threads), "2", .min = 1, .max = 256,
 		.help = "threads that read and answer requests" },
-	{ "connections", CONF_INT, offsetof(struct http_settings, connections_max), "10000",
-		.min = 1, .max = 1000000,
-		.help = "connections open at once; more are not accepted" },
+	{ "connections", CONF_INT, offsetof(struct http_settings, connections), "10000", .min = 1,
+		.max = 1000000,
+		.help = "connections open at once; for one more, the one that idles longest is "
+			"closed" },
+	{ "reserved-connections", CONF_INT, offsetof(struct http_settings, reserved_connections),
+		"100", .min = 1, .max = 100000,
+		.help = "connections beyond these, for workers, /health, /metrics and "
+			"/v2/api/status only, when none of the others idles" },
+	{ "connections-per-address", CONF_INT, offsetof(struct http_settings, address_connections),
+		"1000", .min = 0, .max = 1000000,
+		.help = "connections of one client address (IPv6: of one /64 network); 0: no "
+			"limit. This machine's own have none" },
+	{ "head-timeout", CONF_DURATION, offsetof(struct http_settings, head_timeout_ms),
+		"10 seconds", .min = 100, .max = INT64_MAX,
+		.help = "the head of a request has to come within this time" },
+	{ "body-timeout", CONF_DURATION, offsetof(struct http_settings, body_timeout_ms),
+		"20 seconds", .min = 100, .max = INT64_MAX,
+		.help = "a request of whose body nothing comes for this time is refused; after it, "
+			"also one whose body comes slower than 500 bytes a second" },
+	{ "send-timeout", CONF_DURATION, offsetof(struct http_settings, send_timeout_ms),
+		"1 minute", .min = 100, .max = INT64_MAX,
+		.help = "a client that takes nothing of its answer for this time is cut off" },
 	{ "idle-timeout", CONF_DURATION, offsetof(struct http_settings, idle_timeout_ms),
 		"10 minutes", .min = 1000, .max = INT64_MAX,
 		.help = "a connection with nothing to do is closed after this time" },
 	{ "artifact", CONF_SIZE, offsetof(struct http_settings, artifact_max), "250m", .min = 1024,
 		.max = INT64_C(1) << 40, .unit = "bytes",
 		.help = "largest artifact that can be uploaded" },
+	{ "uploads", CONF_INT, offsetof(struct http_settings, uploads_max), "16", .min = 1,
+		.max = 10000, .help = "artifacts that can be uploaded at once" },
 	{ "cors-origins", CONF_STR, offsetof(struct http_settings, cors_origins), "",
 		.help = "origins whose pages may use the API, with commas between; *: all, as in "
 			"Mist" },
@@ -71,34 +91,88 @@ const struct conf_field http_conf[] = {
 	{ "body", CONF_SIZE, offsetof(struct http_settings, body_max), "8m", .min = 1024,
 		.max = (int64_t)1 << 30, .unit = "bytes", .live = true,
 		.help = "largest request body" },
+	{ "bodies", CONF_SIZE, offsetof(struct http_settings, bodies_max), "64m", .min = 1024,
+		.max = (int64_t)1 << 40, .unit = "bytes",
+		.help = "all request bodies that are in memory at once" },
 	{ 0 },
 };
 
-/* The first line of a request is there, its target still as it was sent (NULL: there is none). */
+/* The first line of a request is there, its target still as it was sent (NULL: there is none). More
+ * parameters than libmicrohttpd has memory for would hold it up for ever (connection.c). */
 static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 {
 	struct http *http = cls;
 	struct request *rq = xcalloc(1, sizeof *rq);
+	struct connection *c = rq->connection = connection_of(conn);
+	const char *authority;
+	size_t len, n = target_count_parameters(uri ? uri : "");
+	server_called();
 	rq->http = http;
 	rq->conn = conn;
 	rq->answer_fd = -1;
-	rq->path = target_path(uri ? uri : "");
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
+	const char *path = uri ? target_split(uri, &authority, &len) : NULL;
+	if (path) {
+		rq->path = target_path(*path == '/' || *path == '*' ? path : "/");
+		rq->authority = authority ? strndup(authority, len) : NULL;
+	}
+	if (c->phase != CONNECTION_HEAD)
+		connection_enter(c, CONNECTION_HEAD);
+	c->rq = rq;
+	if (n > PARAMETERS_MAX)
+		connection_refuse(c, 400, "Bad Request", "the query has more than 64 parameters");
+	else if (uri && strlen(uri) + n * PARAMETER_COST > TARGET_MAX)
+		connection_refuse(c, 414, "URI Too Long",
+			"path and query are longer than a request may have them, 12 kB");
 	return rq;
 }
 
-static void request_begin(struct request *rq, const char *method)
+/* Who it is for, from where, and whether there is a connection for it. False: it has its answer. */
+static bool request_is_welcome(struct request *rq, const char *version)
 {
-	struct fault f;
+	struct connection *c = rq->connection;
+	struct head head;
+	struct fault f = { 0 };
+	rq->is_closing = true;
+	if (head_read(&head, rq->conn, version) < 0) {
+		answer_fault(rq, &head.fault);
+		return false;
+	}
+	rq->is_http_1_1 = head.is_http_1_1;
+	if (!rq->path) {
+		fault_set(&f, FAULT_BAD_REQUEST,
+			"the request's target: expected a path, or an address that begins with "
+			"http:// (RFC 9112, section 3.2)");
+		answer_fault(rq, &f);
+		return false;
+	}
+	if (c->is_beyond_address) {
+		fault_set(&f, FAULT_TOO_MANY,
+			"too many connections from one address (http.connections-per-address)");
+		answer_fault(rq, &f);
+		return false;
+	}
+	rq->is_closing = c->is_beyond;
+	return origin_check(rq, head.host, head.host_len);
+}
+
+static void request_begin(struct request *rq, const char *method, const char *version)
+{
+	struct fault f = { 0 };
 	rq->is_begun = true;
 	rq->is_head = strcmp(method, "HEAD") == 0;
-	if (!origin_check(rq))
+	if (!request_is_welcome(rq, version))
 		return;
 	if (strcmp(method, "OPTIONS") == 0) {
 		origin_preflight(rq);
 		return;
 	}
 	rq->route = route_find(method, rq->path, &rq->id, &rq->allow);
+	if (rq->connection->is_beyond && !(rq->route && rq->route->is_vital)) {
+		fault_set(&f, FAULT_UNAVAILABLE, "all connections are taken (http.connections)");
+		answer_fault(rq, &f);
+		return;
+	}
 	if (rq->route && target_check_query(rq, &f) < 0) {
 		answer_fault(rq, &f);
 		return;
@@ -115,21 +189,29 @@ static void request_begin(struct request *rq, const char *method)
 	answer_fault(rq, &f);
 }
 
-/* It has its answer, or gets it piece by piece for as long as it likes. */
-static void request_settled(struct request *rq)
+void request_settled(struct request *rq)
 {
 	if (rq->is_owed)
 		atomic_fetch_sub(&rq->http->n_owed, 1);
 	rq->is_owed = false;
 }
 
-static void request_free(struct request *rq)
+/* The body takes memory, or not any more. */
+static void body_charge(struct request *rq)
+{
+	int64_t now = (int64_t)rq->body.cap;
+	atomic_fetch_add(&rq->http->bodies, now - rq->body_charged);
+	rq->body_charged = now;
+}
+
+void request_free(struct request *rq)
 {
 	request_settled(rq);
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
+	body_charge(rq);
 	buf_done(&rq->ignored);
-	upload_free(rq->upload);
+	upload_free(rq);
 	if (rq->stream)
 		stream_leave(rq->stream);
 	json_decref(rq->echo);
@@ -141,6 +223,7 @@ static void request_free(struct request *rq)
 	free(rq->admission.worker);
 	free(rq->admission.secret);
 	free(rq->answer);
+	free(rq->authority);
 	free(rq->path);
 	free(rq->id);
 	free(rq);
@@ -171,6 +254,8 @@ static struct MHD_Response *response_of(struct request *rq)
 		MHD_add_response_header(response, "ETag", rq->ask.tag);
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
+	if (rq->is_closing)
+		MHD_add_response_header(response, "Connection", "close");
 	if (rq->ignored.len)
 		MHD_add_response_header(response, "Mist-Ignored", rq->ignored.data);
 	if (rq->retry_after_s) {
@@ -188,69 +273,130 @@ static enum MHD_Result request_send(struct request *rq)
 	rq->is_answered = true;
 	if (is_lasting)
 		request_settled(rq);
+	connection_enter(rq->connection, is_lasting ? CONNECTION_LASTING : CONNECTION_ANSWER);
 	enum MHD_Result r = MHD_queue_response(rq->conn, rq->status, response);
 	MHD_destroy_response(response);
+	if (r != MHD_YES)
+		connection_refuse(rq->connection, 500, "Internal Server Error",
+			"the answer could not be given");
 	return r;
 }
 
-static void too_large(struct request *rq)
+/* The refusal goes out before the body has come, which libmicrohttpd cannot do and go on reading. A
+ * client that writes without reading gets to see it since the rest of the body is still taken, for
+ * a while, and thrown away. The connection ends behind it. */
+static void request_tell(struct request *rq)
+{
+	char head[TELL_MAX];
+	if (rq->is_told)
+		return;
+	rq->is_told = true;
+	int len = snprintf(head, sizeof head,
+		"HTTP/1.1 %u %s\r\nConnection: close\r\n%s%s%s%sContent-Type: "
+		"%s\r\nContent-Length: "
+		"%zu\r\n\r\n",
+		rq->status, rq->title, rq->retry_after_s ? "Retry-After: 1\r\n" : "",
+		rq->cors_origin ? "Access-Control-Allow-Origin: " : "",
+		rq->cors_origin ? rq->cors_origin : "", rq->cors_origin ? "\r\n" : "",
+		rq->content_type, rq->answer_len);
+	if (len < (int)sizeof head) {
+		(void)!send(rq->connection->fd, head, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
+		(void)!send(rq->connection->fd, rq->answer, rq->answer_len,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	request_settled(rq);
+	buf_done(&rq->body);
+	body_charge(rq);
+	connection_enter(rq->connection, CONNECTION_BODY); /* its time begins anew */
+}
+
+static void refuse_body(struct request *rq, enum fault_code code, const char *limit, int64_t max)
 {
 	struct fault f;
-	rq->is_body_too_large = true;
 	if (rq->status)
 		return;
-	fault_set(&f, FAULT_TOO_LARGE, "the body is over http.body, %zu bytes", rq->body.max);
+	if (code == FAULT_TOO_LARGE)
+		fault_set(&f, code, "the body is over %s, %lld bytes", limit, (long long)max);
+	else
+		fault_set(&f, code, "the requests under way are over %s, %lld bytes", limit,
+			(long long)max);
 	answer_fault(rq, &f);
 }
 
-/* Head of a request. A client that waits for a 100 gets the refusal at once and sends nothing. */
+/* Head of a request. A client that waits for a 100 gets a refusal at once and sends nothing; so
+ * does one that has announced more than it is let send. */
 static enum MHD_Result request_head(struct request *rq)
 {
-	const char *length =
-		MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Content-Length");
-	const char *expect = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Expect");
+	const char *length = header_text(rq, "Content-Length"), *expect = header_text(rq, "Expect");
 	unsigned long long n = length ? strtoull(length, NULL, 10) : 0;
-	if (n > rq->body.max && !rq->upload)
-		too_large(rq);
-	if (rq->is_body_too_large && (expect || n > DISCARD_MAX))
+	bool has_body = n || header_text(rq, "Transfer-Encoding");
+	if (!rq->upload && n > rq->body.max)
+		refuse_body(rq, FAULT_TOO_LARGE, "http.body", (int64_t)rq->body.max);
+	if (rq->status && (rq->is_closing || (has_body && expect) || n > DISCARD_MAX)) {
+		rq->is_closing = true;
 		return request_send(rq);
+	}
+	if (rq->status == 413)
+		request_tell(rq);
+	if (!rq->is_told)
+		connection_enter(rq->connection, CONNECTION_BODY);
 	return MHD_YES;
 }
 
-static enum MHD_Result request_body(struct request *rq, const char *data, size_t *len)
+static enum MHD_Result request_body(struct request *rq, const char *data, size_t len)
 {
+	struct http *http = rq->http;
+	struct connection *c = rq->connection;
 	if (fail_point(FAIL_HTTP_BODY) < 0)
 		return MHD_NO;
-	if (rq->upload && !rq->status) {
-		upload_data(rq, data, *len);
-		*len = 0;
-		return MHD_YES;
+	c->progress += len;
+	c->progress_ms = c->server->now_ms;
+	if (rq->status) {
+		rq->n_discarded += len;
+	} else if (rq->upload) {
+		upload_data(rq, data, len);
+	} else if (buf_add(&rq->body, data, len) == BUF_E_FULL) {
+		refuse_body(rq, FAULT_TOO_LARGE, "http.body", (int64_t)rq->body.max);
+	} else {
+		body_charge(rq);
+		if (atomic_load(&http->bodies) > http->settings.bodies_max)
+			refuse_body(
+				rq, FAULT_UNAVAILABLE, "http.bodies", http->settings.bodies_max);
 	}
-	if (rq->status || buf_add(&rq->body, data, *len) == BUF_E_FULL) {
-		too_large(rq);
-		rq->n_discarded += *len;
-	}
-	*len = 0;
+	if (rq->status && !rq->n_discarded)
+		request_tell(rq);
 	return rq->n_discarded > DISCARD_MAX ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
 	const char *method, const char *version, const char *data, size_t *len, void **con_cls)
 {
-	struct request *rq = *con_cls;
-	(void)cls, (void)conn, (void)url, (void)version;
+	struct connection *c = connection_of(conn);
+	struct request *rq = c->rq;
+	(void)cls, (void)url, (void)con_cls;
+	server_called();
+	if (!rq || c->is_refused) /* its caller has gone, or is to go */
+		return MHD_NO;
 	if (!rq->is_begun) {
-		request_begin(rq, method);
+		request_begin(rq, method, version);
 		return request_head(rq);
 	}
 	if (rq->is_answered)
 		return MHD_YES;
-	if (*len)
-		return request_body(rq, data, len);
+	if (*len) {
+		size_t n = *len;
+		*len = 0;
+		return request_body(rq, data, n);
+	}
+	if (rq->is_told)
+		return MHD_NO;
+	if (c->phase != CONNECTION_ANSWER)
+		connection_enter(c, CONNECTION_ANSWER);
 	rq->is_waiting = false;
 	if (!rq->is_handled && !rq->status) {
 		rq->is_handled = true;
 		rq->route->handle(rq);
+		body_charge(rq);
 	} else if (rq->then && !rq->status) {
 		handler_fn *then = TAKE_PTR(rq->then);
 		then(rq);
@@ -262,62 +408,14 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
 static void on_completed(
 	void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
 {
-	struct request *rq = *con_cls;
-	(void)cls, (void)conn, (void)why;
+	struct connection *c = connection_of(conn);
+	struct request *rq = TAKE_PTR(c->rq);
+	(void)cls, (void)why;
+	server_called();
 	*con_cls = NULL;
 	if (rq)
 		request_free(rq);
-}
-
-/* On libmicrohttpd's threads: before the first byte, and before the descriptor is closed. */
-static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
-	enum MHD_ConnectionNotificationCode what)
-{
-	struct http *http = cls;
-	struct peer *peer = *context;
-	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		(void)fail_point(FAIL_HTTP_ACCEPT);
-		*context = peer = xcalloc(1, sizeof *peer);
-		peer->fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
-				   ->connect_fd;
-		pthread_mutex_lock(&http->lock);
-		list_append(&http->peers, &peer->node);
-		http->n_peers++;
-		pthread_mutex_unlock(&http->lock);
-		return;
-	}
-	pthread_mutex_lock(&http->lock);
-	list_remove(&peer->node);
-	http->n_peers--;
-	pthread_mutex_unlock(&http->lock);
-	free(peer);
-}
-
-/* libmicrohttpd waits for edges and takes a short read for all there is: when a client's end comes
- * together with its last bytes, in the middle of a request, it does not learn of it before
- * http.idle-timeout. To shut down the direction that is at its end already changes nothing for the
- * request and makes one more edge. */
-static void sweep(struct http *http)
-{
-	size_t i = 0;
-	pthread_mutex_lock(&http->lock);
-	_cleanup_(freep) struct pollfd *ends = xcalloc(http->n_peers + 1, sizeof *ends);
-	list_each (n, &http->peers)
-		ends[i++] = (struct pollfd){ container_of(n, struct peer, node)->fd, POLLRDHUP, 0 };
-	int left = poll(ends, i, 0);
-	while (left > 0 && i-- > 0) {
-		if (!ends[i].revents)
-			continue;
-		left--;
-		(void)shutdown(ends[i].fd, SHUT_RD);
-	}
-	pthread_mutex_unlock(&http->lock);
-}
-
-static void on_sweep(struct timers *t, struct timer *timer)
-{
-	sweep(container_of(timer, struct http, sweep));
-	timer_set(t, timer, SWEEP_MS);
+	connection_enter(c, CONNECTION_IDLE);
 }
 
 static int listen_on(const char *host, int port, struct fault *f)
@@ -351,6 +449,23 @@ static int bound_port(int fd)
 	return (int)strtol(port, NULL, 10);
 }
 
+/* Of the descriptors that the process may have, some are for other things. */
+static unsigned connections_max(const struct http_settings *s)
+{
+	int64_t wanted = s->connections, rest = s->reserved_connections + DESCRIPTORS_KEPT;
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
+		wanted + rest <= (int64_t)limit.rlim_cur)
+		return (unsigned)wanted;
+	int64_t left = (int64_t)limit.rlim_cur - rest;
+	if (left < 1)
+		left = 1;
+	log_warn("http.connections is %lld, but this process may have %lld descriptors (ulimit "
+		 "-n): %lld connections",
+		(long long)wanted, (long long)limit.rlim_cur, (long long)left);
+	return (unsigned)left;
+}
+
 static int http_open(
 	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
@@ -358,6 +473,8 @@ static int http_open(
 	http->listen_fd = -1;
 	conf_copy(http_conf, &http->settings, settings);
 	http->env = *env;
+	must(pthread_mutex_init(&http->lock, NULL) == 0);
+	list_init(&http->abandoned);
 	atomic_store(&http->body_max, http->settings.body_max);
 	upload_forget_all(env->artifacts);
 	int fd = listen_on(http->settings.host, http->settings.port, f);
@@ -365,160 +482,24 @@ static int http_open(
 		return fd;
 	http->listen_fd = fd;
 	bool is_v6 = strchr(http->settings.host, ':');
+	http->connections_max = connections_max(&http->settings);
+	http->hosts = hosts_new(http->settings.host, http->settings.hosts);
 	http->url = xasprintf("http://%s%s%s:%d", is_v6 ? "[" : "", http->settings.host,
 		is_v6 ? "]" : "", bound_port(fd));
 	return 0;
 }
 
-static void on_log(void *cls, const char *format, va_list args)
-{
-	struct buf line;
-	(void)cls;
-	buf_init(&line, 1024);
-	buf_vprintf(&line, format, args);
-	log_debug("http: %s", line.data ? line.data : "");
-	buf_done(&line);
-}
-
-/* 0 is none to libmicrohttpd. */
-static unsigned idle_seconds(const struct http_settings *s)
-{
-	int64_t seconds = s->idle_timeout_ms / 1000;
-	return seconds > UINT_MAX / 1000 ? 0 : seconds;
-}
-
-/* One of the threads, and its part of libmicrohttpd. */
-struct server {
-	struct http *http;
-	struct MHD_Daemon *daemon;
-	pthread_t thread;
-	int wake_fd;
-	_Atomic bool is_woken;
-};
-
-static void wake(struct server *server)
-{
-	const uint64_t one = 1;
-	if (!atomic_exchange(&server->is_woken, true))
-		must(write(server->wake_fd, &one, sizeof one) == sizeof one);
-}
-
-void http_resume(struct http *http, struct MHD_Connection *conn)
-{
-	const struct MHD_Daemon *daemon =
-		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_DAEMON)->daemon;
-	struct server *server = http->servers;
-	while (server->daemon != daemon)
-		server++;
-	MHD_resume_connection(conn);
-	wake(server);
-}
-
-/* libmicrohttpd takes 128 events at a time and, when exactly so many came, waits for more before it
- * looks at any: if it waited itself, who sent them might wait until somebody else wants something.
- * So it is called when there is something to do, and has its wait here. */
-static void server_wait(struct server *server)
-{
-	struct pollfd fds[] = {
-		{ MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, POLLIN,
-			0 },
-		{ server->wake_fd, POLLIN, 0 },
-	};
-	MHD_UNSIGNED_LONG_LONG left = TURN_MS;
-	uint64_t count;
-	MHD_get_timeout(server->daemon, &left);
-	if (poll(fds, ARRAY_SIZE(fds), left < TURN_MS ? (int)left : TURN_MS) > 0 &&
-		fds[1].revents) {
-		(void)!read(server->wake_fd, &count, sizeof count);
-		atomic_exchange(&server->is_woken, false);
-	}
-}
-
-static void *serve(void *arg)
-{
-	struct server *server = arg;
-	while (!atomic_load(&server->http->is_stopping)) {
-		server_wait(server);
-		MHD_run(server->daemon);
-	}
-	return NULL;
-}
-
-static struct MHD_Daemon *daemon_start(struct http *http)
-{
-	const struct http_settings *s = &http->settings;
-	unsigned flags =
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
-	unsigned connections = (s->connections_max + s->threads - 1) / s->threads;
-	int fd = fcntl(http->listen_fd, F_DUPFD_CLOEXEC, 0);
-	struct MHD_Daemon *daemon =
-		fd < 0 ? NULL
-		       : MHD_start_daemon(flags, 0, NULL, NULL, on_access, http,
-				 MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-				 fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, http,
-				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, http,
-				 MHD_OPTION_CONNECTION_LIMIT, connections,
-				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-				 MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds(s), MHD_OPTION_END);
-	if (!daemon)
-		closep(&fd);
-	return daemon;
-}
-
-static void server_done(struct server *server)
-{
-	if (server->daemon)
-		MHD_stop_daemon(server->daemon);
-	closep(&server->wake_fd);
-}
-
-/* A positive errno. */
-static int server_start(struct http *http)
-{
-	struct server *server = &http->servers[http->n_servers];
-	server->http = http;
-	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	server->daemon = server->wake_fd < 0 ? NULL : daemon_start(http);
-	int r = server->daemon ? pthread_create(&server->thread, NULL, serve, server) : EIO;
-	if (r)
-		server_done(server);
-	else
-		http->n_servers++;
-	return r;
-}
-
-static void servers_stop(struct http *http)
-{
-	atomic_store(&http->is_stopping, true);
-	for (size_t i = 0; i < http->n_servers; i++) {
-		wake(&http->servers[i]);
-		pthread_join(http->servers[i].thread, NULL);
-	}
-	for (size_t i = 0; i < http->n_servers; i++)
-		server_done(&http->servers[i]);
-	http->n_servers = 0;
-	free(TAKE_PTR(http->servers));
-	pthread_mutex_destroy(&http->lock);
-}
-
 static int http_start(void *self, struct fault *f)
 {
+	static const struct server_callbacks callbacks = {
+		.access = on_access, .completed = on_completed, .target = on_target
+	};
 	struct http *http = self;
-	int r = 0;
-	http->servers = xcalloc(http->settings.threads, sizeof *http->servers);
-	must(pthread_mutex_init(&http->lock, NULL) == 0);
-	list_init(&http->peers);
-	for (int64_t i = 0; r == 0 && i < http->settings.threads; i++)
-		r = server_start(http);
-	if (r) {
-		servers_stop(http);
+	int r = servers_start(http, &callbacks);
+	if (r)
 		return fault_set(
 			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(r));
-	}
 	close(TAKE_FD(http->listen_fd));
-	http->sweep.fire = on_sweep;
-	timer_set(http->env.timers, &http->sweep, SWEEP_MS);
 	return 0;
 }
 
@@ -550,6 +531,12 @@ static void http_stop(void *self)
 static void http_close(void *self)
 {
 	struct http *http = self;
+	if (http->abandoned.next) {
+		for (struct list *n; (n = list_pop(&http->abandoned));)
+			request_free(container_of(n, struct request, abandoned));
+		pthread_mutex_destroy(&http->lock);
+	}
+	hosts_free(http->hosts);
 	closep(&http->listen_fd);
 	conf_done(http_conf, &http->settings);
 	free(http->url);

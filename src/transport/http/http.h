@@ -6,9 +6,11 @@
 #include "mist/transport.h"
 
 struct http_settings {
-	char *host, *cors_origins, *ui;
-	int64_t port, threads, connections_max, idle_timeout_ms, body_max, artifact_max,
-		keepalive_ms, subscriber_max;
+	char *host, *hosts, *cors_origins, *ui;
+	int64_t port, threads, connections, reserved_connections, address_connections;
+	int64_t head_timeout_ms, body_timeout_ms, send_timeout_ms, idle_timeout_ms;
+	int64_t body_max, bodies_max, artifact_max, uploads_max;
+	int64_t keepalive_ms, subscriber_max;
 };
 
 extern const struct conf_field http_conf[];

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Pages of other origins (the Fetch standard's CORS).
+/* Who may send requests here: the names this gateway answers to, and pages of other origins (the
+ * Fetch standard's CORS).
  *
  * A browser lets any page send a POST of plain text anywhere, and this API does not look at content
  * types: without a check, every page its user visits could start jobs. So a request that names a
  * foreign origin is refused unless http.cors-origins lists it ("*" lists all, which is Mist's
- * behaviour). A request without an Origin comes from no page. */
+ * behaviour). A request without an Origin comes from no page, unless the browser says that another
+ * site caused it (Sec-Fetch-Site): an image, a form. Of these only the visit of a page of ours is
+ * served, for a link to it harms nobody.
+ *
+ * That the origin is the gateway's own says nothing if its name is whatever its owner points it at
+ * (server/hosts.c): so names are looked at first. */
 #include "transport/http/request.h"
 
 #include <string.h>
@@ -16,10 +22,20 @@ static const char *header(struct request *rq, const char *name)
 }
 
 /* "https://host:1" of a page that this server served itself. */
-static bool is_own(struct request *rq, const char *origin)
+static bool is_own(const char *host, size_t len, const char *origin)
 {
-	const char *host = header(rq, "Host"), *separator = strstr(origin, "://");
-	return host && separator && strcasecmp(separator + 3, host) == 0;
+	const char *separator = strstr(origin, "://");
+	return host && separator && strlen(separator + 3) == len &&
+	       strncasecmp(separator + 3, host, len) == 0;
+}
+
+/* A link that somebody follows: what it leads to is shown, and changes nothing. */
+static bool is_visit(struct request *rq)
+{
+	const char *mode = header(rq, "Sec-Fetch-Mode"), *dest = header(rq, "Sec-Fetch-Dest");
+	return mode && strcmp(mode, "navigate") == 0 && dest && strcmp(dest, "document") == 0 &&
+	       (strcmp(rq->path, "/") == 0 || strcmp(rq->path, "/ui") == 0 ||
+		       strncmp(rq->path, "/ui/", 4) == 0);
 }
 
 static bool is_listed(const char *list, const char *origin)
@@ -34,23 +50,49 @@ static bool is_listed(const char *list, const char *origin)
 	return false;
 }
 
-bool origin_check(struct request *rq)
+static bool host_check(struct request *rq, const char *host, size_t len)
 {
-	const char *origin = header(rq, "Origin"), *list = rq->http->settings.cors_origins;
+	struct fault f = { 0 };
+	enum host_verdict verdict = host ? hosts_judge(rq->http->hosts, host, len) : HOST_GOOD;
+	if (verdict == HOST_GOOD)
+		return true;
+	rq->is_closing = true;
+	if (verdict == HOST_FOREIGN)
+		fault_set(&f, FAULT_MISDIRECTED,
+			"\"%.*s\" is none of this gateway's names: expected an address in digits, "
+			"localhost, a name of this machine, or one of http.hosts",
+			len < 128 ? (int)len : 128, host);
+	else
+		fault_set(&f, FAULT_BAD_REQUEST,
+			"header Host: expected a name or an address, and perhaps a port, got "
+			"\"%.*s\"",
+			len < 128 ? (int)len : 128, host);
+	answer_fault(rq, &f);
+	return false;
+}
+
+bool origin_check(struct request *rq, const char *host, size_t host_len)
+{
+	const char *origin = header(rq, "Origin"), *list = rq->http->settings.cors_origins,
+		   *site = header(rq, "Sec-Fetch-Site"), *authority = rq->authority;
 	struct fault f;
-	bool is_open = strcmp(list, "*") == 0;
-	if (is_open) {
+	if (!host_check(rq, host, host_len) ||
+		(authority && !host_check(rq, authority, strlen(authority))))
+		return false;
+	if (strcmp(list, "*") == 0) {
 		rq->cors_origin = "*";
 		return true;
 	}
-	if (!origin || is_own(rq, origin))
-		return true;
-	if (is_listed(list, origin)) {
+	if (origin && is_listed(list, origin)) {
 		rq->cors_origin = origin;
 		return true;
 	}
+	bool is_foreign = site && strcasecmp(site, "cross-site") == 0 && !is_visit(rq);
+	if (!is_foreign && (!origin || is_own(host, host_len, origin)))
+		return true;
 	fault_set(&f, FAULT_FORBIDDEN,
-		"pages of %.128s may not use this gateway (http.cors-origins)", origin);
+		"pages of %.128s may not use this gateway (http.cors-origins)",
+		origin ? origin : "another site");
 	answer_fault(rq, &f);
 	return false;
 }

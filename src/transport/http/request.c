@@ -18,6 +18,7 @@ static const struct {
 	[FAULT_UNAUTHORIZED] = { 401, "Unauthorized" },
 	[FAULT_FORBIDDEN] = { 403, "Forbidden" },
 	[FAULT_NOT_FOUND] = { 404, "Not Found" },
+	[FAULT_MISDIRECTED] = { 421, "Misdirected Request" },
 	[FAULT_METHOD] = { 405, "Method Not Allowed" },
 	[FAULT_CONFLICT] = { 409, "Conflict" },
 	[FAULT_PRECONDITION] = { 412, "Precondition Failed" },
@@ -55,6 +56,7 @@ void answer_fault(struct request *rq, const struct fault *f)
 		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
 			fault_http[code].title, "status", (int)status, "detail", f->text);
 	char *text = json_text(problem);
+	rq->title = fault_http[code].title;
 	if (status == 429 || status == 503)
 		rq->retry_after_s = 1;
 	answer_text(rq, status, "application/problem+json", text, strlen(text));
@@ -105,12 +107,35 @@ void request_wait(struct request *rq)
 	if (!rq->is_owed)
 		atomic_fetch_add(&rq->http->n_owed, 1);
 	rq->is_owed = true;
+	atomic_store(&rq->wait, REQUEST_WAITS);
 	MHD_suspend_connection(rq->conn);
 }
 
 void request_resume(struct request *rq)
 {
-	http_resume(rq->http, rq->conn);
+	struct http *http = rq->http;
+	if (atomic_exchange(&rq->wait, REQUEST_RUNS) != REQUEST_ABANDONED) {
+		http_resume(http, rq->conn);
+		return;
+	}
+	pthread_mutex_lock(&http->lock);
+	list_remove(&rq->abandoned);
+	pthread_mutex_unlock(&http->lock);
+	request_free(rq);
+}
+
+bool request_abandon(struct request *rq)
+{
+	struct http *http = rq->http;
+	int waits = REQUEST_WAITS;
+	pthread_mutex_lock(&http->lock);
+	bool is_abandoned = atomic_compare_exchange_strong(&rq->wait, &waits, REQUEST_ABANDONED);
+	if (is_abandoned) {
+		list_append(&http->abandoned, &rq->abandoned);
+		request_settled(rq);
+	}
+	pthread_mutex_unlock(&http->lock);
+	return is_abandoned;
 }
 
 static void ask_answered(struct ask *a)

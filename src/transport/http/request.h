@@ -15,6 +15,8 @@
 #include "mist/store.h"
 #include "mist/transport.h"
 #include "transport/http/http.h"
+#include "transport/http/server/connection.h"
+#include "transport/http/server/hosts.h"
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
@@ -33,6 +35,7 @@ struct route {
 	const char *path; /* "{id}" stands for one segment, "{path}" for all the rest, or nothing */
 	handler_fn *handle;
 	bool is_upload; /* the body goes through upload_data as it comes in */
+	bool is_vital;  /* served when all connections are taken, too */
 };
 
 extern const struct route routes[]; /* ended by { 0 } */
@@ -41,27 +44,45 @@ struct http {
 	struct http_settings settings;
 	struct transport_env env;
 	const struct worker_door *door;
-	struct server *servers; /* http.c */
+	struct server *servers; /* server.c */
 	size_t n_servers;
 	_Atomic bool is_stopping;
 	int listen_fd;
 	char *url;
+	struct hosts *hosts;
+	struct connection_counts counts;
+	unsigned connections_max; /* of the setting and of the descriptors there are */
 	_Atomic int64_t body_max; /* live */
-	_Atomic unsigned n_owed;  /* requests that waited for the core and are not answered */
-	struct timer sweep;
+	_Atomic int64_t bodies;   /* bytes of request bodies in memory, over all connections */
+	_Atomic unsigned n_uploads;
+	_Atomic unsigned n_owed; /* requests that waited for the core and are not answered */
 	pthread_mutex_t lock;
-	struct list peers; /* of struct peer, http.c; under the lock */
-	unsigned n_peers;
+	struct list abandoned; /* requests without a caller, until the core is done with them */
+};
+
+/* Whose is a request that waits? */
+enum request_wait {
+	REQUEST_RUNS,     /* it does not wait */
+	REQUEST_WAITS,    /* it answers or asks the core; its connection is suspended */
+	REQUEST_ABANDONED /* the caller has gone: request_resume frees it */
 };
 
 struct request {
 	struct http *http;
 	struct MHD_Connection *conn;
+	struct connection *connection;
 	const struct route *route;
-	char *path; /* owned */
-	char *id;   /* what "{id}" or "{path}" stood for; owned */
+	_Atomic int wait; /* enum request_wait */
+	struct list abandoned;
+	char *path;      /* owned; NULL: the target is none */
+	char *authority; /* of a target that names one; owned */
+	char *id;        /* what "{id}" or "{path}" stood for; owned */
 	struct buf body;
-	bool is_begun, is_handled, is_answered, is_body_too_large;
+	int64_t body_charged; /* of http->bodies */
+	bool is_begun, is_handled, is_answered;
+	bool is_http_1_1;
+	bool is_closing; /* the connection ends with the answer */
+	bool is_told;    /* it was answered before its body came: request_tell */
 	bool is_head;
 	bool with_logs;                /* of a subscriber */
 	enum log_line_level log_level; /* the same; 0: all */
@@ -78,7 +99,7 @@ struct request {
 	struct admission admission;
 
 	unsigned status;
-	const char *content_type;
+	const char *title, *content_type;
 	char *answer; /* owned until it is sent */
 	size_t answer_len;
 	int answer_fd; /* ≥ 0: the body is this file */
@@ -91,8 +112,8 @@ struct request {
 	struct MHD_Response *upgrade;
 };
 
-/* target.c: the decoded path of a raw request target, owned by the caller; an encoded slash or NUL
- * is a byte that no route and no name has. */
+/* target.c: the decoded path of a raw request target that begins with its path, owned by the
+ * caller; an encoded slash or NUL is a byte that no route and no name has. */
 char *target_path(const char *uri);
 int target_check_query(struct request *rq, struct fault *f); /* its parameters are text */
 
@@ -117,10 +138,18 @@ enum { IGNORED_MAX = 1024 };
 
 /* Suspends the connection: whatever is posted after it may resume it at once. */
 void request_wait(struct request *rq);
-void request_resume(struct request *rq); /* core's thread */
+/* Who was waited for is done with it, and does not touch it again: any thread, once a wait. */
+void request_resume(struct request *rq);
+/* HTTP thread: the caller has gone. True: the request waits and goes on alone, until request_resume
+ * frees it. */
+bool request_abandon(struct request *rq);
 /* The core does not take the question, -EAGAIN or -ESHUTDOWN: the answer that says so. */
 void request_refused(struct request *rq, int r);
-/* http.c: MHD_resume_connection, and its thread looks. */
+/* http.c */
+void request_free(struct request *rq);
+void request_settled(
+	struct request *rq); /* it has its answer, or takes it for as long as it likes */
+/* server.c: MHD_resume_connection, and its thread looks. */
 void http_resume(struct http *http, struct MHD_Connection *conn);
 
 /* Puts a question and continues with `then`; the ask is filled in except for its kind (and job,
@@ -149,14 +178,15 @@ int cloud_read(struct request *rq, struct job_request **ret, struct fault *f);
 void cloud_answer(struct request *rq, unsigned status, const struct job_event *ev);
 void cloud_headers(struct request *rq, struct MHD_Response *response);
 
-/* artifacts.c: a body that goes to the disk */
+/* artifacts.c: a body that goes to the disk. They set an answer when it is refused. */
 void upload_begin(struct request *rq);
 void upload_data(struct request *rq, const char *data, size_t len);
-void upload_free(struct upload *u);
+void upload_free(struct request *rq);
 void upload_forget_all(const char *folder); /* what a gateway that was killed left half done */
 
-/* origin.c: pages of other origins (CORS). False: the request is refused, with an answer. */
-bool origin_check(struct request *rq);
+/* origin.c: is it for this gateway, and does no page of another origin (CORS) send it? `host` is
+ * who it says it is for, NULL: it does not. False: the request is refused, with an answer. */
+bool origin_check(struct request *rq, const char *host, size_t host_len);
 void origin_headers(struct request *rq, struct MHD_Response *response);
 handler_fn origin_preflight;
 

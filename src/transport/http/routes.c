@@ -9,10 +9,10 @@
 const struct route routes[] = {
 	{ METHOD_GET, "/", root_show },
 	{ METHOD_POST, "/api/{id}", job_submit_route },
-	{ METHOD_GET, "/health/live", health_live },
-	{ METHOD_GET, "/health/ready", health_ready },
+	{ METHOD_GET, "/health/live", health_live, .is_vital = true },
+	{ METHOD_GET, "/health/ready", health_ready, .is_vital = true },
 	{ METHOD_POST, "/jobs", job_submit_path },
-	{ METHOD_GET, "/metrics", metrics_show },
+	{ METHOD_GET, "/metrics", metrics_show, .is_vital = true },
 	{ METHOD_GET, "/ui", ui_redirect },
 	{ METHOD_GET, "/ui/{path}", ui_show },
 	{ METHOD_GET, "/v2/api/artifacts", artifact_list },
@@ -41,7 +41,7 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/jobs/{id}/events", events_stream },
 	{ METHOD_GET, "/v2/api/jobs/{id}/logs", job_logs },
 	{ METHOD_GET, "/v2/api/openapi.json", openapi_show },
-	{ METHOD_GET, "/v2/api/status", status_show },
+	{ METHOD_GET, "/v2/api/status", status_show, .is_vital = true },
 	{ METHOD_GET, "/v2/api/store/unreadable", unreadable_list },
 	{ METHOD_DELETE, "/v2/api/store/unreadable", unreadable_drop },
 	{ METHOD_GET, "/v2/api/store/unreadable/{id}", unreadable_show },
@@ -53,7 +53,7 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/ws/all", events_websocket },
 	{ METHOD_GET, "/v2/api/ws/jobs/{id}", events_websocket },
 	{ METHOD_POST, "/v2/hidden/devrun", job_devrun },
-	{ METHOD_GET, "/v2/workers/connect", worker_connect },
+	{ METHOD_GET, "/v2/workers/connect", worker_connect, .is_vital = true },
 	{ 0 },
 };
 

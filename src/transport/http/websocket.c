@@ -30,11 +30,12 @@ bool websocket_is_asked(struct request *rq, struct fault *f)
 {
 	const char *key = header(rq, "Sec-WebSocket-Key"),
 		   *version = header(rq, "Sec-WebSocket-Version");
-	if (!rq->is_head && has_word(header(rq, "Upgrade"), "websocket") &&
+	if (!rq->is_head && rq->is_http_1_1 && has_word(header(rq, "Upgrade"), "websocket") &&
 		has_word(header(rq, "Connection"), "upgrade") && key && strlen(key) == 24 &&
 		version && strcmp(version, "13") == 0)
 		return true;
-	fault_set(f, FAULT_BAD_REQUEST, "expected a WebSocket upgrade (RFC 6455, version 13)");
+	fault_set(f, FAULT_BAD_REQUEST,
+		"expected a WebSocket upgrade (RFC 6455, version 13) over HTTP/1.1");
 	return false;
 }
 

@@ -26,7 +26,7 @@ def gateway(plain_mist, folder):
 def raw(gateway, target):
     """A GET of exactly this target, as no library would send it: (status, body)."""
     with socket.create_connection((gateway.host, gateway.port)) as s:
-        s.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        s.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: s.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One of the HTTP threads, and its part of libmicrohttpd. */
+#pragma once
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "transport/http/server/connection.h"
+
+struct server {
+	struct http *http;
+	struct MHD_Daemon *daemon;
+	pthread_t thread;
+	int wake_fd;
+	_Atomic bool is_woken;
+	/* The thread's own: */
+	struct list phases[_CONNECTION_PHASE_MAX]; /* of struct connection, the oldest first */
+	unsigned n_calls;                          /* of our callbacks, by libmicrohttpd */
+	unsigned n_in_vain;                        /* turns in a row in which nothing happened */
+	int64_t now_ms, swept_ms;                  /* monotonic */
+};
+
+/* A positive errno. The callbacks are http.c's. */
+struct server_callbacks {
+	MHD_AccessHandlerCallback access;
+	MHD_RequestCompletedCallback completed;
+	void *(*target)(void *cls, const char *uri, struct MHD_Connection *mhd);
+};
+
+struct server *server_called(void); /* on the thread that is called */
+int servers_start(struct http *http, const struct server_callbacks *callbacks);
+void servers_stop(struct http *http);

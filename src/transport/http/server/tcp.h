@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel knows of a connection. */
+#pragma once
+
+#include <stdint.h>
+
+struct tcp_counts {
+	uint64_t received; /* bytes, since the connection began */
+	uint64_t acked;    /* bytes that the other side has */
+	int64_t quiet_ms;  /* since the last byte came */
+	int unread;        /* bytes that came and were not read */
+	int unacked;       /* bytes that were written and are not acked */
+};
+
+/* All zeroes of a socket that is none of TCP. */
+void tcp_counts_read(int fd, struct tcp_counts *ret);

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What many clients, slow ones and those that leave may cost over HTTP: a bounded share, and nobody else an answer."""
+import json
+import socket
+import time
+
+import pytest
+
+from support.mistd import until
+from support.raw_http import Answer, ask, connect, read_all
+from support.subscribers import descriptors
+
+SUBMIT = "POST /v2/api/functions/echo/jobs HTTP/1.1\r\nHost: localhost\r\n"
+SLEEPERS = {"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}}
+
+
+def sleep_request(ms):
+    body = json.dumps({"ms": ms})
+    return f"POST /v2/api/functions/sleep/jobs?force=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def trickle(s, data):
+    """Sends a byte every now and then, until there is an answer."""
+    s.settimeout(0.1)
+    for i in range(len(data)):
+        s.sendall(data[i:i + 1])
+        try:
+            return Answer(s.recv(65536))
+        except TimeoutError:
+            continue
+    raise AssertionError("no answer")
+
+
+def test_idle_connections_make_place(c_mist):
+    mist = c_mist(http={"connections": 100, "threads": 1})
+    clients = [connect(mist) for _ in range(100)]
+    for s in clients:
+        s.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert s.recv(65536).startswith(b"HTTP/1.1 200")
+    assert mist.run("echo", {"text": "x"})["success"], "and a worker came in"
+    clients += [connect(mist) for _ in range(110)]  # these say nothing
+    until(lambda: ask(mist, "GET /v2/api/jobs HTTP/1.1", "Host: localhost").status == 200, what="a place for one more")
+    for s in clients:
+        s.close()
+
+
+def test_a_full_gateway_still_takes_workers_and_says_how_it_is(c_mist):
+    mist = c_mist(contexts=SLEEPERS, http={"connections": 60, "threads": 1, "reserved-connections": 20})
+    waiting = []
+    while len(waiting) < 70:
+        waiting.append(connect(mist))
+        waiting[-1].sendall(sleep_request(600_000))
+    until(lambda: ask(mist, "GET /v2/api/jobs HTTP/1.1", "Host: localhost").status == 503, what="all connections to be taken")
+    refused = ask(mist, "GET /v2/api/jobs HTTP/1.1", "Host: localhost", close=False)
+    assert refused.status == 503 and "http.connections" in refused.detail() and refused.headers["retry-after"] == "1"
+    assert refused.headers["connection"] == "close"
+    for path in ("/health/live", "/health/ready", "/metrics", "/v2/api/status"):
+        assert ask(mist, f"GET {path} HTTP/1.1", "Host: localhost").status == 200
+    # The one worker runs the first job: it came in while all were waiting.
+    for s in waiting:
+        s.close()
+    until(lambda: ask(mist, "GET /v2/api/jobs HTTP/1.1", "Host: localhost").status == 200, what="the connections of before")
+
+
+def test_the_bodies_of_all_requests_have_one_limit(c_mist):
+    mist = c_mist(http={"bodies": "32m"})
+    before, size = mist.resident_bytes(), 8_000_000
+    clients = [connect(mist) for _ in range(40)]
+    for s in clients:
+        s.settimeout(60)
+        s.sendall(SUBMIT.encode() + b"Content-Length: %d\r\n\r\n" % size + b"x" * (size - 1))
+    assert mist.resident_bytes() - before < 100 << 20
+    assert mist.get("/health/live").status_code == 200
+    refused = 0
+    for s in clients:
+        s.settimeout(0.01)
+        try:
+            answer = Answer(s.recv(65536))
+        except TimeoutError:
+            continue
+        refused += 1
+        assert answer.status == 503 and answer.headers["retry-after"] == "1" and "http.bodies" in answer.detail()
+    assert refused >= 34
+    for s in clients:
+        s.close()
+    until(lambda: mist.post("/v2/api/functions/echo/jobs", json={"text": "x" * 4_000_000}).status_code == 200, what="room for a body")
+
+
+def test_what_does_not_come_in_time_is_refused(c_mist):
+    mist = c_mist(http={"head-timeout": "500 ms", "body-timeout": "500 ms", "idle-timeout": "2 seconds"})
+    begun = time.monotonic()
+    for text, status in ((b"GET /v2/api/status HT", 408), (b"GET /v2/api/status HTTP/1.1\r\nHost: loc", 408), (b"", None),
+                         (SUBMIT.encode() + b"Content-Length: 20\r\n\r\n{", 408), (SUBMIT.encode() + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", 408)):
+        with connect(mist) as s:
+            s.sendall(text)
+            data = read_all(s)
+        assert (Answer(data).status == status and "-timeout" in Answer(data).detail()) if status else data == b""
+    with connect(mist) as s:  # the next head of a connection has the same time
+        s.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert s.recv(65536).startswith(b"HTTP/1.1 200")
+        assert trickle(s, b"GET /health/live" + b"x" * 1000).status == 408
+    with connect(mist) as s:  # and who says nothing more is told nothing
+        s.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert Answer(read_all(s)).status == 200
+    assert time.monotonic() - begun < 60
+
+
+def test_a_body_that_trickles_is_refused(c_mist):
+    mist = c_mist(http={"body-timeout": "300 ms"})
+    with connect(mist) as s:
+        s.sendall(SUBMIT.encode() + b"Content-Length: 100000\r\n\r\n")
+        assert trickle(s, b"x" * 1000).status == 408
+
+
+def test_callers_that_hang_up_free_their_descriptors_and_leave_their_jobs(c_mist):
+    mist = c_mist(contexts=SLEEPERS)
+    mist.run("echo", {"text": "x"})
+    before = descriptors(mist)
+    blocked = mist.submit("sleep", {"ms": 600_000})
+    callers = [connect(mist) for _ in range(300)]
+    for s in callers:
+        s.sendall(sleep_request(5))
+    for s in callers:
+        s.close()
+    until(lambda: descriptors(mist) <= before + 40, timeout=10, what="their descriptors")
+    mist.cancel(blocked)
+    until(lambda: len(mist.get("/v2/api/functions/sleep/jobs?status=finished&limit=1000").json()) == 300, what="their jobs")
+
+
+def test_who_waits_and_hangs_up_is_forgotten_at_a_restart_too(c_mist):
+    mist = c_mist(contexts=SLEEPERS)
+    for _ in range(5):
+        with connect(mist) as s:
+            s.sendall(sleep_request(600_000))
+            until(lambda: mist.get("/v2/api/functions/sleep/jobs").json() != [])
+    mist.stop()
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(c_mist):
+    mist = c_mist(http={"send-timeout": "500 ms"})
+    job = mist.submit("big", {"bytes": 20_000_000})
+    mist.wait(job, "finished", timeout=60)
+    before = descriptors(mist)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect((mist.host, mist.port))
+        s.sendall(f"GET /v2/api/jobs/{job} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        until(lambda: descriptors(mist) <= before, what="the end of its connection")
+    assert mist.get(f"/v2/api/jobs/{job}").status_code == 200
+
+
+def part(name, data, filename="a.py"):
+    return f'--bb\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n\r\n'.encode() + data + b"\r\n"
+
+
+def upload(mist, body, length=None, *fields, query=""):
+    return ask(mist, f"POST /v2/api/artifacts{query} HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=bb",
+               f"Content-Length: {len(body) if length is None else length}", *fields, body=body)
+
+
+@pytest.mark.parametrize("parts", [
+    [part("file", b"1"), part("file", b"2")], [part("file", b"1"), part("file", b"2", "b.py")], [part("file", b""), part("file", b"2", "b.py")],
+    [part("file", b"1"), part("other", b"x"), part("file", b"2")], [part("file", b"1"), part("file", b"")]])
+def test_an_upload_is_one_part(c_mist, parts):
+    mist = c_mist()
+    answer = upload(mist, b"".join(parts) + b"--bb--\r\n")
+    assert answer.status == 400 and "twice" in answer.detail()
+    assert mist.get("/v2/api/artifacts").json() == [] and list((mist.data / "artifacts").iterdir()) == []
+    good = upload(mist, part("other", b"x") + part("file", b"\r\n--x\r\n" * 1000) + b"--bb--\r\n")
+    assert good.status == 200 and mist.get("/v2/api/artifacts/a.py").content == b"\r\n--x\r\n" * 1000
+
+
+def test_an_artifact_that_is_announced_too_large_is_refused_at_once(c_mist):
+    mist = c_mist(http={"artifact": "1m", "uploads": 2})
+    for length in (1 << 40, 2_000_000):
+        with connect(mist) as s:
+            s.sendall(b"POST /v2/api/artifacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=bb\r\n"
+                      b"Content-Length: %d\r\nExpect: 100-continue\r\n\r\n" % length)
+            answer = Answer(read_all(s))
+        assert answer.status == 413 and "http.artifact" in answer.detail()
+    with connect(mist) as s:  # also to who does not wait for it, while it sends
+        s.sendall(b"POST /v2/api/artifacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=bb\r\n"
+                  b"Content-Length: 5000000\r\n\r\n")
+        assert Answer(s.recv(65536)).status == 413
+    assert upload(mist, part("file", b"x" * 1_200_000) + b"--bb--\r\n").status == 413
+    held = [connect(mist) for _ in range(2)]
+    for s in held:
+        s.sendall(b"POST /v2/api/artifacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=bb\r\n"
+                  b"Content-Length: 5000\r\n\r\n" + part("file", b"x"))
+    until(lambda: (answer := upload(mist, part("file", b"x") + b"--bb--\r\n", query="?force=true")).status == 429 and "http.uploads" in answer.detail())
+    for s in held:
+        s.close()
+    until(lambda: upload(mist, part("file", b"x") + b"--bb--\r\n", query="?force=true").status == 200, what="a place for an upload")
+    until(lambda: [p.name for p in (mist.data / "artifacts").iterdir()] == ["a.py"])

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP as bytes on a socket, for what no client library sends."""
+import json
+import os
+import re
+import socket
+
+from support.mistd import PATIENCE
+
+
+class Answer:
+    def __init__(self, data):
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        self.data, self.status = data, int(re.match(r"HTTP/1\.[01] (\d+)", lines[0])[1]) if lines[0] else None
+        self.headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+
+    def detail(self):
+        return json.loads(self.body)["detail"]
+
+
+def connect(gateway, timeout=30):
+    return socket.create_connection((gateway.host, gateway.port), timeout=timeout * PATIENCE)
+
+
+def read_all(s):
+    """What comes until the connection ends."""
+    data = b""
+    try:
+        while block := s.recv(65536):
+            data += block
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def ask(gateway, *lines, body=b"", close=True):
+    """The answer to a request of these lines; `close` asks for the end of the connection, which shows that it came."""
+    lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
+    if close:
+        lines.append(b"Connection: close")
+    with connect(gateway) as s:
+        s.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        return Answer(read_all(s))
+
+
+def cpu_seconds(gateway):
+    with open(f"/proc/{gateway.pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
