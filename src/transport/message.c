@@ -71,7 +71,8 @@ bool trace_is_good(const char *text)
 	for (size_t i = 0; form[i]; i++)
 		if (form[i] == 'h' ? !strchr("0123456789abcdef", text[i]) : form[i] != text[i])
 			return false;
-	return true;
+	/* Of zeroes alone a trace and a span have no id (W3C Trace Context, 3.2.2). */
+	return strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
 }
 
 /* A member that is text; absent and null are the same. */

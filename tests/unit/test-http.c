@@ -190,6 +190,36 @@ static void a_target_is_a_path_or_an_address(void **state)
 	assert_int_equal(target_count_parameters("/a?b=c&d&"), 3);
 }
 
+static void expect_nearest(const char *list, const char *name, const char *nearest)
+{
+	size_t len = 0;
+	const char *found = query_nearest(list, name, &len);
+	if (!nearest)
+		assert_null(found);
+	else
+		assert_true(found && len == strlen(nearest) && memcmp(found, nearest, len) == 0);
+}
+
+static void a_parameter_is_known_or_near_to_one(void **state)
+{
+	static const char list[] = "status* limit offset";
+	bool repeats;
+	(void)state;
+	assert_true(query_is_known(list, "status", 6, &repeats) && repeats);
+	assert_true(query_is_known(list, "offset", 6, &repeats) && !repeats);
+	assert_false(query_is_known(list, "status*", 7, &repeats));
+	assert_false(query_is_known(list, "limi", 4, &repeats));
+	assert_false(query_is_known(list, "", 0, &repeats));
+	assert_false(query_is_known(NULL, "limit", 5, &repeats));
+	expect_nearest(list, "Limit", "limit");
+	expect_nearest(list, "limt", "limit");
+	expect_nearest(list, "state", "status");
+	expect_nearest(list, "ofset", "offset");
+	expect_nearest(list, "externalId", NULL);
+	expect_nearest(list, "", NULL);
+	expect_nearest(NULL, "limit", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_host_is_an_address_or_a_name_of_ours),
 		cmocka_unit_test(a_head_leaves_nothing_open),
 		cmocka_unit_test(a_target_is_a_path_or_an_address),
+		cmocka_unit_test(a_parameter_is_known_or_near_to_one),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
 }

@@ -387,9 +387,22 @@ static void outcomes_are_told_in_the_form_of_the_request(void **state)
 		0);
 }
 
+static void a_trace_has_ids(void **state)
+{
+	(void)state;
+	assert_true(trace_is_good(TRACE));
+	assert_true(trace_is_good("00-00000000000000000000000000000001-0000000000000001-00"));
+	assert_false(trace_is_good("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+	assert_false(trace_is_good("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"));
+	assert_false(trace_is_good("00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+	assert_false(trace_is_good("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+	assert_false(trace_is_good(NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_trace_has_ids),
 		cmocka_unit_test(every_form_of_mist_is_a_request),
 		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
 		cmocka_unit_test(mists_own_events_are_noise),

@@ -87,7 +87,10 @@ static int read_body(struct request *rq, struct fault *f)
 static void edit(struct request *rq, enum ask_kind kind)
 {
 	struct fault f = { 0 };
-	if (read_body(rq, &f) < 0 || query_bool(rq, "force", &rq->ask.force, &f) < 0) {
+	/* Elsewhere it is taken and does nothing, as in Mist. */
+	bool has_force = kind == ASK_FUNCTION_CREATE;
+	if (read_body(rq, &f) < 0 ||
+		(has_force && query_bool(rq, "force", &rq->ask.force, &f) < 0)) {
 		answer_fault(rq, &f);
 		return;
 	}

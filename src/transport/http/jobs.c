@@ -203,6 +203,7 @@ static int read_list_query(struct request *rq, struct list_query *lq, struct fau
 		r = query_int(rq, "offset", 0, INT64_MAX, &lq->query.offset, f);
 	if (r == 0)
 		r = query_bool(rq, "paginate", &lq->paginate, f);
+	lq->query.function = query_text(rq, "function");
 	if (strstr(rq->route->path, "/functions/"))
 		lq->query.function = rq->id;
 	else if (strstr(rq->route->path, "/workers/"))

@@ -34,6 +34,10 @@ struct route {
 	enum method method;
 	const char *path; /* "{id}" stands for one segment, "{path}" for all the rest, or nothing */
 	handler_fn *handle;
+	/* The parameters of its query, with spaces between; "*" behind one: it may come more than
+	 * once. All others are refused, save those of `ignored`, which older clients send: they are
+	 * taken and named in the answer's header Mist-Ignored. "*" alone: all are taken. */
+	const char *query, *ignored;
 	bool is_upload; /* the body goes through upload_data as it comes in */
 	bool is_vital;  /* served when all connections are taken, too */
 };
@@ -115,7 +119,14 @@ struct request {
 /* target.c: the decoded path of a raw request target that begins with its path, owned by the
  * caller; an encoded slash or NUL is a byte that no route and no name has. */
 char *target_path(const char *uri);
-int target_check_query(struct request *rq, struct fault *f); /* its parameters are text */
+
+/* Its parameters are text, the route knows them, each comes once and has a value. */
+int target_check_query(struct request *rq, struct fault *f);
+
+/* Is it in a list with spaces between? *ret_repeats: it may come more than once. */
+bool query_is_known(const char *list, const char *name, size_t len, bool *ret_repeats);
+/* The name in the list that was probably meant, or NULL; *ret_len is its length. */
+const char *query_nearest(const char *list, const char *name, size_t *ret_len);
 
 /* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id
  * is owned by the caller. */

@@ -4,14 +4,19 @@
  * libmicrohttpd decodes a path as one text. There an encoded slash becomes a border between
  * segments, and an encoded NUL cuts off what comes after it: another resource than the client
  * named. So the path is decoded here, from its raw form, and those two become a byte that no UTF-8
- * text has and so no name. Parameters with a NUL, or that are not UTF-8, are refused before any
- * handler reads them. On libmicrohttpd's threads. */
+ * text has and so no name.
+ *
+ * Of parameters there is one rule for all routes, whose rows name theirs: one that is not known,
+ * comes twice, has no value, has a NUL or is not UTF-8 is refused before any handler reads it.
+ * On libmicrohttpd's threads. */
 #include "transport/http/request.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/utf8.h"
 
+enum { NAME_MAX_LEN = 64, NEAR_MAX = 3, SEEN_MAX = 16 };
 #define IN_NO_NAME '\xff'
 
 static int hex(char c)
@@ -44,20 +49,134 @@ static bool is_text(const char *value, size_t len)
 	return !value || (!memchr(value, '\0', len) && utf8_is_valid(value, len));
 }
 
+/* One name of the list after the other; its length without the mark behind it. */
+static const char *next_name(const char *p, size_t *ret_len, bool *ret_repeats)
+{
+	p += strspn(p, " ");
+	*ret_len = strcspn(p, " *");
+	*ret_repeats = p[*ret_len] == '*';
+	return *ret_len ? p : NULL;
+}
+
+bool query_is_known(const char *list, const char *name, size_t len, bool *ret_repeats)
+{
+	size_t n;
+	for (const char *p = list ? list : ""; (p = next_name(p, &n, ret_repeats));)
+		if (n == len && memcmp(p, name, n) == 0)
+			return true;
+		else
+			p += n + *ret_repeats;
+	*ret_repeats = false;
+	return false;
+}
+
+/* How many letters have to be changed, put in or left out; capitals count for nothing. */
+static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	size_t row[NAME_MAX_LEN + 1];
+	for (size_t j = 0; j <= b_len; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a_len; i++) {
+		size_t diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b_len; j++) {
+			size_t change = diagonal + (tolower((unsigned char)a[i - 1]) !=
+							   tolower((unsigned char)b[j - 1]));
+			diagonal = row[j];
+			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+			if (change < row[j])
+				row[j] = change;
+		}
+	}
+	return row[b_len];
+}
+
+const char *query_nearest(const char *list, const char *name, size_t *ret_len)
+{
+	const char *best = NULL;
+	size_t len = strlen(name), n, least = NEAR_MAX + 1;
+	bool repeats;
+	if (len > NAME_MAX_LEN)
+		return NULL;
+	for (const char *p = list ? list : ""; (p = next_name(p, &n, &repeats)); p += n + repeats) {
+		size_t d = n > NAME_MAX_LEN ? least : distance(name, len, p, n);
+		if (d >= least || d >= n)
+			continue;
+		least = d;
+		best = p;
+		*ret_len = n;
+	}
+	return best;
+}
+
+struct query_check {
+	struct request *rq;
+	struct fault *fault;
+	const char *seen[SEEN_MAX];
+	size_t n_seen;
+};
+
+static int refuse_unknown(const struct route *route, const char *key, struct fault *f)
+{
+	size_t len;
+	const char *nearest = query_nearest(route->query, key, &len);
+	if (nearest)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"query parameter %.64s: it is not known here, did you mean %.*s?", key,
+			(int)len, nearest);
+	_cleanup_(freep) char *known = xstrdup(route->query ? route->query : "");
+	for (char *star; (star = strchr(known, '*'));)
+		memmove(star, star + 1, strlen(star));
+	return fault_set(f, FAULT_BAD_REQUEST,
+		known[0] ? "query parameter %.64s: it is not known here, expected of: %s"
+			 : "query parameter %.64s: this resource has none%s",
+		key, known);
+}
+
+static int check_one(struct query_check *check, const char *key, size_t len, const char *value)
+{
+	const struct route *route = check->rq->route;
+	bool repeats, is_twice = false;
+	if (query_is_known(route->ignored, key, len, &repeats)) {
+		request_ignore(check->rq, key);
+		return 0;
+	}
+	if (!query_is_known(route->query, key, len, &repeats))
+		return refuse_unknown(route, key, check->fault);
+	for (size_t i = 0; i < check->n_seen; i++)
+		is_twice |= strcmp(check->seen[i], key) == 0;
+	if (is_twice && !repeats)
+		return fault_set(check->fault, FAULT_BAD_REQUEST,
+			"query parameter %.64s: expected once, it came twice", key);
+	if (!is_twice && check->n_seen < SEEN_MAX)
+		check->seen[check->n_seen++] = key;
+	if (!value)
+		return fault_set(check->fault, FAULT_BAD_REQUEST,
+			"query parameter %.64s: expected a value, as in %.64s=true", key, key);
+	return 0;
+}
+
 static enum MHD_Result check_parameter(void *arg, enum MHD_ValueKind kind, const char *key,
 	size_t key_len, const char *value, size_t value_len)
 {
-	struct fault *f = arg;
+	struct query_check *check = arg;
+	const char *query = check->rq->route->query;
 	(void)kind;
-	if (is_text(key, key_len) && is_text(value, value_len))
+	if (!is_text(key, key_len) || !is_text(value, value_len)) {
+		fault_set(check->fault, FAULT_BAD_REQUEST,
+			"query parameter %.64s: expected UTF-8 without NUL", key);
+		return MHD_NO;
+	}
+	/* "?" alone, and "&" at the end. */
+	if ((!key_len && !value) || (query && strcmp(query, "*") == 0))
 		return MHD_YES;
-	fault_set(f, FAULT_BAD_REQUEST, "query parameter %.64s: expected UTF-8 without NUL", key);
-	return MHD_NO;
+	return check_one(check, key, key_len, value) < 0 ? MHD_NO : MHD_YES;
 }
 
 int target_check_query(struct request *rq, struct fault *f)
 {
+	struct query_check check = { .rq = rq, .fault = f };
 	f->code = FAULT_NONE;
-	MHD_get_connection_values_n(rq->conn, MHD_GET_ARGUMENT_KIND, check_parameter, f);
+	MHD_get_connection_values_n(rq->conn, MHD_GET_ARGUMENT_KIND, check_parameter, &check);
 	return f->code ? -1 : 0;
 }
