@@ -331,7 +331,7 @@ class Kafka:
 
     def ends(self, topic):
         """{partition: how many records it has got}"""
-        return self._with_consumer(None, lambda c: {
+        return self.with_consumer(None, lambda c: {
             number: c.get_watermark_offsets(confluent_kafka.TopicPartition(topic, number), timeout=TIMEOUT)[1]
             for number in self.leaders(topic)})
 
@@ -341,9 +341,9 @@ class Kafka:
             wanted = [confluent_kafka.TopicPartition(topic, number) for number in self.leaders(topic)]
             return {p.partition: p.offset if p.offset >= 0 else None for p in consumer.committed(wanted, timeout=TIMEOUT)}
 
-        return self._with_consumer(group, ask)
+        return self.with_consumer(group, ask)
 
-    def _with_consumer(self, group, ask):
+    def with_consumer(self, group, ask):
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.bootstrap, "group.id": group or "looks", "log_level": 0})
         try:
             return ask(consumer)

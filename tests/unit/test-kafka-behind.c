@@ -11,10 +11,13 @@
 
 #include "transport/kafka/private.h"
 
+enum { AT_MS = 1000 };
+
 static void take(struct table *t, struct partition *p, int64_t offset, bool is_done)
 {
 	struct entry *e = table_take(t, p, &(rd_kafka_message_t){ .offset = offset });
 	e->msg = NULL; /* nobody's */
+	e->at_ms = AT_MS + offset;
 	if (is_done)
 		table_finish(t, e);
 }
@@ -91,7 +94,8 @@ static void test_something_else_is_nothing(void **state)
 {
 	static const char *const texts[] = { "", "mist:", "other", "mist:3", "mist:+", "mist:+x",
 		"mist:+3-", "mist:+3-2", "mist:+3+3", "mist:+3+2", "mist:+3 ", "mist:+-3",
-		"mist:+99999999999999999999", "mist:+3-9223372036854775808" };
+		"mist:+99999999999999999999", "mist:+3-9223372036854775808", "mist:@", "mist:@+3",
+		"mist:@x+3", "mist:@-1" };
 	struct table t = { 0 };
 	(void)state;
 	table_init(&t);
@@ -99,7 +103,71 @@ static void test_something_else_is_nothing(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		behind_read(p, 0, texts[i], strlen(texts[i]));
 		assert_int_equal(p->n_runs, 0);
+		assert_int_equal(p->before.at_ms, -1);
 	}
+	table_done(&t);
+}
+
+static void test_the_record_before_is_told_and_read(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0), *next = table_add(&t, "topic", 1);
+	take(&t, p, 100, true);
+	is_told_as(p, 101, "mist:@1100");
+	is_told_as(p, 100, NULL);
+	take(&t, p, 101, false);
+	take(&t, p, 102, true);
+	is_told_as(p, 101, "mist:@1100+1");
+
+	behind_read(next, 101, "mist:@1100+1", strlen("mist:@1100+1"));
+	assert_true(behind_has(next, 102));
+	assert_int_equal(next->before.offset, 100);
+	assert_int_equal(next->before.at_ms, 1100);
+	is_told_as(next, 101, "mist:@1100+1");
+	behind_read(next, 101, "mist:@1100", strlen("mist:@1100"));
+	assert_int_equal(next->n_runs, 0);
+	is_told_as(next, 101, "mist:@1100");
+	table_done(&t);
+}
+
+static void test_a_log_is_known_by_its_newest_record(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	assert_int_equal(same_log_match(p, 5, 50), LOG_NEXT);
+	same_log_seen(p, 5, 50);
+	assert_int_equal(same_log_match(p, 6, 40), LOG_NEXT);
+	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	/* The library has begun at another place by itself. */
+	assert_int_equal(same_log_match(p, 5, 51), LOG_OTHER_FROM_HERE);
+	assert_int_equal(same_log_match(p, 0, 50), LOG_OTHER_FROM_HERE);
+
+	same_log_expect(p, 5, 50);
+	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	same_log_expect(p, 5, 50);
+	assert_int_equal(same_log_match(p, 5, 60), LOG_OTHER);
+	same_log_expect(p, 5, 50);
+	assert_int_equal(same_log_match(p, 0, 60), LOG_OTHER_FROM_HERE);
+	/* It was taken away since. */
+	same_log_expect(p, 5, 50);
+	assert_int_equal(same_log_match(p, 8, 60), LOG_NEXT);
+	/* What was taken since the last check proves nothing: it may be of another log. */
+	same_log_expect(p, 5, 50);
+	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	same_log_seen(p, 7, 70);
+	assert_int_equal(p->anchor.offset, 5);
+	p->is_checked = true;
+	assert_int_equal(same_log_match(p, 5, 60), LOG_OTHER);
+	p->is_checked = true;
+	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	assert_int_equal(p->anchor.offset, 7);
+	assert_int_equal(same_log_match(p, 6, 60), LOG_AGAIN);
+	assert_int_equal(same_log_match(p, 7, 70), LOG_AGAIN);
+	assert_int_equal(same_log_match(p, 8, 80), LOG_NEXT);
 	table_done(&t);
 }
 
@@ -110,6 +178,8 @@ int main(void)
 		cmocka_unit_test(test_another_log_makes_it_forgotten),
 		cmocka_unit_test(test_what_does_not_fit_is_left_out),
 		cmocka_unit_test(test_something_else_is_nothing),
+		cmocka_unit_test(test_the_record_before_is_told_and_read),
+		cmocka_unit_test(test_a_log_is_known_by_its_newest_record),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

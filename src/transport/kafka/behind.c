@@ -3,11 +3,12 @@
  *
  * Whoever has the partition next begins at that offset, and would take them a second time; if it is
  * another gateway, as second jobs. So a commit says in its metadata which they are, as runs of
- * offsets counted from the committed one: "mist:+3+5-9". Brokers take about 4 KB of it: what does
- * not fit is left out, and may come twice. The text is read when the partition is assigned, with
- * the offset it belongs to, and is nothing to anybody but Mist. What it says holds for the log it
- * was written about: when messages come from before the committed offset, the log is another, and
- * it is forgotten. Consumer's thread. */
+ * offsets counted from the committed one, after the timestamp of the record before that one, by
+ * which same_log.c knows the log: "mist:@1764270000000+3+5-9". Brokers take about 4 KB of it: what
+ * does not fit is left out, and may come twice. The text is read when the partition is assigned,
+ * with the offset it belongs to, and is nothing to anybody but Mist. What it says holds for the log
+ * it was written about: when messages come from before the committed offset, the log is another,
+ * and it is forgotten. Consumer's thread. */
 #include "transport/kafka/private.h"
 
 #include <inttypes.h>
@@ -54,10 +55,13 @@ static int64_t add_taken(struct buf *out, const struct partition *p, int64_t bas
 char *behind_text(const struct partition *p, int64_t base)
 {
 	struct buf out;
-	if (!p->n_behind && !p->n_runs)
+	bool is_known = p->before.at_ms >= 0 && p->before.offset == base - 1;
+	if (!p->n_behind && !p->n_runs && !is_known)
 		return NULL;
 	buf_init(&out, TEXT_MAX + 1);
 	buf_puts(&out, PREFIX);
+	if (is_known)
+		buf_printf(&out, "@%" PRId64, p->before.at_ms);
 	int64_t taken = add_taken(&out, p, base);
 	for (size_t i = 0; i < p->n_runs; i++) {
 		const struct run *r = &p->runs[i];
@@ -94,12 +98,20 @@ void behind_read(struct partition *p, int64_t base, const char *metadata, size_t
 	_cleanup_(freep) char *copy = xcalloc(1, len + 1);
 	memcpy(copy, metadata, len);
 	behind_forget(p);
+	p->before.at_ms = -1;
 	if (strncmp(copy, PREFIX, strlen(PREFIX)) != 0)
 		return;
+	const char *t = copy + strlen(PREFIX);
+	int64_t next = 0, at_ms;
+	if (*t == '@') {
+		t++;
+		if (!read_number(&t, &at_ms))
+			return;
+		p->before = (struct mark){ base - 1, at_ms };
+	}
 	p->base = base;
 	p->runs = xcalloc(len, sizeof *p->runs);
-	int64_t next = 0;
-	for (const char *t = copy + strlen(PREFIX); *t;) {
+	while (*t) {
 		int64_t first, last;
 		bool is_good = *t++ == '+' && read_number(&t, &first);
 		last = first;

@@ -5,13 +5,23 @@
  *
  * A gateway is a static member of its group: after a restart it has the partitions that it had,
  * at once, and a rebalance comes only when it stays away. A rebalance is eager: everything is
- * committed and given away first, so that no message is taken twice. */
+ * committed and given away first, so that no message is taken twice.
+ *
+ * librdkafka waits without a limit for its own threads when a client is destroyed, and these may
+ * never end: they do not when a topic that the client had messages of was deleted. So a client is
+ * destroyed on a thread of its own, which is left alone when it takes too long. */
 #include "transport/kafka/private.h"
 
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fail_point.h"
 #include "base/log.h"
+
+enum { END_MS = 3000 };
 
 struct option {
 	const char *name, *value;
@@ -135,18 +145,107 @@ int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, s
 	return 0;
 }
 
+/* What is left of a client may still use OpenSSL when the process exits, so OpenSSL must not tidy
+ * up then. To be called before the library uses it. */
+static void keep_openssl(void)
+{
+	enum { OPENSSL_INIT_NO_ATEXIT = 0x80000 };
+	int (*init)(uint64_t options, const void *settings);
+	void *found = dlsym(RTLD_DEFAULT, "OPENSSL_init_crypto");
+	memcpy(&init, &found, sizeof init);
+	if (init)
+		init(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f)
 {
 	char why[400];
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int r = fail_point(FAIL_KAFKA_CONNECT);
 	if (r < 0) {
 		rd_kafka_conf_destroy(conf);
 		return fault_set(f, FAULT_UNAVAILABLE, "options: %s", strerror(-r));
 	}
+	pthread_once(&once, keep_openssl);
 	*ret = rd_kafka_new(kind == CLIENT_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf,
 		why, sizeof why);
 	if (*ret)
 		return 0;
 	rd_kafka_conf_destroy(conf);
 	return fault_set(f, FAULT_BAD_REQUEST, "options: %s", why);
+}
+
+static struct timespec in_ms(int ms)
+{
+	struct timespec at;
+	clock_gettime(CLOCK_REALTIME, &at);
+	at.tv_nsec += ms % 1000 * 1000000L;
+	at.tv_sec += ms / 1000 + at.tv_nsec / 1000000000L;
+	at.tv_nsec %= 1000000000L;
+	return at;
+}
+
+bool thread_ends(pthread_t thread, int ms)
+{
+	const struct timespec until = in_ms(ms);
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+struct ending {
+	rd_kafka_t *rk;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool is_over, is_left; /* is_left: nobody waits, the thread frees this */
+};
+
+static void ending_free(struct ending *e)
+{
+	pthread_cond_destroy(&e->changed);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
+}
+
+static void *destroy(void *arg)
+{
+	struct ending *e = arg;
+	rd_kafka_destroy_flags(e->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	pthread_mutex_lock(&e->lock);
+	e->is_over = true;
+	bool is_left = e->is_left;
+	pthread_cond_signal(&e->changed);
+	pthread_mutex_unlock(&e->lock);
+	if (is_left)
+		ending_free(e);
+	return NULL;
+}
+
+void client_end(const struct kafka *k, enum client_kind kind, rd_kafka_t *rk)
+{
+	static const char *const names[] = { "consumer", "producer" };
+	const struct timespec until = in_ms(END_MS);
+	struct ending *e = xcalloc(1, sizeof *e);
+	pthread_t thread;
+	int r = 0;
+	e->rk = rk;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->changed, NULL);
+	if ((r = pthread_create(&thread, NULL, destroy, e)) != 0) {
+		log_error("transport %s: a %s is left as it is: a thread cannot be made: %s",
+			k->env.name, names[kind], strerror(r));
+		ending_free(e);
+		return;
+	}
+	pthread_detach(thread);
+	pthread_mutex_lock(&e->lock);
+	while (!e->is_over && r == 0)
+		r = pthread_cond_timedwait(&e->changed, &e->lock, &until);
+	bool is_over = e->is_over;
+	e->is_left = !is_over;
+	pthread_mutex_unlock(&e->lock);
+	if (is_over)
+		ending_free(e);
+	else
+		log_warn("transport %s: librdkafka does not let go of a %s within %d s; it is left "
+			 "behind with its threads",
+			k->env.name, names[kind], END_MS / 1000);
 }

@@ -10,6 +10,7 @@
 #include "transport/kafka/private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,6 +28,7 @@ enum {
 	READ_MS = 3000,      /* for what was committed, when a partition is given to us */
 	LOOK_MS = 500,       /* between two looks for a topic that is not there */
 	CLOSE_MS = 5000,
+	STOP_MS = 2 * GIVE_AWAY_MS + CLOSE_MS + 10000, /* with a call of the library under way */
 };
 
 /* Waits for the result of a commit under way, at most so long. */
@@ -113,19 +115,22 @@ static void settle(struct consumer *c)
 		serve_commits(c, BUSY_MS);
 }
 
-static void adopt(struct consumer *c, const rd_kafka_topic_partition_t *it)
+struct partition *consumer_adopt(struct consumer *c, const char *topic, int32_t number)
 {
 	const struct kafka_settings *s = &c->kafka->settings;
 	size_t prefix = strlen(s->functions_prefix);
-	if (table_find(&c->table, it->topic, it->partition))
-		return;
-	struct partition *p = table_add(&c->table, it->topic, it->partition);
-	if (prefix && strcmp(it->topic, s->subscribe_topic) != 0)
+	struct partition *p = table_find(&c->table, topic, number);
+	if (p)
+		return p;
+	p = table_add(&c->table, topic, number);
+	if (prefix && strcmp(topic, s->subscribe_topic) != 0)
 		p->function = p->topic + prefix;
+	return p;
 }
 
-/* What whoever had them before has taken behind the offset where we begin. */
-static void read_behind(struct consumer *c, const rd_kafka_topic_partition_list_t *list)
+/* What whoever had them before has taken behind the offset where we begin. We begin with the record
+ * before that, to know the log by it. */
+static void read_behind(struct consumer *c, rd_kafka_topic_partition_list_t *list)
 {
 	rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
 	rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, asked, READ_MS);
@@ -138,6 +143,14 @@ static void read_behind(struct consumer *c, const rd_kafka_topic_partition_list_
 		struct partition *p = table_find(&c->table, it->topic, it->partition);
 		if (p && !it->err && it->offset >= 0 && it->metadata_size)
 			behind_read(p, it->offset, it->metadata, it->metadata_size);
+		if (!p || it->err || c->is_reset_elsewhere || p->before.at_ms < 0)
+			continue;
+		rd_kafka_topic_partition_t *begin =
+			rd_kafka_topic_partition_list_find(list, it->topic, it->partition);
+		if (begin) {
+			begin->offset = p->before.offset;
+			same_log_expect(p, p->before.offset, p->before.at_ms);
+		}
 	}
 	rd_kafka_topic_partition_list_destroy(asked);
 }
@@ -145,7 +158,7 @@ static void read_behind(struct consumer *c, const rd_kafka_topic_partition_list_
 static void assign(struct consumer *c, rd_kafka_topic_partition_list_t *list)
 {
 	for (int i = 0; i < list->cnt; i++)
-		adopt(c, &list->elems[i]);
+		consumer_adopt(c, list->elems[i].topic, list->elems[i].partition);
 	if (list->cnt)
 		read_behind(c, list);
 	rd_kafka_assign(c->rk, list);
@@ -219,6 +232,25 @@ static void look_for_topic(struct consumer *c)
 		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, NULL);
 }
 
+/* Where the message is to be taken; NULL: it is not. */
+static struct partition *partition_of(
+	struct consumer *c, struct partition *p, const rd_kafka_message_t *msg)
+{
+	switch (same_log_match(p, msg->offset, rd_kafka_message_timestamp(msg, NULL))) {
+	case LOG_AGAIN:
+		same_log_go_on(c, p, msg->offset);
+		return NULL;
+	case LOG_OTHER:
+		same_log_begin(c, p, false);
+		return NULL;
+	case LOG_OTHER_FROM_HERE:
+		return same_log_begin(c, p, true);
+	case LOG_NEXT:
+		break;
+	}
+	return p;
+}
+
 static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 {
 	struct partition *p = NULL;
@@ -228,12 +260,15 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 	} else {
 		p = table_find(&c->table, rd_kafka_topic_name(msg->rkt), msg->partition);
 	}
+	p = p ? partition_of(c, p, msg) : NULL;
 	if (!p) {
 		rd_kafka_message_destroy(msg);
 		return;
 	}
 	struct entry *e = table_take(&c->table, p, msg);
 	e->consumer = c;
+	e->at_ms = rd_kafka_message_timestamp(msg, NULL);
+	same_log_seen(p, e->offset, e->at_ms);
 	if (behind_has(p, e->offset))
 		table_finish(&c->table, e);
 	else if (list_empty(&p->held) && !p->n_retrying)
@@ -313,6 +348,15 @@ static void leave(struct consumer *c)
 	rd_kafka_queue_destroy(rest);
 }
 
+static bool is_reset_to_earliest(const rd_kafka_conf_t *conf)
+{
+	char value[32];
+	size_t size = sizeof value;
+	return rd_kafka_conf_get(conf, "auto.offset.reset", value, &size) == RD_KAFKA_CONF_OK &&
+	       (strcmp(value, "smallest") == 0 || strcmp(value, "earliest") == 0 ||
+		       strcmp(value, "beginning") == 0);
+}
+
 static int connect_client(struct consumer *c, struct fault *f)
 {
 	rd_kafka_conf_t *conf;
@@ -320,6 +364,7 @@ static int connect_client(struct consumer *c, struct fault *f)
 	int r = client_conf(c->kafka, CLIENT_CONSUMER, &conf, f);
 	if (r < 0)
 		return r;
+	c->is_reset_elsewhere = !is_reset_to_earliest(conf);
 	rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	r = client_new(CLIENT_CONSUMER, conf, &rk, f);
@@ -336,13 +381,11 @@ static int connect_client(struct consumer *c, struct fault *f)
 
 static void disconnect_client(struct consumer *c)
 {
-	bool is_closed = rd_kafka_consumer_closed(c->rk);
 	pthread_mutex_lock(&c->lock);
 	rd_kafka_queue_destroy(c->commits);
 	rd_kafka_queue_destroy(TAKE_PTR(c->queue));
 	pthread_mutex_unlock(&c->lock);
-	rd_kafka_destroy_flags(
-		TAKE_PTR(c->rk), is_closed ? 0 : RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+	client_end(c->kafka, CLIENT_CONSUMER, TAKE_PTR(c->rk));
 }
 
 /* A regular expression: the prefix, and something behind it. */
@@ -372,23 +415,39 @@ static int subscribe(struct consumer *c, struct fault *f)
 		   : 0;
 }
 
+/* Without a client; answers come all the same. False: the gateway stops. */
+static bool wait_to_connect(struct consumer *c, int64_t pause_ms)
+{
+	int64_t until = clock_mono_ms() + pause_ms;
+	for (int64_t left; !c->is_stopping && (left = until - clock_mono_ms()) > 0;) {
+		wait_ms(c, left < IDLE_MS ? (int)left : IDLE_MS - 1);
+		asking_take_answers(c);
+	}
+	return !c->is_stopping;
+}
+
 /* The library has given up for good, as it does when a broker took our place in the group for
  * somebody else's while it went down. What was not committed comes again and makes no second job.
  */
 static void replace_client(struct consumer *c)
 {
 	struct fault f;
+	char why[300] = "";
 	(void)fail_point(FAIL_KAFKA_RENEW);
-	log_warn("transport %s: a new consumer is made", c->kafka->env.name);
+	rd_kafka_fatal_error(c->rk, why, sizeof why);
+	int64_t pause_ms = again_pause(&c->again, clock_mono_ms());
+	log_warn("transport %s: a new consumer is made in %" PRId64 " s: %s", c->kafka->env.name,
+		pause_ms / 1000, why);
 	map_each (n, &c->table.partitions)
 		table_remove(&c->table, container_of(n, struct partition, by_place));
 	c->is_committing = c->is_paused = false;
 	disconnect_client(c);
+	if (!wait_to_connect(c, pause_ms))
+		return;
 	while (connect_client(c, &f) < 0) {
 		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, f.text);
-		if (c->is_stopping)
+		if (!wait_to_connect(c, again_pause(&c->again, clock_mono_ms())))
 			return;
-		wait_ms(c, IDLE_MS - 1);
 	}
 	if (subscribe(c, &f) < 0)
 		health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, f.text);
@@ -401,6 +460,7 @@ static void *consumer_main(void *arg)
 		serve_commits(c, 0);
 		asking_take_answers(c);
 		asking_tend(c);
+		same_log_tend(c);
 		commit_if_due(c);
 		look_for_brokers(c);
 		look_for_topic(c);
@@ -412,7 +472,7 @@ static void *consumer_main(void *arg)
 		}
 		if (rd_kafka_fatal_error(c->rk, NULL, 0))
 			replace_client(c);
-	}
+	} /* and if it stops meanwhile there is no client */
 	if (c->rk)
 		leave(c);
 	return NULL;
@@ -442,17 +502,20 @@ int consumer_start(struct consumer *c, struct fault *f)
 		     : 0;
 }
 
-void consumer_stop(struct consumer *c)
+bool consumer_stop(struct consumer *c)
 {
 	if (!c->is_started)
-		return;
+		return true;
 	c->is_stopping = true;
 	pthread_mutex_lock(&c->lock);
 	if (c->queue)
 		rd_kafka_queue_yield(c->queue);
+	pthread_cond_signal(&c->filled);
 	pthread_mutex_unlock(&c->lock);
-	pthread_join(c->thread, NULL);
+	if (!thread_ends(c->thread, STOP_MS))
+		return false;
 	c->is_started = false;
+	return true;
 }
 
 void consumer_close(struct consumer *c)

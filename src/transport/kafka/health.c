@@ -36,8 +36,11 @@ void health_init(struct health *h, const char *name, const char *brokers)
 
 void health_done(struct health *h)
 {
-	if (h->name)
-		pthread_mutex_destroy(&h->lock);
+	if (!h->name)
+		return;
+	for (size_t i = 0; i < _TROUBLE_MAX; i++)
+		free(h->trouble[i]);
+	pthread_mutex_destroy(&h->lock);
 }
 
 void health_expects(struct health *h, enum client_kind kind)
@@ -192,8 +195,12 @@ void health_error(
 void health_set_trouble(struct health *h, enum trouble which, const char *text)
 {
 	pthread_mutex_lock(&h->lock);
-	bool is_news = text && strcmp(h->trouble[which], text) != 0;
-	snprintf(h->trouble[which], sizeof h->trouble[which], "%s", text ? text : "");
+	const char *before = h->trouble[which];
+	bool is_news = text && (!before || strcmp(before, text) != 0);
+	if (is_news || !text) {
+		free(h->trouble[which]);
+		h->trouble[which] = text ? xstrdup(text) : NULL;
+	}
 	pthread_mutex_unlock(&h->lock);
 	if (is_news)
 		log_warn("transport %s: %s", h->name, text);
@@ -207,7 +214,8 @@ void health_state(struct health *h, struct transport_state *ret)
 		if (is_down(h, i))
 			explain(h, i, ret->why, sizeof ret->why);
 	for (size_t i = 0; !ret->why[0] && i < _TROUBLE_MAX; i++)
-		snprintf(ret->why, sizeof ret->why, "%s", h->trouble[i]);
+		if (h->trouble[i])
+			snprintf(ret->why, sizeof ret->why, "%s", h->trouble[i]);
 	pthread_mutex_unlock(&h->lock);
 	ret->is_down = ret->why[0];
 }

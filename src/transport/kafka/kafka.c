@@ -86,15 +86,28 @@ static int check_topics(const struct kafka_settings *s, struct fault *f)
 	return 0;
 }
 
+/* What the registry allocates: the rest is left, not freed, if a thread does not come back from
+ * librdkafka. */
+struct instance {
+	struct kafka *kafka;
+};
+
+static struct kafka *kafka_of(void *self)
+{
+	return ((struct instance *)self)->kafka;
+}
+
 static int kafka_open(
 	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
-	struct kafka *k = self;
+	struct kafka *k = xcalloc(1, sizeof *k);
+	((struct instance *)self)->kafka = k;
 	k->env = *env;
+	k->env.name = k->name = xstrdup(env->name);
 	conf_copy(kafka_conf, &k->settings, settings);
 	const struct kafka_settings *s = &k->settings;
 	rd_kafka_conf_t *unused;
-	health_init(&k->health, env->name, s->brokers);
+	health_init(&k->health, k->name, s->brokers);
 	int r = check_topics(s, f);
 	if (r == 0)
 		r = conf_read_secret("password-file", s->password_file, &k->password, f);
@@ -110,7 +123,7 @@ static int kafka_open(
 
 static int kafka_start(void *self, struct fault *f)
 {
-	struct kafka *k = self;
+	struct kafka *k = kafka_of(self);
 	int r = outbox_start(k->outbox);
 	if (r < 0)
 		return fault_set(f, FAULT_INTERNAL, "a thread cannot be made: %s", strerror(-r));
@@ -125,12 +138,12 @@ static int kafka_start(void *self, struct fault *f)
 
 static void kafka_publish(void *self, const struct reply_to *to, const struct job_event *ev)
 {
-	events_publish(self, to, ev);
+	events_publish(kafka_of(self), to, ev);
 }
 
 static int kafka_restore(void *self, struct reply_to *to)
 {
-	struct kafka *k = self;
+	struct kafka *k = kafka_of(self);
 	struct fault f;
 	_cleanup_(json_decrefp) json_t *reply = json_parse_kept(to->text, &f);
 	const char *topic = json_string_of(reply, "topic");
@@ -142,7 +155,7 @@ static int kafka_restore(void *self, struct reply_to *to)
 
 static void kafka_state(void *self, struct transport_state *ret)
 {
-	struct kafka *k = self;
+	struct kafka *k = kafka_of(self);
 	health_state(&k->health, ret);
 	ret->accepted = k->n_accepted;
 	ret->refused = k->n_refused;
@@ -151,26 +164,33 @@ static void kafka_state(void *self, struct transport_state *ret)
 
 static void kafka_stop(void *self)
 {
-	struct kafka *k = self;
-	if (k->consumer)
-		consumer_stop(k->consumer);
-	outbox_stop(k->outbox);
+	struct kafka *k = kafka_of(self);
+	bool is_silent = !k->consumer || consumer_stop(k->consumer);
+	k->is_left = !outbox_stop(k->outbox) || !is_silent;
+	if (k->is_left)
+		log_error("transport %s: librdkafka does not come back from a call; its thread is "
+			  "left behind",
+			k->name);
 }
 
 /* Letters point at the consumer's entries. */
 static void kafka_close(void *self)
 {
-	struct kafka *k = self;
+	struct kafka *k = kafka_of(self);
+	if (!k || k->is_left)
+		return;
 	outbox_close(k->outbox);
 	consumer_close(k->consumer);
 	health_done(&k->health);
 	free(k->password);
 	conf_done(kafka_conf, &k->settings);
+	free(k->name);
+	free(k);
 }
 
 const struct transport_ops kafka_transport = {
 	.scheme = "kafka",
-	.size = sizeof(struct kafka),
+	.size = sizeof(struct instance),
 	.conf = kafka_conf,
 	.settings_size = sizeof(struct kafka_settings),
 	.open = kafka_open,

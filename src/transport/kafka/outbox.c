@@ -17,6 +17,7 @@
 #include "transport/kafka/private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -29,7 +30,8 @@ enum {
 	ANSWER_MS = 1000, /* and how long its answer may take */
 	STOP_MS = 5000,
 	PURGE_MS = 2000,
-	LATER_MS = 5000, /* until a dead letter is tried again */
+	END_MS = STOP_MS + PURGE_MS + 10000, /* of the thread, with a call under way */
+	LATER_MS = 5000,                     /* until a dead letter is tried again */
 	DELIVERED_MAX = 4096,
 	/* What a letter keeps that is too large for its key and headers: a key and headers of at
 	 * most so many bytes each, and so many in all. */
@@ -53,6 +55,10 @@ struct outbox {
 	struct uuid *delivered;
 	size_t n_delivered;
 	int64_t probe_at_ms;
+	struct again again; /* clients, */
+	bool is_troubled;   /* the last ones did not last */
+	bool is_replacing;  /* a new one is due at */
+	int64_t replace_at_ms;
 };
 
 struct letter *letter_new(enum letter_kind kind, const char *topic)
@@ -373,6 +379,9 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 		if (l->kind == LETTER_DEAD)
 			health_set_trouble(&k->health, TROUBLE_DEAD_LETTER, NULL);
 		o->n_told += l->kind != LETTER_DEAD;
+		if (o->is_troubled)
+			health_set_trouble(&k->health, TROUBLE_PRODUCER, NULL);
+		o->is_troubled = false;
 		letter_ends(o, l);
 	} else {
 		if (rd_kafka_message_detach_headers((rd_kafka_message_t *)msg, &l->headers))
@@ -416,13 +425,44 @@ static void purge(struct outbox *o)
 		rd_kafka_poll(o->rk, 100);
 }
 
+/* What people can do about it. */
+static const char *remedy_of(rd_kafka_resp_err_t err)
+{
+	return err == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+		       ? "; its user needs the right to produce idempotently (IdempotentWrite on "
+			 "the "
+			 "cluster, or Write on a topic with brokers since 2.8)"
+		       : "";
+}
+
+/* Later, when the one before did not last. True: now. */
+static bool is_time_to_replace(struct outbox *o)
+{
+	char why[300], text[600];
+	int64_t now = clock_mono_ms();
+	if (o->is_replacing && now < o->replace_at_ms)
+		return false;
+	if (!o->is_replacing) {
+		rd_kafka_resp_err_t err = rd_kafka_fatal_error(o->rk, why, sizeof why);
+		int64_t pause_ms = again_pause(&o->again, now);
+		o->replace_at_ms = now + pause_ms;
+		snprintf(text, sizeof text, "no answers can be given: %s%s", why, remedy_of(err));
+		o->is_troubled |= pause_ms > 0;
+		if (pause_ms)
+			health_set_trouble(&o->kafka->health, TROUBLE_PRODUCER, text);
+		log_info("transport %s: a new producer is made in %" PRId64 " s: %s",
+			o->kafka->env.name, pause_ms / 1000, why);
+	}
+	o->is_replacing = now < o->replace_at_ms;
+	return !o->is_replacing;
+}
+
 static void replace_client(struct outbox *o)
 {
-	char why[300];
 	struct fault f;
 	rd_kafka_t *fresh, *old = o->rk;
-	rd_kafka_fatal_error(old, why, sizeof why);
-	log_warn("transport %s: a new producer is made: %s", o->kafka->env.name, why);
+	if (!is_time_to_replace(o))
+		return;
 	purge(o);
 	if (fail_point(FAIL_KAFKA_RENEW_PRODUCER) < 0)
 		return;
@@ -435,7 +475,7 @@ static void replace_client(struct outbox *o)
 	o->rk = fresh;
 	o->reports = rd_kafka_queue_get_main(fresh);
 	pthread_mutex_unlock(&o->lock);
-	rd_kafka_destroy(old);
+	client_end(o->kafka, CLIENT_PRODUCER, old);
 }
 
 static void probe(struct outbox *o)
@@ -508,16 +548,18 @@ int outbox_start(struct outbox *o)
 	return r;
 }
 
-void outbox_stop(struct outbox *o)
+bool outbox_stop(struct outbox *o)
 {
 	if (!o->is_started)
-		return;
+		return true;
 	o->is_stopping = true;
 	pthread_mutex_lock(&o->lock);
 	rd_kafka_queue_yield(o->reports);
 	pthread_mutex_unlock(&o->lock);
-	pthread_join(o->thread, NULL);
+	if (!thread_ends(o->thread, END_MS))
+		return false;
 	o->is_started = false;
+	return true;
 }
 
 static void free_letters(struct list *letters)
@@ -533,7 +575,7 @@ void outbox_close(struct outbox *o)
 		return;
 	purge(o);
 	rd_kafka_queue_destroy(o->reports);
-	rd_kafka_destroy(o->rk);
+	client_end(o->kafka, CLIENT_PRODUCER, o->rk);
 	free_letters(&o->overflow);
 	free_letters(&o->later);
 	pthread_mutex_destroy(&o->lock);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "transport/kafka/kafka.h"
+#include "transport/again.h"
 #include "transport/kafka/table.h"
 #include "transport/message.h"
 
@@ -15,7 +16,7 @@ struct outbox;
 enum client_kind { CLIENT_CONSUMER, CLIENT_PRODUCER, _CLIENT_MAX };
 
 /* health.c: whether the cluster can be reached, as /health/ready tells it. Any thread. */
-enum trouble { TROUBLE_CONSUMER, TROUBLE_DEAD_LETTER, _TROUBLE_MAX };
+enum trouble { TROUBLE_CONSUMER, TROUBLE_PRODUCER, TROUBLE_DEAD_LETTER, _TROUBLE_MAX };
 
 struct health {
 	pthread_mutex_t lock;
@@ -28,11 +29,13 @@ struct health {
 	} clients[_CLIENT_MAX];
 	char told[224]; /* of these, what the log has; "": nothing */
 	int64_t told_at_ms;
-	char trouble[_TROUBLE_MAX][256]; /* "": none; connected or not */
+	char *trouble[_TROUBLE_MAX]; /* NULL: none; connected or not */
 };
 
 struct kafka {
 	struct transport_env env;
+	char *name;   /* env's, its own */
+	bool is_left; /* a thread did not end, and may use all this */
 	struct kafka_settings settings;
 	struct health health;
 	char *password; /* of the password-file; NULL: there is none */
@@ -63,6 +66,11 @@ void health_state(struct health *h, struct transport_state *ret);
 int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, struct fault *f);
 /* Takes conf in any case. */
 int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct fault *f);
+/* Destroys it without leaving its group. In a limited time: a client that does not end is left
+ * behind, which the log says. Nothing of it may be in use; no callback of it comes any more. */
+void client_end(const struct kafka *k, enum client_kind kind, rd_kafka_t *rk);
+/* Joins the thread. False: it does not end in this time, and may go on to use what it uses. */
+bool thread_ends(pthread_t thread, int ms);
 bool topic_is_good(const char *name);
 
 /* outbox.c: everything that is produced. */
@@ -100,8 +108,8 @@ void outbox_send(struct outbox *o, struct letter *l);
 /* Any thread. False: an event has to be dropped, which was counted. */
 bool outbox_has_room(struct outbox *o);
 void outbox_state(struct outbox *o, struct transport_state *ret);
-/* Delivers what it can in some seconds and ends the thread. */
-void outbox_stop(struct outbox *o);
+/* Delivers what it can in some seconds and ends the thread. False: it does not end. */
+bool outbox_stop(struct outbox *o);
 void outbox_close(struct outbox *o); /* NULL is fine */
 
 /* events.c: events become letters. Core's thread, but for the refusal. */
@@ -150,8 +158,10 @@ struct consumer {
 	/* The thread's own. */
 	struct table table;
 	bool is_committing, is_paused;
-	bool is_topic_missing; /* the subscribe-topic, when it was last looked for */
+	bool is_topic_missing;   /* the subscribe-topic, when it was last looked for */
+	bool is_reset_elsewhere; /* auto.offset.reset is not the earliest */
 	int64_t commit_at_ms, full_since_ms, look_at_ms, probe_at_ms;
+	struct again again; /* clients */
 };
 
 /* asking.c: the consumer's thread, but for the last two. */
@@ -167,7 +177,27 @@ void consumer_answered(struct entry *e, const struct fault *f);
 /* Any thread: the broker has a letter of it. */
 void consumer_letter_taken(struct entry *e);
 
+struct partition *consumer_adopt(struct consumer *c, const char *topic, int32_t number);
+
+/* same_log.c: whether a partition's log is the one that was read before. Consumer's thread. */
+enum log_match {
+	LOG_NEXT,            /* the message is to be taken */
+	LOG_AGAIN,           /* it was taken: the log is the same */
+	LOG_OTHER,           /* the log is another, and is to be read from its beginning, */
+	LOG_OTHER_FROM_HERE, /* which is this message */
+};
+/* The partition begins with this record, which was taken before. */
+void same_log_expect(struct partition *p, int64_t offset, int64_t at_ms);
+void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
+enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
+/* A message that was taken came again: what follows it and was taken, too, is passed over. */
+void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
+/* Reads the anchors again, when it is time. */
+void same_log_tend(struct consumer *c);
+/* The log is another: a new partition in place of p. */
+struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here);
+
 int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f);
 int consumer_start(struct consumer *c, struct fault *f);
-void consumer_stop(struct consumer *c);
+bool consumer_stop(struct consumer *c);  /* false: its thread does not end */
 void consumer_close(struct consumer *c); /* NULL is fine */

@@ -54,6 +54,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->topic = xstrdup(topic);
 	p->number = number;
 	p->next = -1;
+	p->before.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
 	p->retry_batch = RETRY_BATCH;
 	list_init(&p->entries);
 	list_init(&p->held);
@@ -122,6 +123,7 @@ static void advance(struct table *t, struct partition *p)
 		if (e->state != ENTRY_DONE)
 			return;
 		p->next = e->offset + 1;
+		p->before = (struct mark){ e->offset, e->at_ms };
 		p->n_done++;
 		p->n_behind--;
 		t->n_done++;

@@ -27,12 +27,17 @@ struct entry {
 	rd_kafka_message_t *msg;     /* owned; NULL once it is done */
 	enum entry_state state;
 	bool is_retry;
-	uint64_t number; /* in the order they were taken */
-	int64_t offset;
+	uint64_t number;       /* in the order they were taken */
+	int64_t offset, at_ms; /* the record's own timestamp */
 	size_t bytes;
 	struct fault *fault;   /* of the answer; owned */
 	_Atomic int n_letters; /* that the broker has not taken yet */
 	struct ask *ask;       /* owned: of a cancel */
+};
+
+/* A record, by which a log is known. */
+struct mark {
+	int64_t offset, at_ms; /* at_ms -1: there is none */
 };
 
 struct run {
@@ -54,7 +59,14 @@ struct partition {
 	bool is_news;                /* and that was not committed yet */
 	struct run *runs;            /* the same of whoever had it before, in order */
 	size_t n_runs;
-	int64_t base; /* what was committed with them */
+	int64_t base;       /* what was committed with them */
+	struct mark before; /* the record before the offset to commit */
+	/* same_log.c's: */
+	struct mark seen;   /* the newest record that was taken */
+	struct mark anchor; /* the one that was the newest at the last check */
+	bool is_checked;    /* the anchor is being read again, */
+	bool is_repeated;   /* and what was taken behind it may come again */
+	int64_t check_at_ms;
 	bool is_paused;
 	/* Asking again what was held. */
 	size_t n_retrying, retry_batch;
@@ -91,8 +103,9 @@ rd_kafka_topic_partition_list_t *table_commit_list(struct table *t);
 void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good);
 
 /* behind.c: messages that are done behind one that is not. Consumer's thread. */
-/* As a commit's metadata, for this offset; NULL: there are none. */
+/* As a commit's metadata, for this offset, with the record before it; NULL: nothing is known. */
 char *behind_text(const struct partition *p, int64_t base);
+/* Also sets `before`. */
 void behind_read(struct partition *p, int64_t base, const char *metadata, size_t len);
 bool behind_has(struct partition *p, int64_t offset); /* as was read */
 void behind_forget(struct partition *p);

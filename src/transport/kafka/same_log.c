@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whether a partition's log is the one that was read before.
+ *
+ * A topic can be deleted and made anew under its name. librdkafka 2.0 does not know topic ids, so
+ * it would go on at the offset where it was, behind the first records of the new log, or wait for
+ * ever at an offset that the new log has not reached. What tells two logs apart is a record, the
+ * anchor, by its offset and timestamp. When a partition is assigned it is the last one that was
+ * committed, which is kept with the commit (behind.c); every CHECK_MS it is read again, and then
+ * the newest that was taken becomes the anchor. The same timestamp means the same log; another one,
+ * or an offset below it, means that the log is another, which is then taken from its beginning. Its
+ * records have other timestamps, so none of them is held for one that had its offset before, and
+ * what was taken of it already makes no second job (request.c). A record that retention or
+ * compaction took away proves nothing.
+ *
+ * Reading again needs `auto.offset.reset` to be the earliest, as it is unless the settings say
+ * otherwise: with another value an offset that is gone could lead behind what is to be read, so
+ * nothing is checked. Consumer's thread. */
+#include "transport/kafka/private.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { CHECK_MS = 5000, SEEK_MS = 1000 };
+
+void same_log_expect(struct partition *p, int64_t offset, int64_t at_ms)
+{
+	p->seen = p->anchor = (struct mark){ offset, at_ms };
+	p->is_checked = true;
+	p->check_at_ms = clock_mono_ms() + CHECK_MS;
+}
+
+void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms)
+{
+	p->seen = (struct mark){ offset, at_ms };
+	if (p->anchor.at_ms >= 0)
+		return;
+	p->anchor = p->seen;
+	p->check_at_ms = clock_mono_ms() + CHECK_MS;
+}
+
+enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms)
+{
+	if (p->seen.at_ms < 0)
+		return LOG_NEXT;
+	if (p->is_checked) {
+		if (offset < p->anchor.offset) /* the library has begun at the earliest */
+			return LOG_OTHER_FROM_HERE;
+		if (offset == p->anchor.offset && at_ms != p->anchor.at_ms)
+			return LOG_OTHER;
+		p->is_checked = false;
+		p->anchor = p->seen;
+		p->is_repeated = true;
+	}
+	bool is_repeated = p->is_repeated;
+	if (offset >= p->seen.offset)
+		p->is_repeated = false;
+	if (offset > p->seen.offset)
+		return LOG_NEXT;
+	if (is_repeated || (offset == p->seen.offset && at_ms == p->seen.at_ms))
+		return LOG_AGAIN;
+	return LOG_OTHER_FROM_HERE;
+}
+
+static bool seek(struct consumer *c, const struct partition *p, int64_t offset)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = offset;
+	rd_kafka_error_t *error = rd_kafka_seek_partitions(c->rk, list, SEEK_MS);
+	bool is_good = !error && !list->elems[0].err;
+	rd_kafka_error_destroy(error);
+	rd_kafka_topic_partition_list_destroy(list);
+	return is_good;
+}
+
+void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset)
+{
+	if (offset < p->seen.offset)
+		(void)seek(c, p, p->seen.offset + 1); /* else they come again, and are left out */
+}
+
+void same_log_tend(struct consumer *c)
+{
+	int64_t now = clock_mono_ms();
+	if (c->is_reset_elsewhere || c->is_paused)
+		return;
+	map_each (n, &c->table.partitions) {
+		struct partition *p = container_of(n, struct partition, by_place);
+		if (p->anchor.at_ms < 0 || p->is_paused || now < p->check_at_ms)
+			continue;
+		p->check_at_ms = now + CHECK_MS;
+		p->is_checked = seek(c, p, p->anchor.offset);
+	}
+}
+
+struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here)
+{
+	_cleanup_(freep) char *topic = xstrdup(p->topic);
+	int32_t number = p->number;
+	log_warn(
+		"transport %s: the log of %s/%d is another than the one that was read up to offset "
+		"%" PRId64 ": the topic was made anew, or has lost records; it is taken from its "
+		"beginning",
+		c->kafka->env.name, topic, (int)number, p->seen.offset);
+	table_remove(&c->table, p);
+	p = consumer_adopt(c, topic, number);
+	if (!is_from_here && !seek(c, p, RD_KAFKA_OFFSET_BEGINNING))
+		log_error(
+			"transport %s: the beginning of %s/%d cannot be sought; its first records "
+			"are left out until the gateway starts again",
+			c->kafka->env.name, topic, (int)number);
+	return p;
+}

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topics that are deleted, and made anew, under a gateway that takes requests from them. Through a real broker."""
+import json
+import time
+
+import confluent_kafka
+import pytest
+
+from support.kafka import Door
+from support.mistd import PATIENCE, until
+
+STOP_S, MANY = 15, 6
+
+
+@pytest.fixture
+def door(kafka, prefix):
+    return Door(kafka, prefix, consumer={"session.timeout.ms": "6000"})
+
+
+def delete_topic(kafka, *topics):
+    """Returns when no broker knows them any more."""
+    for future in kafka.admin.delete_topics(list(topics), operation_timeout=30).values():
+        future.result(30 * PATIENCE)
+    until(lambda: not set(topics) & set(kafka.admin.list_topics(timeout=30).topics), what="the topic's end")
+
+
+def ask(door, text):
+    door.send({"functionId": "echo", "parameters": {"text": text}, "externalId": text}, reply_topic=door.replies)
+
+
+def answered(replies):
+    return {record.headers["externalId"] for record in replies.records if record.headers["event"] == "finished"}
+
+
+def stop_in_time(gateway):
+    began = time.monotonic()
+    gateway.stop()
+    assert time.monotonic() - began < STOP_S * PATIENCE
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True], ids=["gone", "anew"])
+def test_a_gateway_whose_topic_was_deleted_ends_on_sigterm(c_mist, kafka, door, is_made_anew):
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    ask(door, "before")
+    replies.wait_one()
+    delete_topic(kafka, door.requests)
+    if is_made_anew:
+        kafka.create_topic(door.requests)
+        ask(door, "after")
+        until(lambda: answered(replies) == {"before", "after"})
+    else:
+        until(lambda: gateway.get("/health/ready").status_code == 503, what="the gateway to miss its topic")
+    stop_in_time(gateway)
+
+
+def make_anew(kafka, door):
+    """It gets more records than the one before had, so that the offset where the gateway was is one of them."""
+    delete_topic(kafka, door.requests)
+    kafka.create_topic(door.requests)
+    for n in range(MANY):
+        request = {"functionId": "echo", "parameters": {"text": f"new {n}"}, "externalId": f"new {n}"}
+        kafka.produce_soon(door.requests, json.dumps(request), headers={"reply-topic": door.replies})
+    kafka.flush()
+    return {f"new {n}" for n in range(MANY)}
+
+
+def begin(door, replies):
+    for text in ("old 0", "old 1"):
+        ask(door, text)
+    until(lambda: len(answered(replies)) == 2 and door.committed() == 2)
+    return {"old 0", "old 1"}
+
+
+def check(gateway, door, replies, expected):
+    until(lambda: answered(replies) == expected, what="an answer to each record")
+    until(lambda: door.committed() == MANY)
+    assert len(gateway.get("/v2/api/jobs", params={"limit": 100}).json()) == len(expected), "no record is run twice"
+    assert f"the log of {door.requests}/0 is another" in gateway.stderr()
+    stop_in_time(gateway)
+
+
+def committed(kafka, door):
+    return kafka.with_consumer(door.group, lambda c: c.committed([confluent_kafka.TopicPartition(door.requests, 0)], timeout=30)[0])
+
+
+def commit(kafka, door, place):
+    try:
+        kafka.with_consumer(door.group, lambda c: c.commit(offsets=[place], asynchronous=False))
+    except confluent_kafka.KafkaException:
+        return False
+    return committed(kafka, door).offset == place.offset
+
+
+def test_all_records_of_a_topic_that_was_made_anew_are_run(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    expected = begin(door, replies) | make_anew(kafka, door)
+    check(gateway, door, replies, expected)
+
+
+def test_a_topic_is_known_after_a_restart_as_another(c_mist, kafka, door):
+    """The group's offset stays, as with brokers that do not forget it with the topic."""
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    expected = begin(door, replies)
+    gateway.stop()
+    place = committed(kafka, door)
+    assert place.offset == 2 and place.metadata.startswith("mist:@")
+    expected |= make_anew(kafka, door)
+    until(lambda: commit(kafka, door, place), what="an empty group")
+    gateway.start()
+    check(gateway, door, replies, expected)
+
+
+def test_a_fenced_consumer_of_a_deleted_topic_is_made_anew(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    begin(door, replies)
+    delete_topic(kafka, door.requests)
+    kafka.create_topic(door.requests)
+    fence(kafka, door, gateway)
+    ask(door, "after")
+    until(lambda: "after" in answered(replies))
+    assert gateway.stderr().count("a new consumer is made") <= 2, "not again and again"
+    stop_in_time(gateway)
+
+
+def fence(kafka, door, gateway):
+    """Takes the gateway's place in the group until it has noticed."""
+    group = kafka.admin.describe_consumer_groups([door.group])[door.group].result(30 * PATIENCE)
+    intruder = confluent_kafka.Consumer({
+        "bootstrap.servers": kafka.bootstrap, "group.id": door.group, "log_level": 0, "session.timeout.ms": 6000,
+        "group.instance.id": group.members[0].group_instance_id, "partition.assignment.strategy": "range,roundrobin"})
+    intruder.subscribe([door.requests])
+    until(lambda: intruder.poll(0.1) or "a new consumer is made" in gateway.stderr(), what="the gateway's notice")
+    intruder.close()
