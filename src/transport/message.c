@@ -21,7 +21,9 @@
 
 enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, PRIORITY_MAX = 100, DIGEST_BYTES = 32 };
 
-#define CLOUD_JSON "application/cloudevents+json"
+/* What the keys begin with that adapters make of positions in a log. */
+#define LOG_POSITION "kafka:"
+#define CLOUD_JSON   "application/cloudevents+json"
 
 const struct run_form run_form_dev = { "fakeName", "path", "className", "context", "externalId" };
 const struct run_form run_form_path = { NULL, "path", "className", "namespace", "externalId",
@@ -39,6 +41,26 @@ static const struct run_form by_py = { NULL, "pyPath", "className", "name", "ext
 /* In the order in which Mist tried them. */
 static const struct run_form *const forms[] = { &run_form_dev, &by_function, &by_endpoint,
 	&by_route, &by_job, &run_form_path, &by_jar, &by_py };
+
+static const char *const properties[] = { "externalId", "context", "priority", "startTimeout",
+	"performTimeout", "traceparent", "idempotency-key", "events" };
+static const char *const attributes[] = { "specversion", "id", "source", "type", "subject", "time",
+	"datacontenttype", "dataschema" };
+
+static bool is_among(const char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+bool message_reads(const char *name, const char *cloud)
+{
+	return is_among(properties, ARRAY_SIZE(properties), name) ||
+	       (cloud && strncmp(name, cloud, strlen(cloud)) == 0 &&
+		       is_among(attributes, ARRAY_SIZE(attributes), name + strlen(cloud)));
+}
 
 static const char *property(const struct message *m, const char *name)
 {
@@ -171,17 +193,36 @@ static int read_form(const json_t *body, struct message_request *ret, struct fau
 	return 0;
 }
 
-/* True: it is what Mist itself says on topics like this one: an event, an answer of the first
- * generation, message_too_large's sentence. A request may have members of these names, too. */
-static bool is_noise(const json_t *body)
+static bool is_id(const json_t *body)
 {
-	if (form_of(body) || json_object_get(body, "cancel"))
+	const char *id = json_string_of(body, "id");
+	struct uuid ignored;
+	return id && uuid_parse(id, &ignored);
+}
+
+static bool is_event_name(const char *name)
+{
+	for (int kind = 0; kind < _EVENT_MAX; kind++)
+		if (strcmp(event_name(kind), name) == 0)
+			return true;
+	return strcmp(name, "logs") == 0;
+}
+
+/* True: it is what Mist itself says on topics like this one: an event of a job, a refusal, an
+ * answer of the first generation, message_too_large's sentence. Others send things with members of
+ * these names, too, and a request may have them: so it must be whole. */
+static bool is_noise(const struct message *m, const json_t *body)
+{
+	const char *event = json_string_of(body, "event"), *error = json_string_of(body, "error");
+	if (form_of(body) || json_object_get(body, "cancel") || m->has_reply_address)
 		return false;
-	bool is_sentence = json_string_of(body, "error") &&
-			   json_object_size(body) == (json_object_get(body, "id") ? 2 : 1);
-	return is_sentence || json_string_of(body, "event") ||
-	       (json_object_get(body, "success") && json_object_get(body, "payload") &&
-		       json_object_get(body, "errors"));
+	bool is_sentence = error && (json_object_size(body) == 1 ||
+					    (json_object_size(body) == 2 && is_id(body)));
+	bool is_answer = json_is_boolean(json_object_get(body, "success")) &&
+			 json_object_get(body, "payload") &&
+			 json_is_array(json_object_get(body, "errors"));
+	bool is_event = event && is_event_name(event) && (is_id(body) || error);
+	return is_sentence || is_answer || is_event;
 }
 
 static bool is_own_event(const char *source, const char *type)
@@ -200,8 +241,8 @@ static int read_cancel(const json_t *body, struct message_request *ret, struct f
 }
 
 /* What the message is about, by its body and the function that is known otherwise, or NULL. */
-static int read_body(
-	json_t *body, const char *function, struct message_request *ret, struct fault *f)
+static int read_body(const struct message *m, json_t *body, const char *function,
+	struct message_request *ret, struct fault *f)
 {
 	if (!json_is_object(body))
 		return fault_set(f, FAULT_BAD_REQUEST,
@@ -213,7 +254,7 @@ static int read_body(
 		ret->job->function = xstrdup(function);
 		return take_arguments(ret->job, body, f);
 	}
-	if (is_noise(body)) {
+	if (is_noise(m, body)) {
 		ret->kind = MESSAGE_NOISE;
 		return 0;
 	}
@@ -240,6 +281,108 @@ static int take_attributes(struct job_request *job, const char *const values[3],
 			"id: source and id of a CloudEvent must be at most %d bytes together",
 			KEY_MAX);
 	return 0;
+}
+
+static int read_digits(const char **text, int n)
+{
+	int value = 0;
+	for (; n > 0; n--, (*text)++) {
+		if (**text < '0' || **text > '9')
+			return -1;
+		value = value * 10 + (**text - '0');
+	}
+	return value;
+}
+
+/* Of RFC 3339: "2018-04-05T17:31:00.5Z", "…+02:00". */
+static bool is_time(const char *t)
+{
+	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	static const struct {
+		int digits, min, max;
+		const char *behind;
+	} parts[] = { { 4, 0, 9999, "-" }, { 2, 1, 12, "-" }, { 2, 1, 31, "Tt" }, { 2, 0, 23, ":" },
+		{ 2, 0, 59, ":" }, { 2, 0, 60, NULL } };
+	int values[ARRAY_SIZE(parts)];
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		values[i] = read_digits(&t, parts[i].digits);
+		if (values[i] < parts[i].min || values[i] > parts[i].max)
+			return false;
+		if (parts[i].behind && (!*t || !strchr(parts[i].behind, *t++)))
+			return false;
+	}
+	if (values[2] > days[values[1] - 1])
+		return false;
+	if (*t == '.') {
+		size_t n = strspn(++t, "0123456789");
+		if (!n)
+			return false;
+		t += n;
+	}
+	if (*t == 'Z' || *t == 'z')
+		return !t[1];
+	if (*t != '+' && *t != '-')
+		return false;
+	t++;
+	int hours = read_digits(&t, 2);
+	if (hours < 0 || hours > 23 || *t++ != ':')
+		return false;
+	int minutes = read_digits(&t, 2);
+	return minutes >= 0 && minutes <= 59 && !*t;
+}
+
+static const char *skip_blank(const char *t)
+{
+	return t + strspn(t, " \t");
+}
+
+/* A media type is this one, whatever its parameters are. */
+static bool is_media_type(const char *text, const char *type)
+{
+	text = skip_blank(text);
+	size_t n = strlen(type);
+	if (strncasecmp(text, type, n) != 0)
+		return false;
+	text = skip_blank(text + n);
+	return !*text || *text == ';';
+}
+
+/* "application/json", "…/…+json" */
+static bool is_json_type(const char *text)
+{
+	static const char suffix[] = "+json";
+	text = skip_blank(text);
+	size_t n = strcspn(text, "; \t"), k = strlen(suffix);
+	return is_media_type(text, "application/json") || is_media_type(text, "text/json") ||
+	       (n > k && memchr(text, '/', n) && strncasecmp(text + n - k, suffix, k) == 0 &&
+		       is_media_type(text + n - k, suffix));
+}
+
+/* What an event says of itself; NULL: nothing. */
+static int check_attributes(const char *time, const char *type, struct fault *f)
+{
+	if (time && !is_time(time))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"time: expected a time such as 2018-04-05T17:31:00Z, got \"%.64s\"", time);
+	if (type && !is_json_type(type))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"datacontenttype: expected application/json, or a type that ends with "
+			"+json, got \"%.64s\"",
+			type);
+	return 0;
+}
+
+/* Those that have a meaning are strings; extension attributes are anything. */
+static int check_kinds(const json_t *event, struct fault *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(attributes); i++) {
+		const json_t *value = json_object_get(event, attributes[i]);
+		if (value && !json_is_null(value) && !json_is_string(value))
+			return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a string, got %s",
+				attributes[i], json_kind(value));
+	}
+	return check_attributes(
+		json_string_of(event, "time"), json_string_of(event, "datacontenttype"), f);
 }
 
 static int check_version(const char *version, struct fault *f)
@@ -287,16 +430,18 @@ static int read_structured(
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the message: expected a CloudEvent, a JSON object, got %s",
 			json_kind(event));
-	if (!m->function && is_own_event(source, type)) {
+	if (!m->function && !m->has_reply_address && is_own_event(source, type)) {
 		ret->kind = MESSAGE_NOISE;
 		return 0;
 	}
 	json_object_set_new(ret->reply, "form", json_string("structured"));
-	int r = check_version(json_string_of(event, "specversion"), f);
+	int r = check_kinds(event, f);
+	if (r == 0)
+		r = check_version(json_string_of(event, "specversion"), f);
 	if (r == 0)
 		r = read_data(event, &data, f);
 	if (r == 0)
-		r = read_body(data, m->function ? m->function : subject, ret, f);
+		r = read_body(m, data, m->function ? m->function : subject, ret, f);
 	if (r == 0)
 		r = take_attributes(ret->job,
 			(const char *const[]){ json_string_of(event, "id"), source, type }, f);
@@ -386,7 +531,7 @@ static int take_properties(const struct message *m, struct message_request *ret,
 
 static bool is_structured(const struct message *m)
 {
-	return m->content_type && strncasecmp(m->content_type, CLOUD_JSON, strlen(CLOUD_JSON)) == 0;
+	return m->content_type && is_media_type(m->content_type, CLOUD_JSON);
 }
 
 /* Binary mode: the payload is the data, the attributes are properties. */
@@ -395,7 +540,7 @@ static int read_plain(json_t *body, const struct message *m, const char *version
 {
 	const char *subject = version ? cloud_property(m, "subject") : NULL;
 	int r = version ? check_version(version, f) : 0;
-	if (version && !m->function &&
+	if (version && !m->function && !m->has_reply_address &&
 		is_own_event(cloud_property(m, "source"), cloud_property(m, "type"))) {
 		ret->kind = MESSAGE_NOISE;
 		return 0;
@@ -403,11 +548,15 @@ static int read_plain(json_t *body, const struct message *m, const char *version
 	if (version)
 		json_object_set_new(ret->reply, "form", json_string("binary"));
 	const char *function = m->function ? m->function : subject;
+	if (r == 0 && version)
+		r = check_attributes(cloud_property(m, "time"),
+			m->content_type ? m->content_type : cloud_property(m, "datacontenttype"),
+			f);
 	if (r == 0 && function && json_is_object(body)) {
 		ret->job->function = xstrdup(function);
 		keep_arguments(ret->job, body, m);
 	} else if (r == 0) {
-		r = read_body(body, function, ret, f);
+		r = read_body(m, body, function, ret, f);
 	}
 	if (r == 0 && version)
 		r = take_attributes(ret->job,
@@ -444,7 +593,17 @@ static int read_all(const struct message *m, struct message_request *ret, struct
 			"the name of the function: expected 1 to 128 letters, digits, '.', '_' and "
 			"'-', not a dot first, got \"%.64s\"",
 			ret->job->function);
+	if (ret->job->path && m->devrun_setting)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"path: a request that names a file and a class in place of a registered "
+			"function is not taken by this transport unless %s is true",
+			m->devrun_setting);
 	r = take_properties(m, ret, f);
+	if (r == 0 && ret->job->idempotency_key &&
+		strncmp(ret->job->idempotency_key, LOG_POSITION, strlen(LOG_POSITION)) == 0)
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"idempotency-key: one that begins with " LOG_POSITION
+			" is for positions in a log");
 	if (r == 0 && ret->job->idempotency_key)
 		ret->job->idempotency_digest = request_digest(ret->job);
 	return r;

@@ -21,6 +21,10 @@ struct message {
 	 * this message cannot be one. */
 	const char *(*property)(void *arg, const char *name);
 	void *arg;
+	bool has_reply_address; /* it names a topic for answers: nothing that Mist says does */
+	/* Not NULL: a message that names a file and a class in place of a function is refused, with
+	 * a sentence that this setting allows it. */
+	const char *devrun_setting;
 	const char *cloud;
 };
 
@@ -28,7 +32,7 @@ enum message_kind {
 	MESSAGE_JOB,    /* `job` is filled in but for door, source and to */
 	MESSAGE_CANCEL, /* of job `cancel` */
 	MESSAGE_NOISE,  /* an event or answer of Mist's own, on a topic used both ways; no function
-			 * is named by the topic then */
+			 * is named by the topic then, and no address for answers is given */
 };
 
 struct message_request {
@@ -42,9 +46,12 @@ struct message_request {
 	bool wants_all; /* not only the outcome */
 };
 
-/* Any thread. The properties that it looks for: externalId, context, priority, startTimeout,
- * performTimeout, traceparent, idempotency-key, events ("final", "all"). 0, or negative with the
- * fault set; message_request_done is due in both cases. */
+/* Whether message_read looks at a property of this name: externalId, context, priority,
+ * startTimeout, performTimeout, traceparent, idempotency-key, events ("final", "all"), and with
+ * `cloud` not NULL the attributes of a CloudEvent, behind it. Other properties are anybody's. */
+bool message_reads(const char *name, const char *cloud);
+
+/* Any thread. 0, or negative with the fault set; message_request_done is due in both cases. */
 int message_read(const struct message *m, struct message_request *ret, struct fault *f);
 void message_request_done(struct message_request *r);
 

@@ -23,6 +23,8 @@ static const char *property(void *arg, const char *name)
 struct sample {
 	const char *payload, *function, *content_type, *cloud;
 	const char *const *properties;
+	bool has_reply_address;
+	const char *devrun_setting;
 };
 
 static int read_sample(const struct sample *s, struct message_request *ret, struct fault *f)
@@ -33,6 +35,8 @@ static int read_sample(const struct sample *s, struct message_request *ret, stru
 		.function = s->function,
 		.property = property,
 		.arg = (void *)s->properties,
+		.has_reply_address = s->has_reply_address,
+		.devrun_setting = s->devrun_setting,
 		.cloud = s->cloud };
 	return message_read(&m, ret, f);
 }
@@ -84,6 +88,7 @@ static void every_form_of_mist_is_a_request(void **state)
 static void bad_messages_are_refused_with_the_senders_id(void **state)
 {
 	static const char *const by_x[] = { "externalId", "x", NULL };
+	static const char *const bad_key[] = { "idempotency-key", "kafka:a:b:c:0:1@2", NULL };
 	static const char *const bad_priority[] = { "priority", "high", NULL };
 	static const char *const bad_timeout[] = { "startTimeout", "soon", NULL };
 	static const char *const bad_events[] = { "events", "some", NULL };
@@ -134,6 +139,22 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 		{ { "{\"specversion\":\"1.0\",\"data\":{}}", .function = "f",
 			  .content_type = "application/cloudevents+json" },
 			"id: a CloudEvent must have id, source and type", NULL },
+		{ { "{}", .function = "f", .properties = bad_key },
+			"idempotency-key: one that begins with kafka:", NULL },
+		/* What is like an event of Mist's own is none of them. */
+		{ { "{\"event\":\"click\",\"user\":1}" }, "functionId: must be given", NULL },
+		{ { "{\"event\":\"started\",\"id\":1}" }, "functionId: must be given", NULL },
+		{ { "{\"success\":1,\"payload\":1,\"errors\":1}" }, "functionId: must be given",
+			NULL },
+		{ { "{\"error\":\"x\",\"id\":\"1\"}" }, "functionId: must be given", NULL },
+		{ { "{\"id\":\"" ID "\",\"event\":\"started\"}", .has_reply_address = true },
+			"functionId: must be given", NULL },
+		{ { "{\"fakeName\":\"f\",\"path\":\"p.py\",\"className\":\"m\",\"context\":\"c\"}",
+			  .devrun_setting = "transports.a.devrun" },
+			"is not taken by this transport unless transports.a.devrun is true", NULL },
+		{ { "{\"jarPath\":\"p.jar\",\"className\":\"m\",\"name\":\"c\"}",
+			  .devrun_setting = "transports.a.devrun" },
+			"is not taken by this transport unless transports.a.devrun is true", NULL },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
@@ -151,9 +172,11 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 
 static void mists_own_events_are_noise(void **state)
 {
-	static const char *const samples[] = { "{\"id\":\"1\",\"time\":1,\"event\":\"started\"}",
+	static const char *const samples[] = { "{\"id\":\"" ID
+					       "\",\"time\":1,\"event\":\"started\"}",
+		"{\"externalId\":\"x\",\"time\":1,\"error\":\"no\",\"event\":\"failed\"}",
 		"{\"success\":true,\"payload\":{},\"errors\":[],\"request\":{}}",
-		"{\"id\":\"1\",\"error\":\"too large\"}", "{\"error\":\"too large\"}" };
+		"{\"id\":\"" ID "\",\"error\":\"too large\"}", "{\"error\":\"too large\"}" };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		struct message_request r;
@@ -180,6 +203,92 @@ static void a_request_may_have_members_that_events_have(void **state)
 		struct fault f;
 		assert_int_equal(read_sample(&(struct sample){ samples[i].payload }, &r, &f), 0);
 		assert_int_equal(r.kind, samples[i].kind);
+		message_request_done(&r);
+	}
+}
+
+static void attributes_of_cloud_events_are_what_they_should_be(void **state)
+{
+	static const struct {
+		const char *member, *says; /* says NULL: it is good */
+	} samples[] = {
+		{ "\"time\":\"2018-04-05T17:31:00Z\"", NULL },
+		{ "\"time\":\"2024-02-29t23:59:60.123456789+05:30\"", NULL },
+		{ "\"time\":null", NULL },
+		{ "\"time\":5", "time: expected a string, got an integer" },
+		{ "\"time\":\"\"", "time: expected a time" },
+		{ "\"time\":\"yesterday\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-05\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-05T17:31:00\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-31T17:31:00Z\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-05T24:31:00Z\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-05T17:31:00.Z\"", "time: expected a time" },
+		{ "\"time\":\"2018-04-05T17:31:00Z \"", "time: expected a time" },
+		{ "\"datacontenttype\":\"application/json\"", NULL },
+		{ "\"datacontenttype\":\"Application/JSON; charset=utf-8\"", NULL },
+		{ "\"datacontenttype\":\"application/vnd.x+json\"", NULL },
+		{ "\"datacontenttype\":7", "datacontenttype: expected a string" },
+		{ "\"datacontenttype\":\"text/plain\"",
+			"datacontenttype: expected application/json" },
+		{ "\"datacontenttype\":\"application/jsonx\"", "datacontenttype: expected" },
+		{ "\"datacontenttype\":\"+json\"", "datacontenttype: expected" },
+		{ "\"subject\":5", "subject: expected a string, got an integer" },
+		{ "\"dataschema\":{}", "dataschema: expected a string, got an object" },
+		{ "\"anything\":{\"else\":[1]}", NULL },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f = { 0 };
+		_cleanup_(freep) char *payload = xasprintf(
+			"{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/a\",\"type\":\"t\","
+			"%s,\"data\":{}}",
+			samples[i].member);
+		const struct sample s = { payload, .function = "f",
+			.content_type = "application/cloudevents+json ; charset=utf-8" };
+		int result = read_sample(&s, &r, &f);
+		message_request_done(&r);
+		if (samples[i].says ? result == 0 || !strstr(f.text, samples[i].says) : result < 0)
+			fail_msg("%s: %d %s", samples[i].member, result, f.text);
+	}
+}
+
+static void binary_attributes_are_checked_as_well(void **state)
+{
+	static const char *const wrong_time[] = { "specversion", "1.0", "id", "1", "source", "/a",
+		"type", "t", "time", "5", NULL };
+	static const char *const right[] = { "specversion", "1.0", "id", "1", "source", "/a",
+		"type", "t", "time", "2018-04-05T17:31:00Z", NULL };
+	static const struct {
+		const char *type;
+		const char *const *properties;
+		const char *says;
+	} samples[] = { { NULL, right, NULL }, { "application/json", right, NULL },
+		{ "text/plain", right, "datacontenttype: expected application/json" },
+		{ NULL, wrong_time, "time: expected a time" } };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f = { 0 };
+		const struct sample s = { "{}", "f", samples[i].type, "", samples[i].properties };
+		int result = read_sample(&s, &r, &f);
+		message_request_done(&r);
+		if (samples[i].says ? result == 0 || !strstr(f.text, samples[i].says) : result < 0)
+			fail_msg("%zu: %d %s", i, result, f.text);
+	}
+}
+
+static void another_type_of_content_is_no_cloud_event(void **state)
+{
+	static const char *const types[] = { "application/cloudevents+jsonx",
+		"application/cloudevents+json.x", "application/cloudevents" };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		struct message_request r;
+		struct fault f;
+		const struct sample s = { "{\"specversion\":\"1.0\"}", "f", types[i] };
+		assert_int_equal(read_sample(&s, &r, &f), 0);
+		assert_string_equal(r.job->parameters, s.payload);
 		message_request_done(&r);
 	}
 }
@@ -406,6 +515,9 @@ int main(void)
 		cmocka_unit_test(every_form_of_mist_is_a_request),
 		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
 		cmocka_unit_test(mists_own_events_are_noise),
+		cmocka_unit_test(attributes_of_cloud_events_are_what_they_should_be),
+		cmocka_unit_test(binary_attributes_are_checked_as_well),
+		cmocka_unit_test(another_type_of_content_is_no_cloud_event),
 		cmocka_unit_test(a_request_may_have_members_that_events_have),
 		cmocka_unit_test(what_is_told_is_noise_when_it_comes_back),
 		cmocka_unit_test(refusals_of_one_moment_have_ids_of_their_own),

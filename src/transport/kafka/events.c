@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "transport/reserved.h"
 
 #define ALL_EVENTS (((1u << _EVENT_MAX) - 1) | WANTS_ACCEPTED)
 
@@ -111,6 +113,20 @@ struct letter *events_refusal(const json_t *reply, const struct fault *f)
 	return json_string_of(reply, "topic") ? answer(LETTER_ANSWER, reply, &ev) : NULL;
 }
 
+/* An answer that cannot go anywhere is not owed for ever. Requests are refused for such a topic, so
+ * it was kept under other settings. */
+static void leave_untold(struct kafka *k, const struct reply_to *to, const struct job_event *ev,
+	const struct fault *f)
+{
+	char id[UUID_TEXT];
+	uuid_format(&ev->job->id, id);
+	log_warn("transport %s: the outcome of job %s is told to nobody: %s", k->env.name, id,
+		f->text);
+	outbox_give_up(k->outbox);
+	if (to->is_owed)
+		intake_delivered(k->env.in, &ev->job->id, 1);
+}
+
 void events_publish(struct kafka *k, const struct reply_to *to, const struct job_event *ev)
 {
 	bool is_final = EVENT_BIT(ev->kind) & EVENTS_FINAL;
@@ -123,13 +139,38 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 		return;
 	struct fault f;
 	_cleanup_(json_decrefp) json_t *reply = to->text ? json_parse_kept(to->text, &f) : NULL;
-	if (!json_string_of(reply, "topic"))
+	const char *topic = json_string_of(reply, "topic");
+	if (!topic || events_check_topic(k, topic, &f) < 0) {
+		if (topic && is_final)
+			leave_untold(k, to, ev, &f);
 		return;
+	}
 	if (!is_final && !outbox_has_room(k->outbox))
 		return;
 	struct letter *l = answer(is_final ? LETTER_OWED : LETTER_EVENT, reply, ev);
 	l->job = ev->job->id;
 	outbox_send(k->outbox, l);
+}
+
+int events_check_topic(const struct kafka *k, const char *topic, struct fault *f)
+{
+	if (!topic_is_good(topic))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the header reply-topic: expected the name of a topic, got \"%.64s\"",
+			topic);
+	if (*k->settings.publish_topic && strcmp(topic, k->settings.publish_topic) == 0)
+		return 0;
+	if (strncmp(topic, "__", 2) == 0)
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the header reply-topic: %s is one of the brokers' own, and no answer is "
+			"sent there",
+			topic);
+	if (reserved_has("kafka", topic))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"the header reply-topic: %s is one by which Mist takes requests or puts "
+			"refused ones away, and no answer is sent there",
+			topic);
+	return 0;
 }
 
 static void watch_begun(struct watch *w)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "transport/reserved.h"
 
 #define FIELD(m) offsetof(struct kafka_settings, m)
 
@@ -31,6 +32,10 @@ const struct conf_field kafka_conf[] = {
 			"function; empty: none does" },
 	{ "dead-letter-topic", CONF_STR, FIELD(dead_letter_topic), "mist.dead-letter",
 		.help = "where messages go that were refused; empty: nowhere" },
+	{ "devrun", CONF_BOOL, FIELD(devrun), "false",
+		.help = "whether a request may name a file and a class in it in place of a "
+			"registered "
+			"function, and so run any code" },
 	{ "in-flight", CONF_INT, FIELD(in_flight), "10000", .min = 1, .max = PLACES_MAX / 2,
 		.unit = "messages",
 		.help = "messages that may be taken and not committed; so many may come again "
@@ -97,6 +102,17 @@ static struct kafka *kafka_of(void *self)
 	return ((struct instance *)self)->kafka;
 }
 
+/* By which requests come, and what no request came by. */
+static void reserve_topics(const struct kafka *k)
+{
+	const struct kafka_settings *s = &k->settings;
+	_cleanup_(freep) char *functions =
+		*s->functions_prefix ? xasprintf("%s*", s->functions_prefix) : xstrdup("");
+	reserved_add("kafka", k->env.self, functions);
+	reserved_add("kafka", k->env.self, s->subscribe_topic);
+	reserved_add("kafka", k->env.self, s->dead_letter_topic);
+}
+
 static int kafka_open(
 	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
@@ -109,6 +125,7 @@ static int kafka_open(
 	rd_kafka_conf_t *unused;
 	health_init(&k->health, k->name, s->brokers);
 	int r = check_topics(s, f);
+	reserve_topics(k);
 	if (r == 0)
 		r = conf_read_secret("password-file", s->password_file, &k->password, f);
 	if (r == 0)
@@ -177,7 +194,10 @@ static void kafka_stop(void *self)
 static void kafka_close(void *self)
 {
 	struct kafka *k = kafka_of(self);
-	if (!k || k->is_left)
+	if (!k)
+		return;
+	reserved_drop(k->env.self);
+	if (k->is_left)
 		return;
 	outbox_close(k->outbox);
 	consumer_close(k->consumer);

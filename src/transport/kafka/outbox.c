@@ -352,6 +352,11 @@ void outbox_send(struct outbox *o, struct letter *l)
 	pthread_mutex_unlock(&o->lock);
 }
 
+void outbox_give_up(struct outbox *o)
+{
+	o->n_dropped++;
+}
+
 bool outbox_has_room(struct outbox *o)
 {
 	if (o->n_events < (size_t)o->kafka->settings.buffer)

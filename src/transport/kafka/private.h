@@ -107,6 +107,7 @@ int outbox_start(struct outbox *o);
 void outbox_send(struct outbox *o, struct letter *l);
 /* Any thread. False: an event has to be dropped, which was counted. */
 bool outbox_has_room(struct outbox *o);
+void outbox_give_up(struct outbox *o); /* counts an answer that is told to nobody */
 void outbox_state(struct outbox *o, struct transport_state *ret);
 /* Delivers what it can in some seconds and ends the thread. False: it does not end. */
 bool outbox_stop(struct outbox *o);
@@ -124,6 +125,8 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 /* The answer to a refused request; NULL: it has nowhere to go. */
 struct letter *events_refusal(const json_t *reply, const struct fault *f);
 void events_watch_init(struct kafka *k);
+/* Whether answers may be asked for in a topic. The fault says why not. */
+int events_check_topic(const struct kafka *k, const char *topic, struct fault *f);
 /* A binary value in a reply object. */
 void reply_set_bytes(json_t *reply, const char *name, const void *data, size_t len);
 

@@ -4,16 +4,16 @@
  *
  * The payload's forms are transport/message.c's; here are the headers. A header is bytes: those
  * that are read as text must be UTF-8 without NUL, or the message is refused; correlation-id may be
- * anything. Where the answer goes is put in the reply object, which is kept with the job: topic,
- * key and correlation id. */
+ * anything. A header that is read and stands twice is refused: two readers would believe two
+ * values. Other headers are anybody's. Where the answer goes is put in the reply object, which is
+ * kept with the job: topic, key and correlation id. */
 #include "transport/kafka/private.h"
 
 #include <string.h>
 
 #include "base/utf8.h"
 
-static const char *const text_headers[] = { "externalId", "context", "priority", "startTimeout",
-	"performTimeout", "idempotency-key", "events", "content-type", "reply-topic", NULL };
+#define CLOUD "ce_"
 
 static const void *header(rd_kafka_headers_t *list, const char *name, size_t *ret_len)
 {
@@ -39,10 +39,15 @@ static const char *text_header(void *arg, const char *name)
 
 static bool is_read_as_text(const char *name)
 {
-	for (size_t i = 0; text_headers[i]; i++)
-		if (strcmp(text_headers[i], name) == 0)
-			return true;
-	return strncmp(name, "ce_", 3) == 0;
+	return message_reads(name, CLOUD) || strcmp(name, "content-type") == 0 ||
+	       strcmp(name, "reply-topic") == 0;
+}
+
+static bool is_repeated(rd_kafka_headers_t *list, const char *name)
+{
+	const void *value;
+	size_t len;
+	return list && !rd_kafka_header_get(list, 1, name, &value, &len);
 }
 
 static int check_headers(rd_kafka_headers_t *list, struct fault *f)
@@ -51,7 +56,12 @@ static int check_headers(rd_kafka_headers_t *list, struct fault *f)
 	const void *value;
 	size_t len;
 	for (size_t i = 0; list && !rd_kafka_header_get_all(list, i, &name, &value, &len); i++) {
-		if (!is_read_as_text(name))
+		bool is_text_header = is_read_as_text(name);
+		if ((is_text_header || strcmp(name, "correlation-id") == 0) &&
+			is_repeated(list, name))
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"the header %s: expected once, it stands twice", name);
+		if (!is_text_header)
 			continue;
 		if (!value)
 			return fault_set(f, FAULT_BAD_REQUEST,
@@ -67,17 +77,16 @@ static int check_headers(rd_kafka_headers_t *list, struct fault *f)
 static int read_reply(struct kafka *k, const rd_kafka_message_t *msg, rd_kafka_headers_t *list,
 	struct request *ret, struct fault *f)
 {
-	const char *named = text_header(list, "reply-topic");
+	const char *named =
+		is_repeated(list, "reply-topic") ? NULL : text_header(list, "reply-topic");
 	const char *topic = named ? named : k->settings.publish_topic;
 	json_t *reply = ret->read.reply;
 	size_t len;
 	int r = 0;
-	if (named && !topic_is_good(named)) {
-		r = fault_set(f, FAULT_BAD_REQUEST,
-			"the header reply-topic: expected the name of a topic, got \"%.64s\"",
-			named);
+	if (named)
+		r = events_check_topic(k, named, f);
+	if (r < 0)
 		topic = k->settings.publish_topic;
-	}
 	if (!*topic)
 		return r;
 	ret->has_reply = true;
@@ -104,13 +113,18 @@ static size_t message_size(const rd_kafka_message_t *msg, rd_kafka_headers_t *li
 static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
 	rd_kafka_headers_t *list, struct request *ret, struct fault *f)
 {
+	char devrun[160];
+	size_t ignored;
+	snprintf(devrun, sizeof devrun, "transports.%.128s.devrun", k->name);
 	const struct message m = { .payload = msg->payload,
 		.len = msg->len,
 		.content_type = text_header(list, "content-type"),
 		.function = function,
 		.property = text_header,
 		.arg = list,
-		.cloud = "ce_" };
+		.has_reply_address = header(list, "reply-topic", &ignored),
+		.devrun_setting = k->settings.devrun ? NULL : devrun,
+		.cloud = CLOUD };
 	size_t size = message_size(msg, list);
 	if (size > k->message_max)
 		return fault_set(f, FAULT_TOO_LARGE,

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "transport/reserved.h"
 
 enum { FAREWELL_MS = 2000, NAME_TAIL = 12 };
 
@@ -111,6 +112,21 @@ static void make_names(struct mqtt *m)
 			gateway, m->env.name);
 }
 
+/* By which requests come, and on which Mist tells. */
+static void reserve_topics(struct mqtt *m)
+{
+	static const char *const branches[] = { "functions", "jobs", "models", "workers",
+		"status" };
+	const struct mqtt_settings *s = &m->settings;
+	for (size_t i = 0; i < ARRAY_SIZE(branches); i++) {
+		_cleanup_(freep) char *branch = xasprintf("%s/%s", s->prefix, branches[i]);
+		_cleanup_(freep) char *below = xasprintf("%s/*", branch);
+		reserved_add("mqtt", m->env.self, branch);
+		reserved_add("mqtt", m->env.self, below);
+	}
+	reserved_add("mqtt", m->env.self, s->subscribe_topic);
+}
+
 static void add_filter(struct link *l, char *filter)
 {
 	l->filters[l->n_filters++] = filter;
@@ -192,6 +208,7 @@ static int mqtt_open(
 	if (r < 0)
 		return r;
 	make_names(m);
+	reserve_topics(m);
 	return add_links(m, f);
 }
 
@@ -369,6 +386,39 @@ static int mqtt_start(void *self, struct fault *f)
 	return 0;
 }
 
+/* An answer that cannot go anywhere is not owed for ever. Requests are refused for such a topic, so
+ * it was kept under other settings, or is damaged. */
+static void leave_untold(struct mqtt *m, const struct reply_to *to, const struct job_event *ev)
+{
+	struct fault f = { .text = "it has no topic" };
+	char id[UUID_TEXT];
+	if (!(EVENT_BIT(ev->kind) & EVENTS_FINAL))
+		return;
+	uuid_format(&ev->job->id, id);
+	(void)reply_is_allowed(m, to->text, &f);
+	log_warn("transport %s: the outcome of job %s is told to nobody: %s", m->env.name, id,
+		f.text);
+	pthread_mutex_lock(&m->lock);
+	m->counts.dropped++;
+	pthread_mutex_unlock(&m->lock);
+	if (to->is_owed)
+		intake_delivered(m->env.in, &ev->job->id, 1);
+}
+
+static void tell(struct mqtt *m, const struct reply_to *to, const struct job_event *ev)
+{
+	struct fault f;
+	bool is_final = EVENT_BIT(ev->kind) & EVENTS_FINAL;
+	struct letter *l = reply_is_allowed(m, to->text, &f) ? reply_letter(m, to->text, ev) : NULL;
+	if (!l) {
+		leave_untold(m, to, ev);
+		return;
+	}
+	l->is_owed = to->is_owed && is_final;
+	l->job = ev->job->id;
+	mqtt_outbox_add(m, l);
+}
+
 static void mqtt_publish(void *self, const struct reply_to *to, const struct job_event *ev)
 {
 	struct mqtt *m = self;
@@ -379,15 +429,8 @@ static void mqtt_publish(void *self, const struct reply_to *to, const struct job
 			receiver_answer(to->live, ev->fault);
 		return;
 	}
-	if (ev->kind != EVENT_ACCEPTED || reply_wants(m, to->text) == ~0u) {
-		struct letter *l = reply_letter(m, to->text, ev);
-		if (l && to->is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL) {
-			l->is_owed = true;
-			l->job = ev->job->id;
-		}
-		if (l)
-			mqtt_outbox_add(m, l);
-	}
+	if (ev->kind != EVENT_ACCEPTED || reply_wants(m, to->text) == ~0u)
+		tell(m, to, ev);
 	if (is_answer)
 		receiver_answer(to->live, NULL);
 }
@@ -447,6 +490,7 @@ static void mqtt_close(void *self)
 	struct mqtt *m = self;
 	if (!m->replies.next) /* never opened */
 		return;
+	reserved_drop(m->env.self);
 	mqtt_outbox_free(m);
 	for (size_t i = 0; i < m->n_links; i++)
 		link_free(m->links[i]);

@@ -15,6 +15,7 @@ struct mqtt_settings {
 	int version;
 	int events;
 	int64_t receivers, buffer, payload_max;
+	bool devrun;
 	int64_t session_expiry_ms, keep_alive_ms;
 };
 

@@ -199,6 +199,11 @@ int reply_check(const char *text, struct fault *f);
 struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_event *ev);
 struct letter *news_letter(const char *topic, const struct watch_event *ev);
 bool mqtt_topic_is_good(const char *topic);
+/* Whether answers may be asked for there. The fault says why not. */
+int reply_check_topic(const struct mqtt *m, const char *topic, struct fault *f);
+/* The same of a reply that was kept: "" or why nobody is told. */
+bool reply_is_allowed(const struct mqtt *m, const char *text, struct fault *f);
+bool mqtt_text_is_clean(const char *text); /* brokers take it for well-formed */
 
 /* outbox.c */
 struct letter *mqtt_letter_new(const char *topic);

@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "base/log.h"
-
 #include "base/utf8.h"
+#include "transport/reserved.h"
 
 enum way {
 	WAY_OUTCOME = 'R', /* to the response topic */
@@ -50,6 +50,28 @@ bool mqtt_topic_is_good(const char *topic)
 {
 	return *topic && strlen(topic) <= UINT16_MAX && !strpbrk(topic, "+#") &&
 	       utf8_is_valid(topic, strlen(topic));
+}
+
+int reply_check_topic(const struct mqtt *m, const char *topic, struct fault *f)
+{
+	if (!mqtt_topic_is_good(topic))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"response topic: expected a topic without + and #, of 1 to %d bytes of "
+			"UTF-8",
+			UINT16_MAX);
+	if (topic[0] == '$')
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"response topic: expected a topic that does not begin with $, which are "
+			"the broker's own, got \"%.64s\"",
+			topic);
+	if (m->settings.publish_topic[0] && strcmp(topic, m->settings.publish_topic) == 0)
+		return 0;
+	if (reserved_has("mqtt", topic))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"response topic: %.128s is one by which Mist takes requests or tells of "
+			"jobs, and no answer is sent there",
+			topic);
+	return 0;
 }
 
 char *reply_text(const struct mqtt *m, json_t *reply, const char *response_topic, bool wants_all,
@@ -106,12 +128,22 @@ int reply_check(const char *text, struct fault *f)
 	return reply ? 0 : -EBADMSG;
 }
 
+bool reply_is_allowed(const struct mqtt *m, const char *text, struct fault *f)
+{
+	if (text[0] != WAY_OUTCOME && text[0] != WAY_ALL)
+		return true;
+	_cleanup_(json_decrefp) json_t *reply = reply_parse(text, f);
+	return reply && reply_check_topic(m, json_string_of(reply, "topic"), f) == 0;
+}
+
 static char *topic_of(const struct mqtt *m, char way, const json_t *reply, const char *job)
 {
 	switch ((enum way)way) {
 	case WAY_OUTCOME:
-	case WAY_ALL:
-		return xstrdup(json_string_of(reply, "topic"));
+	case WAY_ALL: {
+		const char *topic = json_string_of(reply, "topic");
+		return topic ? xstrdup(topic) : NULL;
+	}
 	case WAY_OWN:
 		if (job[0])
 			return xasprintf("%s/jobs/%s/events", m->settings.prefix, job);
@@ -154,7 +186,7 @@ static void fill(struct letter *l, struct message_out *out)
 
 /* In properties brokers may take control characters and noncharacters for malformed, and end the
  * connection (MQTT 5, 1.5.4). It is valid UTF-8. */
-static bool is_clean(const char *text)
+bool mqtt_text_is_clean(const char *text)
 {
 	size_t left = strlen(text), n;
 	for (; left; text += n, left -= n) {
@@ -186,7 +218,7 @@ struct letter *reply_letter(struct mqtt *m, const char *text, const struct job_e
 	struct letter *l = topic ? mqtt_letter_new(topic) : NULL;
 	if (l) {
 		fill(l, &out);
-		if (external_id && is_clean(external_id))
+		if (external_id && mqtt_text_is_clean(external_id))
 			mqtt_letter_pair(l, "externalId", external_id);
 		set_correlation(l, json_string_of(reply, "correlation"));
 		l->is_news = text[0] == WAY_COMMON || text[0] == WAY_OWN;

@@ -52,6 +52,10 @@ const struct conf_field mqtt_conf[] = {
 		.help = "a connection that is silent for this long is tested" },
 	{ "message", CONF_SIZE, AT(payload_max), "8m", .min = 1024, .max = 1 << 28, .unit = "bytes",
 		.help = "largest request" },
+	{ "devrun", CONF_BOOL, AT(devrun), "false",
+		.help = "whether a request may name a file and a class in it in place of a "
+			"registered "
+			"function, and so run any code" },
 	{ "events", CONF_ENUM, AT(events), "all", .choices = events, .live = true,
 		.help = "what is told of every job, however it came, on PREFIX/jobs/ID/events; its "
 			"logs with all" },
