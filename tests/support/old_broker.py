@@ -31,14 +31,17 @@ class Relay:
         for source, target in ((client, broker), (broker, client)):
             threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
 
-    @staticmethod
-    def _pump(source, target):
+    def _pump(self, source, target):
         try:
             while data := source.recv(65536):
                 target.sendall(data)
         except OSError:
             pass
-        for s in (source, target):
+        self.end(source, target)
+
+    @staticmethod
+    def end(*sockets):
+        for s in sockets:
             try:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -33,6 +33,11 @@ enum {
 	WAIT_MS = 20,
 	WAIT_MAX_MS = 1000,
 	UNACKED_MAX = 16,
+	SOON_MS = 10000, /* a connection that lasts less is lost soon, */
+	SOON_PAUSE_MAX_MS = 30000,
+	CONTESTED = 3,     /* and after so many in a row another client may have its id */
+	INNOCENT_MAX = 30, /* connections that letters may end, in */
+	INNOCENT_MS = 60000,
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
 	CODE_OLD_VERSION = 1,
 	CODE_VERSION = 0x84,
@@ -91,6 +96,11 @@ void link_wait(struct link *l, int64_t *ms)
 		link_park(l);
 }
 
+bool link_fails(const struct link *l)
+{
+	return l->pause_ms > 4 * PAUSE_MS;
+}
+
 /* Holding mqtt's lock. */
 static void set_down(struct link *l, int64_t pause_ms, const char *why)
 {
@@ -99,7 +109,8 @@ static void set_down(struct link *l, int64_t pause_ms, const char *why)
 	l->state = LINK_DOWN;
 	l->was_up = false;
 	l->retry_at_ms = clock_mono_ms() + pause_ms;
-	if (!m->is_stopping && (was_up || strcmp(l->why, why) != 0))
+	bool is_news = l->is_brief ? link_fails(l) : was_up;
+	if (!m->is_stopping && (is_news || (!l->is_brief && strcmp(l->why, why) != 0)))
 		log_warn("transport %s: connection %s: %s", m->env.name, l->id, why);
 	snprintf(l->why, sizeof l->why, "%s", why);
 	mqtt_wake(m);
@@ -110,12 +121,16 @@ static void set_up(struct link *l)
 	struct mqtt *m = l->mqtt;
 	l->state = LINK_UP;
 	l->was_up = true;
+	l->n_ups++;
+	l->has_lost = false;
+	l->up_at_ms = clock_mono_ms();
 	l->pause_ms = PAUSE_MS;
 	l->why[0] = '\0';
 	if (l == m->links[LINK_SENDER])
 		m->is_settled = true;
-	log_info("transport %s: connection %s to %s is up, MQTT %s", m->env.name, l->id,
-		m->settings.url, mqtt_speaks_5(m) ? "5" : "3.1.1");
+	if (!l->is_brief)
+		log_info("transport %s: connection %s to %s is up, MQTT %s", m->env.name, l->id,
+			m->settings.url, mqtt_speaks_5(m) ? "5" : "3.1.1");
 	if (l->is_up_now)
 		l->is_up_now(m);
 	mqtt_wake(m);
@@ -306,6 +321,42 @@ static void connect_refused5(void *context, MQTTAsync_failureData5 *data)
 	connect_failed(context, data->code ? data->code : (int)data->reasonCode, data->message);
 }
 
+/* A connection that was made has ended; holding mqtt's lock. Those that end soon after they were
+ * made, again and again, are tried at growing pauses. One that ended because of a letter, as
+ * brokers end it that do not like what they get, is made again at once, for the others wait for it;
+ * but not so often that it could be anything else. */
+static void ended(struct link *l, bool is_taken_over, const char *why)
+{
+	struct mqtt *m = l->mqtt;
+	int64_t now = clock_mono_ms();
+	char text[WHY_MAX];
+	if (l->state <= LINK_DOWN)
+		return;
+	bool is_innocent =
+		!is_taken_over && l->state == LINK_UP && (mqtt_outbox_flies(m, l) || l->has_lost);
+	if (now - l->innocent_ms > INNOCENT_MS) {
+		l->innocent_ms = now;
+		l->n_innocent = 0;
+	}
+	if (is_innocent && (l->is_brief || l->n_innocent++ < INNOCENT_MAX)) {
+		set_down(l, 0, why);
+		return;
+	}
+	l->n_soon = l->was_up && now - l->up_at_ms < SOON_MS ? l->n_soon + 1 : 0;
+	int64_t pause_ms = is_taken_over ? REFUSED_PAUSE_MS : PAUSE_MS;
+	for (unsigned i = 1; i < l->n_soon && pause_ms < SOON_PAUSE_MAX_MS; i++)
+		pause_ms *= 2;
+	if (pause_ms > SOON_PAUSE_MAX_MS)
+		pause_ms = SOON_PAUSE_MAX_MS;
+	bool is_contested = is_taken_over || l->n_soon >= CONTESTED;
+	if (is_contested)
+		snprintf(text, sizeof text,
+			"%.128s; it may be that another client has the same id: each gateway needs "
+			"a client-id of its own",
+			why);
+	set_down(l, pause_ms, is_contested ? text : why);
+}
+
 static void lost(void *context, char *cause)
 {
 	struct link *l = context;
@@ -313,8 +364,7 @@ static void lost(void *context, char *cause)
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&l->mqtt->lock);
-	if (l->state > LINK_DOWN)
-		set_down(l, PAUSE_MS, "the connection to the broker was lost");
+	ended(l, false, "the connection to the broker was lost");
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 }
@@ -331,9 +381,7 @@ static void disconnected(void *context, MQTTProperties *properties, enum MQTTRea
 	snprintf(why, sizeof why, "the broker ended the connection: %s (%d)",
 		name ? name : "no reason is known", (int)code);
 	pthread_mutex_lock(&l->mqtt->lock);
-	if (l->state > LINK_DOWN)
-		set_down(l, code == MQTTREASONCODE_SESSION_TAKEN_OVER ? REFUSED_PAUSE_MS : PAUSE_MS,
-			why);
+	ended(l, code == MQTTREASONCODE_SESSION_TAKEN_OVER, why);
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 }
@@ -453,7 +501,7 @@ void link_connect(struct link *l, bool afresh)
 	if (!mqtt_speaks_5(m)) {
 		MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 		options.MQTTVersion = MQTTVERSION_3_1_1;
-		options.cleansession = 0;
+		options.cleansession = l->is_brief;
 		options.onSuccess = connect_done;
 		options.onFailure = connect_refused;
 		connect_with(l, &options);
@@ -463,12 +511,13 @@ void link_connect(struct link *l, bool afresh)
 	MQTTProperties properties = MQTTProperties_initializer;
 	MQTTProperty expiry = { .identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL };
 	MQTTProperty unacked = { .identifier = MQTTPROPERTY_CODE_RECEIVE_MAXIMUM };
-	expiry.value.integer4 =
-		l->is_leftover ? 0 : (unsigned)(m->settings.session_expiry_ms / 1000);
+	expiry.value.integer4 = l->is_leftover || l->is_brief
+					? 0
+					: (unsigned)(m->settings.session_expiry_ms / 1000);
 	unacked.value.integer2 = UNACKED_MAX;
 	l->paho->properties_add(&properties, &expiry);
 	l->paho->properties_add(&properties, &unacked);
-	options.cleanstart = 0;
+	options.cleanstart = l->is_brief;
 	options.connectProperties = &properties;
 	options.onSuccess5 = connect_done5;
 	options.onFailure5 = connect_refused5;

@@ -28,6 +28,8 @@ bool mqtt_speaks_5(const struct mqtt *m)
 /* Requests are split by a shared subscription, which MQTT 3.1.1 does not have. */
 static bool is_used(const struct mqtt *m, size_t i)
 {
+	if (i == LINK_ALONE)
+		return m->n_quarantined || m->alone;
 	return i <= LINK_RECEIVER ||
 	       (mqtt_speaks_5(m) && m->settings.share[0] && !m->links[i]->is_leftover);
 }
@@ -44,6 +46,11 @@ static void say_gateway(struct mqtt *m, bool is_online)
 static void sender_is_up(struct mqtt *m)
 {
 	say_gateway(m, true);
+}
+
+static void alone_is_up(struct mqtt *m)
+{
+	mqtt_outbox_judge(m);
 }
 
 static void control_is_up(struct mqtt *m)
@@ -168,6 +175,12 @@ static int add_links(struct mqtt *m, struct fault *f)
 	l->will_text = xstrdup("offline");
 	add_filter(l, xasprintf("%s/jobs/+/cancel", s->prefix));
 	add_filter(l, xstrdup(m->status_topic));
+	l = add_link(m, "-alone", f);
+	if (!l)
+		return -EINVAL;
+	l->arrived = ignore;
+	l->is_up_now = alone_is_up;
+	l->is_brief = true;
 	for (int64_t i = 0; i < (*s->share ? s->receivers : 1); i++) {
 		char suffix[16];
 		name_receiver(*s->share ? (int)i : RECEIVERS_MAX, suffix);
@@ -199,7 +212,7 @@ static int mqtt_open(
 	list_init(&m->replies);
 	list_init(&m->news);
 	list_init(&m->flying);
-	list_init(&m->later);
+	list_init(&m->quarantine);
 	int r = check(&m->settings, f);
 	if (r == 0)
 		r = conf_read_secret("password-file", m->settings.password_file, &m->password, f);
@@ -226,7 +239,9 @@ static int64_t connect_due(struct mqtt *m)
 			continue;
 		}
 		l->state = LINK_CONNECTING;
-		bool afresh = i == LINK_SENDER && (mqtt_outbox_recall(m) || l->is_damaged);
+		bool is_sending = i == LINK_SENDER || i == LINK_ALONE;
+		bool afresh =
+			is_sending && (mqtt_outbox_recall(m, l) || l->has_lost || l->is_damaged);
 		pthread_mutex_unlock(&m->lock);
 		link_connect(l, afresh);
 		pthread_mutex_lock(&m->lock);
@@ -452,7 +467,8 @@ static void mqtt_state(void *self, struct transport_state *ret)
 	ret->waiting = m->n_waiting + m->n_flying;
 	for (size_t i = 0; i < m->n_links && !ret->is_down; i++) {
 		const struct link *l = m->links[i];
-		if (l->state == LINK_UP || !is_used(m, i))
+		/* That of quarantined letters comes and goes. */
+		if (l->state == LINK_UP || !is_used(m, i) || (l->is_brief && !link_fails(l)))
 			continue;
 		ret->is_down = true;
 		snprintf(ret->why, sizeof ret->why, "%s", l->why);

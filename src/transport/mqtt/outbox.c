@@ -12,10 +12,15 @@
  * slow: it is dropped, and counted.
  *
  * A letter that is larger than the broker takes goes as a short one that says so. Not every broker
- * tells what it takes: some just end the connection, for the size, or for a text that they do not
- * like. So what flew when a connection ended is suspected, and flies alone from then on, until it
- * has arrived. One that has ended several connections alone is made shorter if it is large, and
- * else put off, for longer each time: the others go on, and nothing that is owed is lost.
+ * tells what it takes: some just end the connection, for the size, for the topic, or for a text
+ * that they do not like. So what flew when the connection ended is quarantined, but for small
+ * letters with topics that the broker has taken before, and so are letters with a topic that
+ * brokers are known to dislike; and for a time all that go to a topic which the broker has not
+ * taken yet. They go over a connection of their own, one at a time, and nobody else waits for them.
+ * If that connection ends too, while the others stay, the letter is guilty: it is made shorter if
+ * it is large, and else given up, in the log and in the count; the outcome of its job is in the
+ * history. Its topic is distrusted for a time: what goes there next is quarantined before it does
+ * harm. If the others end as well it is the broker, and nobody's fault.
  *
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
  * refused again: it is given up, in the log and in the count. */
@@ -27,10 +32,12 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 
-enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20 };
-/* No broker is known that takes less; how often a letter may end a connection before it is put off,
- * and for how long. */
-enum { SHORT_MAX = 16 << 10, SUSPECT_TRIES = 4, PUT_OFF_MS = 2000, PUT_OFF_MAX_MS = 600000 };
+enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20, SAY_MS = 1000 };
+/* No broker is known that takes less than SHORT_MAX. Topics of more levels or bytes than these are
+ * quarantined at once. */
+enum { SHORT_MAX = 16 << 10, LEVELS_MAX = 64, TOPIC_MAX = 1024, DISTRUST_MS = 600000 };
+/* How long only topics that are known to be taken go with the others, after a connection broke. */
+enum { CAREFUL_MS = 10000 };
 /* What of a packet is none of the letter's texts, and none of a property's. */
 enum { PACKET_OVERHEAD = 32, PROPERTY_OVERHEAD = 5 };
 
@@ -43,11 +50,21 @@ enum {
 	CODE_QUOTA = 0x97,
 };
 
+/* FNV-1a */
+static uint64_t hash_of(const char *topic)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	for (; *topic; topic++)
+		hash = (hash ^ (unsigned char)*topic) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
 struct letter *mqtt_letter_new(const char *topic)
 {
 	struct letter *l = xcalloc(1, sizeof *l);
 	list_init(&l->node);
 	l->topic = xstrdup(topic);
+	l->topic_hash = hash_of(topic);
 	buf_init(&l->payload, LETTER_MAX);
 	buf_init(&l->correlation, UINT16_MAX);
 	buf_init(&l->pairs, LETTER_MAX);
@@ -73,10 +90,10 @@ void mqtt_letter_free(struct letter *l)
 
 static struct list *queue_of(struct mqtt *m, const struct letter *l)
 {
-	return l->is_news ? &m->news : &m->replies;
+	return l->is_quarantined ? &m->quarantine : l->is_news ? &m->news : &m->replies;
 }
 
-/* It was taken out to be sent, and comes back to where it was. */
+/* It comes to where its number says. */
 static void put_back(struct mqtt *m, struct letter *l)
 {
 	struct list *queue = queue_of(m, l), *at = queue->next;
@@ -85,6 +102,16 @@ static void put_back(struct mqtt *m, struct letter *l)
 	list_append(at, &l->node);
 	m->n_waiting++;
 	m->n_droppable += !l->is_kept;
+	m->n_quarantined += l->is_quarantined;
+}
+
+/* It was in its queue. */
+static void take_out(struct mqtt *m, struct letter *l)
+{
+	list_remove(&l->node);
+	m->n_waiting--;
+	m->n_droppable -= !l->is_kept;
+	m->n_quarantined -= l->is_quarantined;
 }
 
 void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
@@ -111,7 +138,7 @@ void mqtt_outbox_add(struct mqtt *m, struct letter *l)
 
 static size_t window_of(const struct mqtt *m)
 {
-	size_t unacked_max = m->n_suspects ? 1 : m->links[LINK_SENDER]->unacked_max;
+	size_t unacked_max = m->links[LINK_SENDER]->unacked_max;
 	return unacked_max < WINDOW ? unacked_max : WINDOW;
 }
 
@@ -141,18 +168,26 @@ static void finish(struct mqtt *m, struct letter *l)
 			mqtt_wake(m);
 		}
 	}
-	m->n_suspects -= l->is_suspect;
 	if (l->has_arrived)
 		*l->has_arrived = true;
-	if (l->has_arrived || m->is_stopping || (m->n_waiting && has_room(m)))
+	if (l->has_arrived || m->is_stopping || m->n_quarantined || (m->n_waiting && has_room(m)))
 		mqtt_wake(m);
 	mqtt_letter_free(l);
 }
 
 static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
 {
-	log_warn("transport %s: an event for the topic %s is given up: %s (%d)", m->env.name,
-		l->topic, why ? why : "the broker refuses it", code);
+	char id[UUID_TEXT], left_out[64] = "";
+	uint64_t n;
+	if (said_is_due(&m->given_up, SAY_MS, clock_mono_ms(), &n)) {
+		uuid_format(&l->job, id);
+		if (n)
+			snprintf(left_out, sizeof left_out, "; so were %" PRIu64 " more", n);
+		log_warn("transport %s: %s %s for the topic %.256s%s is given up: %s (%d)%s",
+			m->env.name, l->is_owed ? "the outcome of job" : "an event",
+			l->is_owed ? id : "", l->topic, strlen(l->topic) > 256 ? "…" : "",
+			why ? why : "the broker refuses it", code, left_out);
+	}
 	m->counts.dropped++;
 	finish(m, l);
 }
@@ -161,6 +196,10 @@ static void land(struct mqtt *m, struct letter *l)
 {
 	list_remove(&l->node);
 	l->flight = NULL;
+	if (l == m->alone) {
+		m->alone = NULL;
+		return;
+	}
 	m->n_flying--;
 	m->n_flying_news -= l->is_news;
 }
@@ -175,6 +214,24 @@ static struct letter *flight_ended(struct mqtt *m, struct flight *f)
 	return l;
 }
 
+/* Topics of our own making (those of news) are many, and need no proof. */
+static bool is_proven(const struct mqtt *m, const struct letter *l)
+{
+	size_t n = m->n_proven < PROVEN_MAX ? m->n_proven : PROVEN_MAX;
+	if (l->is_news || l->is_retained)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if (m->proven[i] == l->topic_hash)
+			return true;
+	return false;
+}
+
+static void prove(struct mqtt *m, const struct letter *l)
+{
+	if (!is_proven(m, l))
+		m->proven[m->n_proven++ % PROVEN_MAX] = l->topic_hash;
+}
+
 static void sent(struct flight *f)
 {
 	struct link *link = f->link;
@@ -185,6 +242,8 @@ static void sent(struct flight *f)
 	pthread_mutex_lock(&m->lock);
 	struct letter *l = flight_ended(m, f);
 	m->counts.told += l != NULL;
+	if (l && !l->is_news)
+		prove(m, l);
 	if (l)
 		finish(m, l);
 	pthread_mutex_unlock(&m->lock);
@@ -230,7 +289,24 @@ static void shorten(struct mqtt *m, struct letter *l)
 	buf_drop(&l->payload, l->payload.len);
 	buf_puts(&l->payload, text);
 	l->is_short = true;
-	l->n_alone = 0;
+	put_back(m, l);
+	mqtt_wake(m);
+}
+
+/* It has landed, from a connection that broke. Alone it waits for its judgement. */
+static void quarantine(struct mqtt *m, struct letter *l)
+{
+	if (!l->is_kept && !l->is_quarantined) {
+		m->counts.dropped++;
+		finish(m, l);
+		return;
+	}
+	bool is_spared = !l->is_quarantined && !l->was_spared && l->payload.len <= SHORT_MAX &&
+			 is_proven(m, l);
+	m->careful_until_ms = clock_mono_ms() + CAREFUL_MS;
+	l->was_spared |= is_spared;
+	l->is_accused = l->is_quarantined;
+	l->is_quarantined = !is_spared;
 	put_back(m, l);
 	mqtt_wake(m);
 }
@@ -253,7 +329,10 @@ static void failed(struct flight *f, int code, const char *why)
 		shorten(m, l);
 	else if (l && code >= CODE_REFUSED && !is_for_later)
 		give_up(m, l, code, why);
-	else if (l)
+	else if (l && code < 0) {
+		link->has_lost = true;
+		quarantine(m, l);
+	} else if (l)
 		send_again(m, l);
 	pthread_mutex_unlock(&m->lock);
 	link_exit(link);
@@ -337,78 +416,103 @@ static size_t packet_of(const struct letter *l)
 	return n;
 }
 
-static bool is_suspect(const struct list *queue)
+static bool is_odd(const char *topic)
 {
-	return !list_empty(queue) && container_of(queue->next, struct letter, node)->is_suspect;
+	size_t n = 1;
+	for (const char *p = topic; *p; p++)
+		n += *p == '/';
+	return n > LEVELS_MAX || strlen(topic) > TOPIC_MAX || !mqtt_text_is_clean(topic);
 }
 
-/* Replies go first, and news never fill the window. */
-static struct letter *next_letter(struct mqtt *m)
+static bool is_distrusted(const struct mqtt *m, const struct letter *l)
 {
-	struct link *link = m->links[LINK_SENDER];
-	size_t window = window_of(m);
-	struct list *n = NULL;
-	if (link->state != LINK_UP || m->n_flying >= window || clock_mono_ms() < m->hold_until_ms)
-		return NULL;
-	if (!is_suspect(&m->news) || is_suspect(&m->replies))
-		n = list_pop(&m->replies);
-	if (!n && m->n_flying_news < news_window_of(m))
-		n = list_pop(&m->news);
-	if (!n)
-		return NULL;
-	struct letter *l = container_of(n, struct letter, node);
+	if (clock_mono_ms() < m->careful_until_ms && !is_proven(m, l))
+		return true;
+	size_t n = m->n_distrusted < DISTRUSTED_MAX ? m->n_distrusted : DISTRUSTED_MAX;
+	for (size_t i = 0; i < n; i++)
+		if (m->distrusted[i].topic_hash == l->topic_hash &&
+			m->distrusted[i].until_ms > clock_mono_ms())
+			return true;
+	return false;
+}
+
+static bool goes_where_one_is_quarantined(struct mqtt *m, const struct letter *l)
+{
+	if (m->alone && m->alone->topic_hash == l->topic_hash)
+		return true;
+	list_each (n, &m->quarantine)
+		if (container_of(n, struct letter, node)->topic_hash == l->topic_hash)
+			return true;
+	return false;
+}
+
+static void distrust(struct mqtt *m, const struct letter *l)
+{
+	size_t at = m->n_distrusted++ % DISTRUSTED_MAX;
+	m->distrusted[at].topic_hash = l->topic_hash;
+	m->distrusted[at].until_ms = clock_mono_ms() + DISTRUST_MS;
+}
+
+static void take_off(struct mqtt *m, struct link *link, struct letter *l)
+{
 	l->flight = xcalloc(1, sizeof *l->flight);
 	*l->flight = (struct flight){ link, l };
-	m->n_waiting--;
-	m->n_droppable -= !l->is_kept;
-	m->n_flying++;
-	m->n_flying_news += l->is_news;
 	list_append(&m->flying, &l->node);
+}
+
+static struct letter *next_alone(struct mqtt *m)
+{
+	struct link *link = m->links[LINK_ALONE], *sender = m->links[LINK_SENDER];
+	if (link->state != LINK_UP || m->alone || list_empty(&m->quarantine) ||
+		clock_mono_ms() < m->hold_until_ms)
+		return NULL;
+	struct letter *l = container_of(m->quarantine.next, struct letter, node);
+	take_out(m, l);
+	l->sender_up = sender->state == LINK_UP ? sender->n_ups : 0;
+	m->alone = l;
+	take_off(m, link, l);
 	return l;
 }
 
-static void put_off(struct mqtt *m, struct letter *l)
+/* Replies go first, and news never fill the window. */
+static struct letter *next_free(struct mqtt *m)
 {
-	unsigned n = l->n_alone - SUSPECT_TRIES;
-	int64_t pause_ms = n < 10 ? (int64_t)PUT_OFF_MS << n : PUT_OFF_MAX_MS;
-	if (pause_ms > PUT_OFF_MAX_MS)
-		pause_ms = PUT_OFF_MAX_MS;
-	log_warn("transport %s: the broker ends the connection when it gets an event for the topic "
-		 "%s, %u times by now; it is tried again in %" PRId64 " s",
-		m->env.name, l->topic, l->n_alone, pause_ms / 1000);
-	l->is_suspect = false;
-	m->n_suspects--;
-	m->n_waiting++;
-	l->retry_at_ms = clock_mono_ms() + pause_ms;
-	struct list *at = m->later.next;
-	while (at != &m->later &&
-		container_of(at, struct letter, node)->retry_at_ms <= l->retry_at_ms)
-		at = at->next;
-	list_append(at, &l->node);
+	struct link *link = m->links[LINK_SENDER];
+	while (link->state == LINK_UP && m->n_flying < window_of(m) &&
+		clock_mono_ms() >= m->hold_until_ms) {
+		struct list *queue = !list_empty(&m->replies)               ? &m->replies
+				     : m->n_flying_news < news_window_of(m) ? &m->news
+									    : NULL;
+		if (!queue || list_empty(queue))
+			return NULL;
+		struct letter *l = container_of(queue->next, struct letter, node);
+		take_out(m, l);
+		if (is_odd(l->topic) || is_distrusted(m, l) ||
+			goes_where_one_is_quarantined(m, l)) {
+			l->is_quarantined = true;
+			put_back(m, l);
+			mqtt_wake(m); /* its connection may have to be made */
+			continue;
+		}
+		m->n_flying++;
+		m->n_flying_news += l->is_news;
+		take_off(m, link, l);
+		return l;
+	}
+	return NULL;
 }
 
-/* Those whose time has come are suspects again. */
-static void take_up(struct mqtt *m)
+static struct letter *next_letter(struct mqtt *m)
 {
-	int64_t now = clock_mono_ms();
-	while (!list_empty(&m->later)) {
-		struct letter *l = container_of(m->later.next, struct letter, node);
-		if (l->retry_at_ms > now)
-			return;
-		list_remove(&l->node);
-		m->n_waiting--;
-		l->is_suspect = true;
-		m->n_suspects++;
-		put_back(m, l);
-	}
+	struct letter *l = next_alone(m);
+	return l ? l : next_free(m);
 }
 
 void mqtt_outbox_send(struct mqtt *m)
 {
 	struct letter *l;
-	take_up(m);
 	while ((l = next_letter(m))) {
-		const struct link *link = m->links[LINK_SENDER];
+		const struct link *link = l->flight->link;
 		bool is_5 = mqtt_speaks_5(m);
 		if (packet_of(l) > link->packet_max) {
 			free(l->flight);
@@ -433,47 +537,67 @@ void mqtt_outbox_send(struct mqtt *m)
 	}
 }
 
-/* Whether the connection broke because of it. */
-static void suspect(struct mqtt *m, struct letter *l, bool was_alone)
-{
-	l->n_alone += was_alone;
-	m->n_suspects += !l->is_suspect;
-	l->is_suspect = true;
-}
-
 int64_t mqtt_outbox_due(const struct mqtt *m)
 {
-	int64_t due = INT64_MAX;
-	if (!list_empty(&m->later))
-		due = container_of(m->later.next, struct letter, node)->retry_at_ms;
-	if (m->n_waiting && m->hold_until_ms > clock_mono_ms() && m->hold_until_ms < due)
-		due = m->hold_until_ms;
-	return due;
+	bool is_held = m->n_waiting && m->hold_until_ms > clock_mono_ms();
+	return is_held ? m->hold_until_ms : INT64_MAX;
 }
 
-bool mqtt_outbox_recall(struct mqtt *m)
+bool mqtt_outbox_flies(const struct mqtt *m, const struct link *link)
 {
-	const bool was_alone = m->n_flying == 1;
-	struct list recalled, *n;
-	list_init(&recalled);
-	while (!list_empty(&m->flying)) {
-		struct letter *l = container_of(m->flying.next, struct letter, node);
+	list_each (n, &m->flying)
+		if (container_of(n, struct letter, node)->flight->link == link)
+			return true;
+	return false;
+}
+
+bool mqtt_outbox_recall(struct mqtt *m, struct link *link)
+{
+	bool is_any = false;
+	list_each (n, &m->flying) {
+		struct letter *l = container_of(n, struct letter, node);
+		if (l->flight->link != link)
+			continue;
+		is_any = link->has_lost = true;
 		l->flight->letter = NULL;
 		land(m, l);
-		list_append(&recalled, &l->node);
-	}
-	bool is_any = !list_empty(&recalled);
-	while ((n = list_pop(&recalled))) {
-		struct letter *l = container_of(n, struct letter, node);
-		suspect(m, l, was_alone);
-		if (l->is_kept && l->n_alone >= SUSPECT_TRIES && l->payload.len <= SHORT_MAX)
-			put_off(m, l);
-		else if (l->n_alone >= SUSPECT_TRIES && l->payload.len > SHORT_MAX)
-			shorten(m, l);
-		else
-			send_again(m, l);
+		quarantine(m, l);
 	}
 	return is_any;
+}
+
+/* Those that wait for the same topic would fare no better. */
+static void give_up_topic(struct mqtt *m, uint64_t topic_hash)
+{
+	list_each (n, &m->quarantine) {
+		struct letter *l = container_of(n, struct letter, node);
+		if (l->topic_hash != topic_hash)
+			continue;
+		take_out(m, l);
+		give_up(m, l, -1, "the broker ends the connection when it gets one for this topic");
+	}
+}
+
+void mqtt_outbox_judge(struct mqtt *m)
+{
+	const struct link *sender = m->links[LINK_SENDER];
+	struct letter *l = NULL;
+	list_each (n, &m->quarantine) {
+		struct letter *other = container_of(n, struct letter, node);
+		l = other->is_accused ? other : l;
+	}
+	if (!l)
+		return;
+	l->is_accused = false;
+	if (!l->sender_up || sender->state != LINK_UP || sender->n_ups != l->sender_up)
+		return; /* the broker was gone */
+	if (l->payload.len > SHORT_MAX && !l->is_short) {
+		take_out(m, l);
+		shorten(m, l);
+		return;
+	}
+	distrust(m, l);
+	give_up_topic(m, l->topic_hash);
 }
 
 void mqtt_outbox_report(struct mqtt *m)
@@ -501,7 +625,7 @@ void mqtt_outbox_free(struct mqtt *m)
 	struct list *n;
 	free_all(&m->replies);
 	free_all(&m->news);
-	free_all(&m->later);
+	free_all(&m->quarantine);
 	while ((n = list_pop(&m->flying)))
 		;
 	free(TAKE_PTR(m->delivered));

@@ -5,13 +5,21 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "transport/again.h"
 #include "transport/message.h"
 #include "transport/mqtt/mqtt.h"
+#include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho.h"
 
 enum { RECEIVERS_MAX = 8 };
-enum { LINK_SENDER, LINK_CONTROL, LINK_RECEIVER, LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 1 };
-enum { WHY_MAX = 256 };
+enum {
+	LINK_SENDER,
+	LINK_CONTROL,
+	LINK_ALONE,
+	LINK_RECEIVER,
+	LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 1
+};
+enum { WHY_MAX = 256, DISTRUSTED_MAX = 256, PROVEN_MAX = 256 };
 
 /* PARKED: nobody may call into its copy of paho any more. */
 enum link_state {
@@ -48,12 +56,19 @@ struct link {
 	/* It looks whether the broker keeps a session of that name, from other settings: then it
 	 * takes what waits there and subscribes to nothing. Else it is needless. */
 	bool is_leftover;
+	bool is_brief; /* the broker keeps nothing for it: it sends what is quarantined */
 	void (*arrived)(struct link *l, const char *topic, const MQTTAsync_message *m);
 	void (*is_up_now)(struct mqtt *m); /* holding mqtt's lock; may be NULL */
 
 	/* Under mqtt's lock: */
 	enum link_state state;
 	bool was_up;
+	uint64_t n_ups;      /* connections that were made */
+	int64_t up_at_ms;    /* the last of them */
+	unsigned n_soon;     /* those in a row that were lost soon */
+	bool has_lost;       /* letters were under way when it ended */
+	unsigned n_innocent; /* those that ended so, in the last minute, */
+	int64_t innocent_ms; /* which began then */
 	size_t n_subscribed;
 	size_t unacked_max, packet_max; /* as the broker wants them */
 	bool is_damaged;                /* paho has freed what its handle still points to */
@@ -70,35 +85,6 @@ struct link {
 	struct done done[DONE_MAX];
 	size_t n_done; /* ever */
 	int64_t done_ms;
-};
-
-/* One attempt to send a letter; paho has its address until it calls back. Under mqtt's lock. */
-struct flight {
-	struct link *link;
-	struct letter *letter; /* NULL: it was recalled, and the handle that had it is not used */
-};
-
-/* A message that is to go out. */
-struct letter {
-	struct list node;
-	struct flight *flight; /* while it flies */
-	uint64_t number;       /* in the order made */
-	char *topic;
-	struct buf payload;
-	const char *content_type; /* static; NULL: none */
-	struct buf correlation;
-	bool has_correlation; /* it may be empty */
-	struct buf pairs;     /* user properties: name NUL value NUL … */
-	bool is_news;         /* of the second queue */
-	bool is_kept;         /* there is always room for it, and it is sent until it has arrived */
-	bool is_retained;
-	bool is_suspect;     /* the connection may have broken because of it */
-	bool is_short;       /* it says that it was too large */
-	unsigned n_alone;    /* connections that broke while it flew alone */
-	int64_t retry_at_ms; /* of a suspect that was put off */
-	bool is_owed;        /* it is the outcome of `job` */
-	struct uuid job;
-	bool *has_arrived; /* somebody waits for that; under mqtt's lock */
 };
 
 struct mqtt {
@@ -123,8 +109,21 @@ struct mqtt {
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
 	struct list flying; /* sent, and not acknowledged */
-	struct list later;  /* suspects that were put off, the next one first */
-	size_t n_waiting, n_droppable, n_flying, n_flying_news, n_suspects, buffer;
+	/* In order, and sent one at a time on a connection of their own; `alone` is under way. What
+	 * goes to the topic of one that waits here waits here, too. */
+	struct list quarantine;
+	struct letter *alone;
+	struct {
+		uint64_t topic_hash;
+		int64_t until_ms;
+	} distrusted[DISTRUSTED_MAX]; /* topics of those that were given up there: a ring */
+	size_t n_distrusted;          /* ever */
+	uint64_t proven[PROVEN_MAX];  /* hashes of topics that the broker has taken: a ring */
+	size_t n_proven;              /* ever */
+	int64_t careful_until_ms;     /* a connection broke, perhaps because of a topic */
+	size_t n_quarantined;         /* of these; they count in n_waiting */
+	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
+	struct said given_up;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
 	struct uuid *delivered;
@@ -151,7 +150,8 @@ void link_connect(struct link *l, bool afresh);
 void link_leave(struct link *l); /* says good-bye to the broker, if connected */
 void link_close(struct link *l); /* waits until no callback runs; later ones do nothing */
 void link_free(struct link *l);
-bool link_enter(struct link *l); /* in a callback of paho's; false: it is closed */
+bool link_fails(const struct link *l); /* it was tried, and tried again */
+bool link_enter(struct link *l);       /* in a callback of paho's; false: it is closed */
 void link_exit(struct link *l);
 /* In `arrived`, without a lock: does not return, so what came is not acknowledged. */
 _Noreturn void link_park(struct link *l);
@@ -204,18 +204,3 @@ int reply_check_topic(const struct mqtt *m, const char *topic, struct fault *f);
 /* The same of a reply that was kept: "" or why nobody is told. */
 bool reply_is_allowed(const struct mqtt *m, const char *text, struct fault *f);
 bool mqtt_text_is_clean(const char *text); /* brokers take it for well-formed */
-
-/* outbox.c */
-struct letter *mqtt_letter_new(const char *topic);
-void mqtt_letter_pair(struct letter *l, const char *name, const char *value);
-void mqtt_letter_free(struct letter *l);
-/* Any thread. Takes it. */
-void mqtt_outbox_add(struct mqtt *m, struct letter *l);
-void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
-/* The adapter's thread, holding the lock, which it lets go in between. */
-void mqtt_outbox_send(struct mqtt *m);
-int64_t mqtt_outbox_due(const struct mqtt *m); /* when that is to be called again */
-void mqtt_outbox_report(struct mqtt *m);       /* what arrived, to the core */
-/* Of a connection that broke: what flies waits once more. False: nothing did. */
-bool mqtt_outbox_recall(struct mqtt *m);
-void mqtt_outbox_free(struct mqtt *m);

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What brokers do to a connection, and what they cannot bear."""
 import os
+import time
 import uuid
 
 import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
-from support.mistd import build_folder, until
+from support.mistd import PATIENCE, build_folder, until
 from support.old_broker import Relay
 
 
@@ -44,15 +45,68 @@ def test_a_broker_that_says_good_bye_is_connected_to_again(c_mist, mosquitto, pr
     relay.close()
 
 
-def test_an_event_that_the_broker_cannot_bear_holds_up_no_other(c_mist, mosquitto_factory, prefix):
+class PickyBroker(Relay):
+    """Ends the connection of whoever publishes to a topic that it does not like."""
+
+    def _pump(self, source, target):
+        is_client = source not in [broker for _, broker in self.pairs]
+        try:
+            while data := source.recv(65536):
+                if is_client and b"hated/" in data:
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        self.end(source, target)
+
+
+@pytest.mark.parametrize("topic, many", [("a/" * 300 + "{}", 20), ("hated/{}", 4)], ids=["levels", "name"])
+def test_an_event_that_the_broker_cannot_bear_holds_up_no_other(c_mist, mosquitto, prefix, topic, many):
     """A mosquitto ends the connection of whoever names a topic of more than 200 levels."""
-    broker = mosquitto_factory()
-    gateway = up(c_mist(transports=[transport(broker, prefix)]))
-    requester, other = Requester(broker, prefix), Requester(broker, prefix)
-    requester.client.publish(f"{prefix}/functions/echo/jobs", {"text": "x"}, response_topic="a/" * 205 + "b", correlation_data=b"1")
-    until(lambda: "the broker ends the connection when it gets an event" in gateway.stderr(), 60, "the event to be put off")
-    for i in range(20):
-        assert other.call("echo", {"text": str(i)}).json()["result"] == str(i)
+    picky = PickyBroker(mosquitto)
+    gateway = up(c_mist(transports=[transport(picky, prefix, **{"publish-topic": "", "events": "none"})]))
+    other = Requester(mosquitto, prefix)
+    usual = seconds(lambda: other.call("noop", {}))
+    for i in range(many):
+        mosquitto.pub(f"{prefix}/functions/noop/jobs", {}, response_topic=topic.format(i))
+    waits = [seconds(lambda: other.call("noop", {})) for _ in range(20)]
+    assert max(waits) < usual + 1.5 * PATIENCE, waits
+    until(lambda: dropped(gateway) >= 3, what="the first events to be given up")
+    assert "the broker ends the connection when it gets one for this topic" in gateway.stderr()
+    assert all(job["status"] == "finished" for job in gateway.get("/v2/api/jobs", params={"limit": 100}).json())
+    if many < 10:
+        until(lambda: dropped(gateway) == many, what="the events to be given up")
+        up(gateway.restart())
+        assert event(other.call("noop", {})) == "finished"
+        assert dropped(gateway) == 0, "they are not owed any more"
+    picky.close()
+
+
+def seconds(do):
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
+def dropped(gateway):
+    lines = gateway.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if "dropped" in line and 'mqtt' in line and not line.startswith("#"))
+
+
+def test_an_outcome_survives_the_end_of_all_connections(c_mist, mosquitto, prefix):
+    """What flew when the broker went is not given up for that."""
+    relay = Relay(mosquitto)
+    gateway = up(c_mist(transports=[transport(relay, prefix)]))
+    requester = Requester(mosquitto, prefix)
+    marks = []
+    for _ in range(3):
+        marks += [requester.ask("noop", {}) for _ in range(20)]
+        relay.drop_all(b"")
+        up(gateway)
+    for mark in marks:
+        assert event(requester.answers(mark)[0]) == "finished"
+    assert "is given up" not in gateway.stderr()
+    relay.close()
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
