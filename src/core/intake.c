@@ -76,6 +76,10 @@ static int check_limits(struct core *c, const struct lane *lane, struct fault *f
 		return fault_set(f, FAULT_TOO_MANY,
 			"the disk does not keep up: limits.backlog is %" PRId64,
 			c->limits.backlog_max);
+	if (store_backlog_bytes(c->store) >= (size_t)c->limits.backlog_bytes_max)
+		return fault_set(f, FAULT_TOO_MANY,
+			"the disk does not keep up: limits.backlog-bytes is %" PRId64,
+			c->limits.backlog_bytes_max);
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  * commit is synced, since an accepted job is a promise. The log is copied into the database when it
  * has a thousand pages, SQLite's own measure: with more, the writer stops less often but so much
  * longer that the slowest acceptances take three times the time, and no more of them fit in a
- * second. The file is readable by its owner only: parameters of jobs are nobody else's business;
+ * second. After a time when it could not be copied, while somebody read for long, it is cut again
+ * to 64 MiB. The file is readable by its owner only: parameters of jobs are nobody else's business;
  * SQLite gives its side files the same mode.
  *
  * The schema's version is in `user_version`. migrations[n] leads from version n to n + 1, each in a
@@ -205,8 +206,10 @@ int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)
 		SQLITE_OK)
 		return db_fault(db, path, f);
 	sqlite3_busy_timeout(db, BUSY_MS);
-	if (sqlite3_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL, NULL,
-		    NULL) != SQLITE_OK)
+	if (sqlite3_exec(db,
+		    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; "
+		    "PRAGMA journal_size_limit = 67108864",
+		    NULL, NULL, NULL) != SQLITE_OK)
 		return db_fault(db, path, f);
 	r = migrate(db, path, f);
 	if (r < 0)

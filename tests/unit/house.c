@@ -5,6 +5,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "transport/registry.h"
 
@@ -140,6 +141,7 @@ const struct core_limits limits = { .queue_max = 5,
 	.jobs_max = 100,
 	.contexts_max = 3,
 	.backlog_max = 1000,
+	.backlog_bytes_max = 100000,
 	.cancel_grace_ms = 20,
 	.describe_timeout_ms = 1000,
 	.log_max = 1 << 20,
@@ -148,12 +150,21 @@ const struct core_limits limits = { .queue_max = 5,
 	.history_ms = DURATION_INF,
 	.broken_retry_ms = 10 };
 
-_Atomic int house_disk;
+_Atomic int house_disk, house_commit, house_commits_tried;
 
 static int apply(void *self, const struct store_op *op)
 {
 	int r = op->kind == STORE_LISTENER_PUT ? house_disk : 0;
 	return r < 0 ? r : store_mem.apply(self, op);
+}
+
+static int commit(void *self)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	house_commits_tried++;
+	while (house_commit == HOUSE_HOLDS)
+		nanosleep(&moment, NULL);
+	return house_commit < 0 ? house_commit : store_mem.commit(self);
 }
 
 /* The core and the doors, on the store that is there. */
@@ -207,6 +218,8 @@ int house_up(void **state)
 	house_disk = 0;
 	h->disk = store_mem;
 	h->disk.apply = apply;
+	h->disk.commit = commit;
+	house_commit = 0;
 	assert_int_equal(store_open(&h->store, &h->disk, &ss, &f), 0);
 	assert_int_equal(store_start(h->store), 0);
 	open_core(h);

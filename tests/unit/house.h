@@ -44,6 +44,11 @@ extern const struct core_limits limits;
 /* What the disk answers when a listener is to be written: 0, or a negative errno. */
 extern _Atomic int house_disk;
 
+/* What the disk answers to every commit: 0, a negative errno, or nothing while it is HOUSE_HOLDS.
+ */
+enum { HOUSE_HOLDS = 1 };
+extern _Atomic int house_commit, house_commits_tried;
+
 /* A function f in the context default. */
 struct catalog *catalog_of(int max_jobs, int64_t retries);
 

@@ -2,6 +2,7 @@
 /* The core: what happens to jobs, workers and contexts. */
 #include "house.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void a_job_goes_through_and_comes_back_by_its_door(void **state)
@@ -149,6 +150,79 @@ static void outcomes_are_acknowledged_once_durable(void **state)
 	await_true(h, was_acked);
 }
 
+static bool is_written_or_waits(struct house *h)
+{
+	return store_backlog(h->store) >=
+	       2; /* the outcome, and the question whether it is durable */
+}
+
+static bool was_refused_often(struct house *h)
+{
+	(void)h;
+	return house_commits_tried >= 3;
+}
+
+static bool was_acked_once(struct house *h)
+{
+	return h->crew.acked == 1;
+}
+
+/* A worker forgets an outcome when it is acknowledged. */
+static void no_outcome_is_acknowledged_that_is_not_durable(void **state)
+{
+	static const int answers[] = { HOUSE_HOLDS, -ENOSPC };
+	struct house *h = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		h->crew.holds_jobs = true;
+		submit(h, "{\"n\": 1}");
+		await_and_drop(h, "started");
+		while (!store_is_settled(h->store))
+			uv_run(&h->loop, UV_RUN_NOWAIT);
+		h->crew.acked = 0;
+		house_commits_tried = 0;
+		house_commit = answers[i];
+		assert_int_equal(
+			crew_ended(h->core, h->crew.ready[1], h->crew.last_job, xstrdup("1"), NULL),
+			0);
+		await_and_drop(h, "finished");
+		await_true(h, answers[i] == HOUSE_HOLDS ? is_written_or_waits : was_refused_often);
+		for (int turn = 0; turn < 10; turn++)
+			uv_run(&h->loop, UV_RUN_NOWAIT);
+		assert_int_equal(h->crew.acked, 0);
+		house_commit = 0;
+		await_true(h, was_acked_once);
+	}
+}
+
+static bool is_full(struct house *h)
+{
+	return store_backlog_bytes(h->store) >= 100000;
+}
+
+static void no_job_is_taken_while_what_waits_for_the_disk_is_too_large(void **state)
+{
+	struct house *h = *state;
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	house_commit = HOUSE_HOLDS;
+	char *result = xcalloc(1, 100001);
+	memset(result, '1', 100000);
+	assert_int_equal(crew_ended(h->core, h->crew.ready[1], h->crew.last_job, result, NULL), 0);
+	await_and_drop(h, "finished");
+	await_true(h, is_full);
+	submit(h, "{\"n\": 2}");
+	json_t *event = await(h, "refused");
+	assert_string_equal(json_string_of(event, "error"),
+		"the disk does not keep up: limits.backlog-bytes is 100000");
+	json_decref(event);
+	house_commit = 0;
+	while (!store_is_settled(h->store))
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	submit(h, "{\"n\": 3}");
+	await_and_drop(h, "started");
+}
+
 static void frames_out_of_turn_are_answered_so(void **state)
 {
 	struct house *h = *state;
@@ -248,6 +322,8 @@ int main(void)
 		IN_A_HOUSE(a_lost_worker_fails_its_job_or_retries_it),
 		IN_A_HOUSE(a_cancel_asks_the_worker_then_ends_it),
 		IN_A_HOUSE(outcomes_are_acknowledged_once_durable),
+		IN_A_HOUSE(no_outcome_is_acknowledged_that_is_not_durable),
+		IN_A_HOUSE(no_job_is_taken_while_what_waits_for_the_disk_is_too_large),
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
 		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
 		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
