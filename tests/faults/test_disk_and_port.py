@@ -55,13 +55,35 @@ def test_an_unreadable_artifact(plain_mist, tmp_path):
     assert r.status_code == 404 and "gone.py cannot be read: No such file or directory" in r.json()["detail"]
 
 
+def fill_disk(gateway):
+    """No file grows beyond the size of the largest one of the database."""
+    size = max(os.path.getsize(os.path.join(gateway.data, f)) for f in os.listdir(gateway.data) if f.startswith("mist.db"))
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_an_outcome_that_the_disk_refused_is_brought_again_by_its_worker(plain_mist, tmp_path):
+    gateway = plain_mist()
+    job = gateway.submit("wait_for", {"path": str(tmp_path / "flag")})
+    gateway.wait(job, "started")
+    fill_disk(gateway)
+    while gateway.post("/v2/api/functions/wait_for/jobs", json={"path": "x" * 2000}).status_code == 200:
+        pass
+    (tmp_path / "flag").touch()
+    finished = 'mist_job_events_total{event="finished"} 1\n'
+    gateway.until(lambda: finished in gateway.get("/metrics").text, what="the gateway to hear of the end")
+    assert gateway.job(job)["status"] == "started", "it is not on the disk"
+    gateway.kill9()
+    gateway.restart()
+    assert gateway.wait(job)["status"] == "finished"
+    gateway.kill_workers()
+
+
 def test_a_full_disk_refuses_new_jobs_and_loses_none(plain_mist):
     gateway = plain_mist()
     kept = [gateway.submit("typed", {"i": i}) for i in range(20)]
     for j in kept:
         gateway.wait(j)
-    size = max(os.path.getsize(os.path.join(gateway.data, f)) for f in os.listdir(gateway.data) if f.startswith("mist.db"))
-    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    fill_disk(gateway)
     accepted, refused = [], None
     for i in range(2000):
         r = gateway.post("/v2/api/functions/typed/jobs", json={"i": i, "s": "x" * 2000})

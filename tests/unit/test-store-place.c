@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,6 +98,39 @@ TEST(a_folder_of_logs_that_was_removed_is_made_again)
 	check_int(settle(p->st), 0);
 	_cleanup_(freep) char *text = log_read(p, &id);
 	check_str(text ? text : "", "a line\n");
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+	signal(SIGXFSZ, SIG_IGN);
+	must(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+	limit.rlim_cur = bytes;
+	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+TEST(lines_that_a_full_disk_refuses_are_written_when_there_is_room)
+{
+	struct place *p = *state;
+	const struct uuid a = { { 1 } }, b = { { 2 } };
+	log_text(p, &a, "one\n");
+	check_int(settle(p->st), 0);
+	limit_files(10);
+	log_text(p, &a, "two is longer than there is room\n");
+	log_text(p, &b, "b\n");
+	int settled = settle(p->st);
+	log_text(p, &a, "three\n");
+	settled |= settle(p->st);
+	_cleanup_(freep) char *half = log_read(p, &a);
+	bool is_kept = !store_is_settled(p->st);
+	limit_files(RLIM_INFINITY);
+	check_int(settled, 0);    /* no job waits for its log */
+	check_str(half, "one\n"); /* no line is cut */
+	check(is_kept);
+	await_that(store_is_settled(p->st));
+	_cleanup_(freep) char *text_a = log_read(p, &a), *text_b = log_read(p, &b);
+	check_str(text_a, "one\ntwo is longer than there is room\nthree\n");
+	check_str(text_b ? text_b : "", "b\n");
 }
 
 /* Each of these would block whoever opens it, or be written to. */
@@ -274,6 +309,7 @@ int main(void)
 		ON(store_sqlite, what_is_no_file_in_place_of_a_log_is_left_alone),
 		ON(store_sqlite, a_pipe_in_place_of_the_database_is_refused),
 		ON(store_sqlite, what_is_acknowledged_was_synced),
+		ON(store_mem, lines_that_a_full_disk_refuses_are_written_when_there_is_room),
 		ON_HOLDING(nobody_waits_for_a_disk_that_does_not_answer),
 		ON_HOLDING(a_stop_does_not_wait_for_a_disk_that_does_not_answer),
 		ON_HOLDING(what_waits_is_counted_in_bytes),
