@@ -26,7 +26,9 @@ static void fault_clean(struct fault *f, bool cut)
 {
 	size_t len = strlen(f->text);
 	if (cut)
-		f->text[len = utf8_whole(f->text, len)] = '\0';
+		len = utf8_whole(f->text, len);
+	len = utf8_clean(f->text, len);
+	f->text[len] = '\0';
 	for (size_t at = 0; at < len;) {
 		size_t n = utf8_shown(f->text + at, len - at);
 		uint8_t b = (uint8_t)f->text[at];

@@ -274,11 +274,24 @@ char *json_text(const json_t *value)
 	return text;
 }
 
+static json_t *stringn_lossy(const char *text, size_t len)
+{
+	json_t *value = json_stringn(text, len);
+	if (value)
+		return value;
+	_cleanup_(freep) char *clean = xcalloc(1, len + 1);
+	memcpy(clean, text, len);
+	return json_stringn(clean, utf8_clean(clean, len));
+}
+
+json_t *json_string_lossy(const char *text)
+{
+	return stringn_lossy(text, strlen(text));
+}
+
 char *json_quote(const char *text, size_t len)
 {
-	_cleanup_(json_decrefp) json_t *value = json_stringn(text, len);
-	if (!value)
-		value = json_string("(text that is not UTF-8)");
+	_cleanup_(json_decrefp) json_t *value = stringn_lossy(text, len);
 	return json_text(value);
 }
 

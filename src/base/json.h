@@ -37,8 +37,11 @@ const char *json_kind(const json_t *value);
 /* The value as compact text, NUL-terminated; the caller frees it. */
 char *json_text(const json_t *value);
 
-/* A text as a JSON string, in quotes; one that is not UTF-8 becomes a remark that says so. The
- * caller frees it. */
+/* A text of outside as a JSON string, never NULL: what is not UTF-8 in it becomes '?'. For
+ * json_pack with "o", where "s" would make the whole value NULL. */
+json_t *json_string_lossy(const char *text);
+
+/* The same in quotes, of bytes of any length. The caller frees it. */
 char *json_quote(const char *text, size_t len);
 
 /* Member `name` as text, or NULL if it is not there or no string. Borrowed. */

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 
 #include <stdint.h>
+#include <string.h>
 
 /* How many bytes a character has that begins with this one; 0: none begins so. */
 static size_t expected_length(uint8_t first)
@@ -74,4 +75,38 @@ size_t utf8_whole(const char *s, size_t len)
 		return expected_length(b) > back ? len - back : len;
 	}
 	return len;
+}
+
+int utf8_cut(const char *text, size_t max)
+{
+	size_t len = strnlen(text, max + 1);
+	return (int)(len > max ? utf8_whole(text, max) : len);
+}
+
+/* Bytes at s that begin a character and are not all of it: they are one mistake, not several. */
+static size_t broken_length(const char *s, size_t len)
+{
+	const uint8_t *b = (const uint8_t *)s;
+	size_t expected = expected_length(b[0]), n = 1;
+	while (n < expected && n < len && (b[n] & 0xc0) == 0x80)
+		n++;
+	return n < expected ? n : 1;
+}
+
+size_t utf8_clean(char *text, size_t len)
+{
+	size_t to = 0;
+	uint32_t code;
+	for (size_t at = 0; at < len;) {
+		size_t n = decode(text + at, len - at, &code);
+		if (n) {
+			memmove(text + to, text + at, n);
+			to += n;
+			at += n;
+		} else {
+			at += broken_length(text + at, len - at);
+			text[to++] = '?';
+		}
+	}
+	return to;
 }

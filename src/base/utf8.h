@@ -12,5 +12,14 @@ size_t utf8_shown(const char *s, size_t len);
 /* How many of the len bytes remain when a character cut off at the end is left out. */
 size_t utf8_whole(const char *s, size_t len);
 
+/* How many bytes of a text to show when at most `max` are to be shown: it is never cut inside of a
+ * character. For "%.*s", where "%.40s" would leave half of one. */
+int utf8_cut(const char *text, size_t max);
+
+/* Makes any len bytes UTF-8, in place: each byte that belongs to no character becomes '?', and so
+ * does a character that is cut off. Control characters stay. Returns the new length, which is not
+ * larger; nothing is written behind it. */
+size_t utf8_clean(char *text, size_t len);
+
 /* All of it is UTF-8, control characters included. */
 bool utf8_is_valid(const char *s, size_t len);

@@ -39,7 +39,7 @@ static void events_have_mists_bytes(void **state)
 		"\"event\":\"finished\"}");
 	expect_event(
 		(struct event_facts){ .kind = EVENT_FAILED, .at_ms = 1, .error = "one\ntwo \xff" },
-		"{\"id\":\"" ID "\",\"time\":1,\"error\":\"(text that is not UTF-8)\","
+		"{\"id\":\"" ID "\",\"time\":1,\"error\":\"one\\ntwo ?\","
 		"\"event\":\"failed\"}");
 	expect_event((struct event_facts){ .kind = EVENT_ACCEPTED,
 			     .function = "f",

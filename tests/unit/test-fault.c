@@ -79,7 +79,44 @@ TEST(utf8_is_judged_by_the_standard)
 	check_int(utf8_whole("ab", 2), 2);
 }
 
+TEST(a_character_that_the_format_cut_is_one_mark)
+{
+	struct fault f = { 0 };
+	fault_set(&f, FAULT_BAD_REQUEST, "job %.5s: no", "a\xf0\x9f\x98\x80\xf0\x9f\x98\x80");
+	check_str(f.text, "job a\xf0\x9f\x98\x80: no");
+	fault_set(&f, FAULT_BAD_REQUEST, "job %.4s: no", "a\xf0\x9f\x98\x80");
+	check_str(f.text, "job a?: no");
+	fault_prefix(&f, "%.2s", "\xe2\x82\xac");
+	check_str(f.text, "?: job a?: no");
+}
+
+TEST(a_text_is_cut_between_characters)
+{
+	check_int(utf8_cut("abc", 5), 3);
+	check_int(utf8_cut("abc", 3), 3);
+	check_int(utf8_cut("abc", 2), 2);
+	check_int(utf8_cut("a\xc3\xa9\xc3\xa9", 3), 3);
+	check_int(utf8_cut("a\xc3\xa9\xc3\xa9", 4), 3);
+	check_int(utf8_cut("a\xc3\xa9", 1), 1);
+	check_int(utf8_cut("\xf0\x9f\x98\x80", 3), 0);
+	check_int(utf8_cut("", 0), 0);
+}
+
+TEST(any_bytes_can_be_made_utf8)
+{
+	char text[] = "a\n\xff"
+		      "b\xe2\x82"
+		      "c\xf0\x9f\x98\x80\xc3\0\x80\xed\xa0\x80\xe2\x82";
+	size_t n = utf8_clean(text, sizeof text - 1);
+	static const char clean[] = "a\n?b?c\xf0\x9f\x98\x80?\0?????";
+	check_int(n, sizeof clean - 1);
+	check_bytes(text, clean, n);
+	check_int(utf8_clean(text, 0), 0);
+}
+
 RUN_TESTS(PROVES(a_refusal_is_negative_and_has_code_and_sentence),
 	PROVES(a_prefix_comes_before_the_sentence), PROVES(what_cannot_be_shown_is_replaced),
 	PROVES(a_long_sentence_is_cut_at_a_character), PROVES(an_old_sentence_may_be_an_argument),
+	PROVES(a_character_that_the_format_cut_is_one_mark),
+	PROVES(a_text_is_cut_between_characters), PROVES(any_bytes_can_be_made_utf8),
 	PROVES(utf8_is_judged_by_the_standard))

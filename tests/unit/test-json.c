@@ -160,10 +160,25 @@ TEST(a_text_that_is_not_built_is_judged_as_one_that_is)
 	check(!json_is_text("[0]\0", 4, 4));
 }
 
+TEST(a_text_of_outside_is_always_a_string)
+{
+	static const char *const texts[][2] = { { "", "\"\"" }, { "a\n", "\"a\\n\"" },
+		{ "\xc3\xa9", "\"\xc3\xa9\"" }, { "\xc3", "\"?\"" }, { "a\xf0\x9f\x98", "\"a?\"" },
+		{ "\xff\xfe", "\"??\"" } };
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(json_decrefp) json_t *value = json_string_lossy(texts[i][0]);
+		_cleanup_(freep) char *text = json_text(value),
+				      *quoted = json_quote(texts[i][0], strlen(texts[i][0]));
+		check_str(text, texts[i][1]);
+		check_str(quoted, texts[i][1]);
+	}
+}
+
 RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
 	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
 	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
 	PROVES(a_million_brackets_do_no_harm), PROVES(kinds_have_words),
 	PROVES(a_member_that_is_no_string_is_none),
 	PROVES(a_text_that_is_not_built_is_judged_as_one_that_is),
-	PROVES(the_text_of_a_member_is_as_it_was_written))
+	PROVES(the_text_of_a_member_is_as_it_was_written),
+	PROVES(a_text_of_outside_is_always_a_string))

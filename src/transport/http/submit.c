@@ -304,11 +304,8 @@ static void answer_outcome(struct request *rq, const struct job_event *ev)
 		buf_add(&out, ev->result, ev->result_len);
 		buf_puts(&out, ",\"errors\":[]}");
 	} else {
-		_cleanup_(json_decrefp) json_t *json = json_pack(
-			"{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors", ev->error);
-		if (!json)
-			json = json_pack("{s:b, s:{}, s:[s]}", "success", 0, "payload", "errors",
-				"(an error text that is not UTF-8)");
+		_cleanup_(json_decrefp) json_t *json = json_pack("{s:b, s:{}, s:[o]}", "success", 0,
+			"payload", "errors", json_string_lossy(ev->error));
 		_cleanup_(freep) char *text = json_text(json);
 		buf_puts(&out, text);
 	}
