@@ -46,8 +46,12 @@ FAIL_POINT(MQTT_PUBLISHED, "transport.mqtt.published", 0, "the broker has an eve
 FAIL_POINT(KAFKA_CONNECT, "transport.kafka.connect", EAGAIN, "a client of the cluster is made")
 FAIL_POINT(KAFKA_TAKE, "transport.kafka.take", 0, "a message has come")
 FAIL_POINT(KAFKA_COMMIT, "transport.kafka.commit", EIO, "offsets are about to be committed")
-FAIL_POINT(KAFKA_RENEW, "transport.kafka.renew", 0, "a consumer is made anew")
+FAIL_POINT(KAFKA_CONSUMER, "transport.kafka.consumer", EIO,
+	"a consumer is asked whether it has failed for good")
+FAIL_POINT(KAFKA_CONSUMER_RENEW, "transport.kafka.consumer.renew", 0, "a consumer is made anew")
+FAIL_POINT(KAFKA_PRODUCER, "transport.kafka.producer", EIO,
+	"a producer is asked whether it has failed for good")
 FAIL_POINT(
-	KAFKA_RENEW_PRODUCER, "transport.kafka.renew-producer", EAGAIN, "a producer is made anew")
+	KAFKA_PRODUCER_RENEW, "transport.kafka.producer.renew", EAGAIN, "a producer is made anew")
 FAIL_POINT(KAFKA_PRODUCE, "transport.kafka.produce", EAGAIN, "a record is about to be sent")
 FAIL_POINT(KAFKA_PRODUCED, "transport.kafka.produced", 0, "the broker has a record")

@@ -88,6 +88,22 @@ static void log_lines(struct mist_job *job, void *arg)
 	mist_job_finish(job, json_integer(n));
 }
 
+/* Leaves a line in a file, so that a test can count how often a job ran. */
+static void record(struct mist_job *job, void *arg)
+{
+	const char *path = json_string_value(json_object_get(mist_job_parameters(job), "path"));
+	json_int_t n = integer_of(job, "n");
+	FILE *file = path ? fopen(path, "ae") : NULL;
+	(void)arg;
+	if (!file || fprintf(file, "%s %lld\n", mist_job_id(job), (long long)n) < 0 ||
+		fclose(file)) {
+		mist_job_fail(job, "path: it cannot be written");
+		return;
+	}
+	mist_job_log(job, MIST_INFO, "recorded %lld", (long long)n);
+	mist_job_finish(job, json_integer(n));
+}
+
 static const struct {
 	const char *name, *execute;
 	mist_function_fn *fn;
@@ -99,6 +115,7 @@ static const struct {
 		fail },
 	{ "crash", "{}", crash },
 	{ "big", "{\"bytes\": {\"type\": \"MInt\"}}", big },
+	{ "record", "{\"path\": {\"type\": \"MString\"}, \"n\": {\"type\": \"MInt\"}}", record },
 	{ "log", "{\"lines\": {\"type\": \"MInt\"}}", log_lines },
 };
 

@@ -101,12 +101,16 @@ def plain(text="", **changes):
     return Gateway(sections_of(base, changes), text)
 
 
-def c_workers(**changes):
+def c_sections(**changes):
     command = str(build_folder() / "tests" / "support" / "mist-example-worker")
     base = {"functions": c_functions(),
             "contexts": {"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 8, "jobs-per-worker": 8}}}
     base["runtimes"] = {**runtimes(), "example": {"kind": "program", "command": command}}
-    return Gateway(sections_of(base, changes))
+    return sections_of(base, changes)
+
+
+def c_workers(**changes):
+    return Gateway(c_sections(**changes))
 
 
 __all__ = ["PATIENCE", "Gateway", "c_workers", "plain"]

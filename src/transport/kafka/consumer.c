@@ -433,7 +433,7 @@ static void replace_client(struct consumer *c)
 {
 	struct fault f;
 	char why[300] = "";
-	(void)fail_point(FAIL_KAFKA_RENEW);
+	(void)fail_point(FAIL_KAFKA_CONSUMER_RENEW);
 	rd_kafka_fatal_error(c->rk, why, sizeof why);
 	int64_t pause_ms = again_pause(&c->again, clock_mono_ms());
 	log_warn("transport %s: a new consumer is made in %" PRId64 " s: %s", c->kafka->env.name,
@@ -470,7 +470,7 @@ static void *consumer_main(void *arg)
 			c->full_since_ms = 0;
 			poll_messages(c);
 		}
-		if (rd_kafka_fatal_error(c->rk, NULL, 0))
+		if (rd_kafka_fatal_error(c->rk, NULL, 0) || fail_point(FAIL_KAFKA_CONSUMER) < 0)
 			replace_client(c);
 	} /* and if it stops meanwhile there is no client */
 	if (c->rk)

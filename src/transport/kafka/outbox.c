@@ -443,7 +443,7 @@ static const char *remedy_of(rd_kafka_resp_err_t err)
 /* Later, when the one before did not last. True: now. */
 static bool is_time_to_replace(struct outbox *o)
 {
-	char why[300], text[600];
+	char why[300] = "", text[600];
 	int64_t now = clock_mono_ms();
 	if (o->is_replacing && now < o->replace_at_ms)
 		return false;
@@ -469,7 +469,7 @@ static void replace_client(struct outbox *o)
 	if (!is_time_to_replace(o))
 		return;
 	purge(o);
-	if (fail_point(FAIL_KAFKA_RENEW_PRODUCER) < 0)
+	if (fail_point(FAIL_KAFKA_PRODUCER_RENEW) < 0)
 		return;
 	if (new_client(o->kafka, &fresh, &f) < 0) {
 		log_error("transport %s: %s", o->kafka->env.name, f.text);
@@ -513,7 +513,7 @@ static void *outbox_main(void *arg)
 		rd_kafka_poll(o->rk, wait_ms(o));
 		drain(o);
 		report_delivered(o);
-		if (rd_kafka_fatal_error(o->rk, NULL, 0))
+		if (rd_kafka_fatal_error(o->rk, NULL, 0) || fail_point(FAIL_KAFKA_PRODUCER) < 0)
 			replace_client(o);
 		if (!o->is_stopping) {
 			probe(o);

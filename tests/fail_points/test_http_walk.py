@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fail point of the store, the launcher and HTTP, with each action, under some work over HTTP: no answer is broken."""
+import pytest
+
+from fail_points.walk import Gateway, HttpWork, Walks, cases
+
+# The passage that is meant; the first where none is named. Some first ones are of the start, or of the describer.
+PASSAGE = {"store.begin": 3, "store.job": 3, "store.commit": 4, "store.committed": 4, "launcher.record": 4, "launcher.rename": 4,
+           "launcher.spawn": 2, "launcher.spawned": 2, "transport.http.accept": 3, "transport.http.answer": 9}
+
+
+def belongs(name):
+    return not name.startswith(("transport.mqtt.", "transport.kafka.", "store.outbox."))
+
+
+@pytest.fixture(scope="module")
+def walks(request, tmp_path_factory):
+    def walk(point, action):
+        is_prune = point == "store.prune"
+        gateway = Gateway(tmp_path_factory.mktemp("walk"), point, action, **({"history": "1s"} if is_prune else {}))
+        try:
+            work = HttpWork(gateway)
+            was_started = gateway.begin(f"{point}:{action}@{PASSAGE.get(point, 1)}")
+            if was_started:
+                work.do()
+            gateway.finish(was_started)
+            gateway.again()
+            work.check(may_fail=point.startswith("launcher.") and action.startswith("E"), may_be_gone=is_prune)
+        finally:
+            gateway.close()
+
+    walks = Walks(request, walk)
+    yield walks
+    walks.close()
+
+
+@pytest.mark.parametrize("point, action", cases(belongs))
+def test_what_was_answered_is_kept(walks, point, action):
+    walks.result(point, action)
