@@ -82,6 +82,14 @@ json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct faul
 		fault_set(f, FAULT_BAD_REQUEST, "empty, expected a JSON text");
 		return NULL;
 	}
+	/* jansson passes over one behind a number, and whoever takes the text for a C string
+	 * afterwards has a part of it. */
+	const char *nul = memchr(text, '\0', len);
+	if (nul) {
+		fault_set(f, FAULT_BAD_REQUEST, "not JSON: a NUL byte at byte %zu",
+			(size_t)(nul - text) + 1);
+		return NULL;
+	}
 	if (is_deeper(text, len, max_depth)) {
 		fault_set(f, FAULT_BAD_REQUEST, "nested deeper than %u", max_depth);
 		return NULL;

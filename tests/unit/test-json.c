@@ -63,7 +63,7 @@ TEST(bytes_that_are_not_utf8_are_refused)
 {
 	check_refused_text("[\"\xff\"]", "not UTF-8, at line 1 column 2");
 	check_refused_text("[\"\xc0\x80\"]", "not UTF-8, at line 1 column 2");
-	check_refused("[1,\0 2]", 7, "not JSON: invalid token near end of file at line 1 column 4");
+	check_refused("[1,\0 2]", 7, "not JSON: a NUL byte at byte 4");
 }
 
 TEST(nesting_over_the_limit_is_refused)
@@ -160,6 +160,20 @@ TEST(a_text_that_is_not_built_is_judged_as_one_that_is)
 	check(!json_is_text("[0]\0", 4, 4));
 }
 
+TEST(a_nul_byte_is_refused_wherever_it_stands)
+{
+	static const char *const texts[] = { "{\"a\":1#}", "1#", "#1", "[1,#2]", "{\"a\":true}#",
+		"\"a#\"", "{\"a\":1.5#,\"b\":2}" };
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct fault f = { 0 };
+		_cleanup_(freep) char *text = xstrdup(texts[i]);
+		size_t len = strlen(text);
+		*strchr(text, '#') = '\0';
+		check(json_parse(text, len, 64, &f) == NULL);
+		check(strstr(f.text, "a NUL byte at byte ") != NULL);
+	}
+}
+
 TEST(a_text_of_outside_is_always_a_string)
 {
 	static const char *const texts[][2] = { { "", "\"\"" }, { "a\n", "\"a\\n\"" },
@@ -181,4 +195,5 @@ RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json
 	PROVES(a_member_that_is_no_string_is_none),
 	PROVES(a_text_that_is_not_built_is_judged_as_one_that_is),
 	PROVES(the_text_of_a_member_is_as_it_was_written),
+	PROVES(a_nul_byte_is_refused_wherever_it_stands),
 	PROVES(a_text_of_outside_is_always_a_string))
