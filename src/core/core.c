@@ -215,6 +215,7 @@ void core_let_go(struct core *c)
 
 void core_close(struct core *c)
 {
+	c->stopped = NULL; /* workers that are freed from here on are nobody's business */
 	uv_close((uv_handle_t *)&c->before_sleep, NULL);
 	mailbox_close(&c->mailbox);
 	timers_close(&c->timers);

@@ -112,7 +112,7 @@ void behind_read(struct partition *p, int64_t base, const char *metadata, size_t
 	p->base = base;
 	p->runs = xcalloc(len, sizeof *p->runs);
 	while (*t) {
-		int64_t first, last;
+		int64_t first = 0, last;
 		bool is_good = *t++ == '+' && read_number(&t, &first);
 		last = first;
 		if (is_good && *t == '-') {
