@@ -125,6 +125,7 @@ need_venv()
 		die "the Python environment in $venv could not be made. Is the network up, and is there 2 GB of room?"
 }
 
+# build FOLDER OPTION…: `build_target`, if it is set, is what is made in place of everything
 build()
 {
 	local tree=$1
@@ -134,7 +135,7 @@ build()
 		rm -rf "$tree"
 		meson setup "$tree" "$root" "$@" && printf '%s\n' "$root" "$@" >"$tree/made-with" || return
 	fi
-	meson compile -C "$tree"
+	meson compile -C "$tree" ${build_target:+"$build_target"}
 }
 
 java_home()
