@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!types)
 		must((types = json_parse(execute, sizeof execute - 1, BODY_DEPTH, &f)));
 	_cleanup_(json_decrefp) json_t *body = json_parse((const char *)data, size, BODY_DEPTH, &f);
+	must(!body || json_is_text((const char *)data, size, BODY_DEPTH));
 	if (!body) {
 		must(f.text[0]);
 		return 0;
