@@ -5,7 +5,8 @@ import zipfile
 
 import pytest
 
-from mist.errors import Refusal
+from mist import load
+from mist.errors import Refusal, explain
 from mist.load import Loader
 
 
@@ -133,5 +134,137 @@ def test_a_changed_packed_artifact_and_another_with_the_same_package_are_told_ap
 
 def test_a_packed_artifact_that_is_no_archive_is_said(loader, tmp_path):
     (tmp_path / "bad.zip").write_text("no zip")
-    with pytest.raises(Refusal, match="cannot import pkg.job"):
+    with pytest.raises(Refusal, match="cannot import from .*bad.zip: it is no archive"):
         loader.load(str(tmp_path / "bad.zip"), "pkg.job.f")
+
+
+def test_content_of_the_same_size_and_time_is_noticed(loader, user_file, tmp_path):
+    """Within one tick of the file system's clock, and with all that can be set set back."""
+    path = user_file("def f(): return 1\n")
+    s = os.stat(path)
+    for n in (1, 2, 3):
+        with open(path, "r+") as f:
+            f.write(f"def f(): return {n}\n")
+        os.utime(path, ns=(s.st_atime_ns, s.st_mtime_ns))
+        assert run(loader, path, "f") == n
+    packed = [write_zip(tmp_path / f"{n}.zip", job=f"def f(): return {n}\n") for n in (1, 2)]
+    assert packed[0].stat().st_size == packed[1].stat().st_size
+    path = tmp_path / "job.zip"
+    for n in (0, 1, 0):
+        path.write_bytes(packed[n].read_bytes())
+        os.utime(path, ns=(s.st_atime_ns, s.st_mtime_ns))
+        assert run(loader, path, "job.f") == n + 1
+
+
+def test_an_old_file_is_not_read_again(loader, user_file, monkeypatch):
+    path = user_file("def f(): return 1\n")
+    monkeypatch.setattr(load, "SETTLED_NS", 0)
+    first = loader.load(str(path), "f")
+    monkeypatch.setattr(load.hashlib, "sha256", None)
+    assert loader.load(str(path), "f") is first
+
+
+SHARED = {"sharedlib__init": "from sharedlib.name import NAME\n", "sharedlib__of__late": "from sharedlib import NAME as LATE\n"}
+APP = r"""
+import dataclasses, importlib, json, pickle, sharedlib, sharedlib.name as by_name, threading, typing
+from . import beside
+
+@dataclasses.dataclass
+class Box:
+    n: "int"
+
+def at_import(): return sharedlib.NAME, by_name.NAME, beside.NAME
+def lazily():
+    from sharedlib.late import LATE
+    import sharedlib.name
+    return LATE, sharedlib.name.NAME
+def by_a_name_it_computes(): return importlib.import_module("shared" + "lib").NAME, importlib.import_module("sharedlib.late").LATE
+def in_a_thread():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(lazily()))
+    thread.start(); thread.join()
+    return found[0]
+def pickled(): return pickle.loads(pickle.dumps(Box(3))) == Box(3), typing.get_type_hints(Box)["n"] is int
+def from_elsewhere(): return pickle.loads(b"capp.job\nBox\n(I4\ntR.").n
+def outside(): return json.dumps(1), importlib.import_module("json") is json
+def missing():
+    try: import sharedlib.nothing
+    except ModuleNotFoundError as e: return e.name, str(e)
+def fails():
+    class Odd(Exception): pass
+    raise Odd(sharedlib.NAME)
+class Wrong(Exception): pass
+def wrong(): raise Wrong("x")
+"""
+
+
+def app_of(path, name, **more):
+    return write_zip(path, **SHARED, sharedlib__of__name=f"NAME = {name!r}\n", app__init="", app__of__job=APP,
+                     app__of__beside="from sharedlib import NAME\n", json="NOT = 'the library'\n", **more)
+
+
+def test_artifacts_with_packages_of_one_name_see_their_own(loader, tmp_path):
+    paths = {name: app_of(tmp_path / f"{name}.zip", name) for name in ("app1", "app2")}
+    for _ in range(2):
+        for name, path in paths.items():
+            assert run(loader, path, "app.job.at_import") == (name,) * 3
+            assert run(loader, path, "app.job.lazily") == (name,) * 2
+            assert run(loader, path, "app.job.by_a_name_it_computes") == (name,) * 2
+            assert run(loader, path, "app.job.in_a_thread") == (name,) * 2
+            assert run(loader, path, "app.job.pickled") == (True, True)
+            assert run(loader, path, "app.job.from_elsewhere") == 4
+            assert run(loader, path, "app.job.outside") == ("1", True)
+            assert run(loader, path, "app.job.missing") == ("sharedlib.nothing", "No module named 'sharedlib.nothing'")
+
+
+def test_a_file_beside_sees_no_packages_of_an_archive(loader, tmp_path, user_file):
+    assert run(loader, app_of(tmp_path / "app1.zip", "app1"), "app.job.by_a_name_it_computes") == ("app1", "app1")
+    path = user_file("def f():\n    import sharedlib.late\n    return sharedlib.late.LATE\n"
+                     "def g():\n    from sharedlib import NAME\n")
+    for name in "fg":
+        with pytest.raises((ImportError, AttributeError)):
+            run(loader, path, name)
+
+
+def test_a_replaced_archive_serves_the_jobs_it_has_and_then_goes(loader, tmp_path):
+    path = app_of(tmp_path / "app.zip", "old")
+    with loader.using(str(path), "app.job.lazily") as old:
+        copy = next(iter(loader._loaded.values())).package.path
+        app_of(path, "new")
+        assert run(loader, path, "app.job.lazily") == ("new", "new")
+        assert old.call(None, {}) == ("old", "old") and os.path.exists(copy)
+    assert not os.path.exists(copy) and copy.rpartition("/")[2].removesuffix(".zip").replace("-", "_") not in str(sys.modules)
+    assert run(loader, path, "app.job.lazily") == ("new", "new")
+
+
+def test_what_an_installed_package_shares_with_an_archive_is_found_in_both(loader, tmp_path, monkeypatch):
+    (tmp_path / "site" / "spaced" / "installed").mkdir(parents=True)
+    (tmp_path / "site" / "spaced" / "installed" / "__init__.py").write_text("x = 'installed'\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    path = write_zip(tmp_path / "a.zip", spaced__of__own="x = 'own'\n",
+                     job="def f():\n    from spaced.own import x\n    from spaced.installed import x as y\n    return x, y\n")
+    with zipfile.ZipFile(path, "a") as z:
+        z.mkdir("spaced") if hasattr(z, "mkdir") else z.writestr("spaced/", "")
+    assert run(loader, path, "job.f") == ("own", "installed")
+
+
+def test_data_and_metadata_of_an_archive_are_its_own(loader, tmp_path):
+    code = ("import importlib.metadata, importlib.resources, pkgutil\n"
+            "def f(): return [importlib.metadata.version('app-of-mine'), pkgutil.get_data('app', 'x.txt'), \n"
+            "                 importlib.resources.files(__package__).joinpath('x.txt').read_text(), \n"
+            "                 importlib.resources.files('app').joinpath('x.txt').read_text()]\n")
+    for n in "12":
+        path = write_zip(tmp_path / f"{n}.whl", app__init="", app__of__job=code)
+        with zipfile.ZipFile(path, "a") as z:
+            z.writestr("app/x.txt", n)
+            z.writestr("app_of_mine-1.dist-info/METADATA", f"Name: app-of-mine\nVersion: {n}\n")
+    for n in "121":
+        assert run(loader, tmp_path / f"{n}.whl", "app.job.f") == [n, n.encode(), n, n]
+
+
+def test_tracebacks_name_the_archive_and_not_our_copy(loader, tmp_path):
+    path = app_of(tmp_path / "app.zip", "app1")
+    with pytest.raises(Exception) as failure:
+        run(loader, path, "app.job.wrong")
+    text = explain(failure.value)
+    assert f'File "{path}/app/job.py"' in text and text.splitlines()[-1] == "app.job.Wrong: x" and "mist_" not in text

@@ -215,7 +215,7 @@ def test_a_packed_function_is_named_by_package_module_function(loader, tmp_path,
 def test_a_function_of_the_stand_in_can_be_called_as_it_was_written(user_file):
     path, modules = list(sys.path), set(sys.modules)
     try:
-        module = Loader()._import_file(str(user_file(CODE)))
+        module = Loader()._import_file(str(user_file(CODE)), CODE)
         assert module.f("sc", 1) == ["sc", 1, "x", None, True, {"e": 1}]
         assert module.f("sc", a=1, b="y", d=False) == ["sc", 1, "y", None, False, {"e": 1}]
         assert module.f.__name__ == "f"

@@ -8,6 +8,8 @@ this package and of mistpy: they say nothing about the user's mistake."""
 import os
 import traceback
 
+from mist import artifacts
+
 TEXT_MAX = 64 * 1024
 MISTPY = os.path.join("mistpy", "decorators.py")  # wherever it comes from
 OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -32,7 +34,7 @@ def explain(error):
         return shorten(str(error))
     told = traceback.TracebackException.from_exception(error)
     _drop_our_frames(told, set())
-    text = "".join(told.format()).rstrip("\n")
+    text = artifacts.shown_text("".join(told.format()).rstrip("\n"))
     if isinstance(error, SystemExit):
         text += "\nThe function called sys.exit(); a function ends by returning or raising."
     return shorten(text)
@@ -50,6 +52,10 @@ def _drop_our_frames(told, seen):
     seen.add(id(told))
     if told.stack is not None:
         told.stack[:] = [frame for frame in told.stack if not is_ours(frame.filename)]
+        for frame in told.stack:
+            frame.filename = artifacts.shown_path(frame.filename)
+    if isinstance(getattr(told, "filename", None), str):  # of a SyntaxError
+        told.filename = artifacts.shown_path(told.filename)
     _drop_our_frames(told.__cause__, seen)
     _drop_our_frames(told.__context__, seen)
     for inner in getattr(told, "exceptions", None) or ():

@@ -11,9 +11,11 @@ A server that cannot be asked fails the job: what would run otherwise is code th
 
 Any thread; one lock for each path."""
 
+import atexit
 import dataclasses
 import email.utils
 import filecmp
+import functools
 import hashlib
 import http.client
 import os
@@ -61,12 +63,25 @@ def name_of(path):
         raise Refusal(f"{path} is no address: {e}") from None
 
 
+def own_folder():
+    """For copies of artifacts. It lies in the worker's own folder, and goes with it; a process without one removes it."""
+    file = os.environ.get("MIST_WORKER_FILE")
+    return _make_folder(os.path.dirname(os.path.abspath(file)) if file else None)
+
+
+@functools.lru_cache(maxsize=None)
+def _make_folder(parent):
+    made = tempfile.mkdtemp(prefix="artifacts-", dir=parent)
+    if parent is None:
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
 class Fetcher:
     def __init__(self):
         self._lock = threading.Lock()
         self._locks = {}    # path → lock
         self._copies = {}   # path → Copy
-        self._folder = None
 
     def fetch(self, path):
         """Where the artifact is on this machine. Raises a Refusal."""
@@ -88,12 +103,7 @@ class Fetcher:
         name = name_of(path)
         if name in ("", ".", "..") or "\0" in name or len(name) > NAME_MAX:
             raise Refusal(f"{path} names no file")
-        with self._lock:
-            if self._folder is None:
-                file = os.environ.get("MIST_WORKER_FILE")
-                own = os.path.dirname(os.path.abspath(file)) if file else None
-                self._folder = tempfile.mkdtemp(prefix="artifacts-", dir=own)
-        folder = os.path.join(self._folder, hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16])
+        folder = os.path.join(own_folder(), hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:16])
         os.makedirs(folder, exist_ok=True)
         return os.path.join(folder, name)
 

@@ -253,10 +253,10 @@ class Jobs:
         self._outbox.post(job)
         logs.ensure()
         job.enter_spark()
-        function = self._loader.load(path, frame["className"])
-        values = convert(function, frame["parameters"])
-        context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
-        return frames.text(encode(function.call(context, values)))
+        with self._loader.using(path, frame["className"]) as function:
+            values = convert(function, frame["parameters"])
+            context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
+            return frames.text(encode(function.call(context, values)))
 
     def _end(self, job, result_text, error):
         streaming.stop(job.id)

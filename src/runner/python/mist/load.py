@@ -1,42 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an artifact's path and a className to a Function. What is elsewhere is fetched first (fetch.py).
 
-A .py file becomes a module of its own, under a name nothing else has, and is read again when its time or size has
+A .py file becomes a module of its own, under a name nothing else has, and is imported anew when its content has
 changed: an edited file is used by the next job, and the jobs that run keep what they have. Its byte code is not
 cached, since the cache tells files apart by whole seconds. The module must be in sys.modules while it is the newest
 (pickle and dataclasses look there), and it is registered to be pickled by value, because no Spark executor could
 import it by its name.
 
-A .zip, .whl or .egg goes on sys.path and className is package.module.function. When another artifact brings a package
-of the same name, or the file was changed, what was imported from the old one is forgotten first; with Spark the file
-is given to the executors too.
+Of a .zip, .whl or .egg className is package.module.function. Each content is a package of its own (artifacts.py); with
+Spark the executors are given it too. One that was replaced goes when its last job has ended.
+
+Whether a file has changed its content says, and what stat() tells is trusted to say that it has not only when it is
+older than the clock of the file system is coarse: a file that was written twice within one tick looks the same.
 
 Any thread; one lock for each path, so that a slow import holds up only the jobs that need it."""
 
+import contextlib
 import dataclasses
 import hashlib
-import importlib
 import inspect
 import linecache
 import os
 import sys
 import threading
+import time
 import types
-import zipimport
+import zipfile
 
-from mist import compat, fetch, spark
+from mist import artifacts, compat, fetch, spark
 from mist.errors import Cancelled, Refusal, explain
 from mist.function import Function
 
 PACKED = (".zip", ".whl", ".egg")
 NAMES_SHOWN = 20
+PIECE = 1 << 20
+SETTLED_NS = 2_000_000_000  # FAT, the coarsest, counts in these
+
+
+@dataclasses.dataclass
+class Content:
+    """What a file held when it was looked at last."""
+    stamp: tuple
+    is_settled: bool  # a change from now on shows in the stamp
+    digest: str
 
 
 @dataclasses.dataclass
 class Loaded:
-    stamp: tuple
-    module: types.ModuleType
-    functions: dict  # className → Function
+    content: Content
+    module: types.ModuleType = None       # of a .py file
+    package: artifacts.Package = None     # of a packed one
+    functions: dict = dataclasses.field(default_factory=dict)  # className → Function
 
 
 class Loader:
@@ -44,112 +58,166 @@ class Loader:
         self._lock = threading.Lock()
         self._fetcher = fetch.Fetcher()
         self._locks = {}     # path → lock
-        self._loaded = {}    # path → Loaded; of a packed file: (path, module name) → Loaded
-        self._packed = {}    # path → stamp of the packed files on sys.path
+        self._loaded = {}    # path → Loaded
+        self._replaced = []  # packages that jobs may still use
         self._n_modules = 0
         compat.make_importable()
 
     def load(self, path, class_name):
         """The Function. Raises a Refusal that says what is wrong with the file or the name."""
+        with self.using(path, class_name) as function:
+            return function
+
+    @contextlib.contextmanager
+    def using(self, path, class_name):
+        """The Function, for a job that runs it within: its code stays importable until then."""
         name = fetch.name_of(path).lower()
         is_packed = name.endswith(PACKED)
         if not is_packed and not name.endswith(".py"):
             raise Refusal(f"{path} is no Python artifact: expected a .py, .zip, .whl or .egg file")
         path = self.fetch(path)
         with self._lock:
-            lock = self._locks.setdefault("packed" if is_packed else path, threading.RLock())
+            lock = self._locks.setdefault(path, threading.RLock())
         with lock:
-            stamp = _stamp(path)
-            return self._from_packed(path, stamp, class_name) if is_packed else self._from_file(path, stamp, class_name)
+            loaded = self._packed(path) if is_packed else self._file(path)
+            package = loaded.package
+            if package:
+                with self._lock:
+                    package.n_jobs += 1
+        try:
+            with lock:
+                function = self._function(loaded, path, class_name)
+            artifacts.enter(package.name if package else loaded.module.__name__)
+            yield function
+        finally:
+            if package:
+                with self._lock:
+                    package.n_jobs -= 1
+                self._sweep()
 
     def fetch(self, path):
         """Where it is on this machine; load() takes that, too."""
         return self._fetcher.fetch(path)
 
-    def _from_file(self, path, stamp, class_name):
+    def _file(self, path):
         loaded = self._loaded.get(path)
-        if loaded is None or loaded.stamp != stamp:
-            fresh = Loaded(stamp, self._import_file(path), {})
-            if loaded:
-                sys.modules.pop(loaded.module.__name__, None)
-            self._loaded[path] = loaded = fresh
-        return _find(loaded, class_name, os.path.basename(path))
+        with _opened(path) as f:
+            content, data = _look(f, path, loaded and loaded.content)
+            if loaded is None or content.digest != loaded.content.digest:
+                fresh = Loaded(content, module=self._import_file(path, f.read() if data is None else data))
+                if loaded:
+                    sys.modules.pop(loaded.module.__name__, None)
+                    artifacts.forget_file(loaded.module.__name__)
+                    spark.pickle_by_reference(loaded.module)
+                self._loaded[path] = loaded = fresh
+        loaded.content = content
+        return loaded
 
-    def _import_file(self, path):
+    def _import_file(self, path, data):
         with self._lock:
             self._n_modules += 1
             n = self._n_modules
         stem = "".join(c if c.isalnum() else "_" for c in os.path.splitext(os.path.basename(path))[0])
-        name = f"mist_{stem}_{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}_{n}"
+        name = f"mist_{stem}_{artifacts.path_hash(path)}_{n}"
         module = types.ModuleType(name)
         module.__file__ = path
         linecache.checkcache(path)
         sys.modules[name] = module
+        artifacts.adopt_file(name)
         try:
-            with open(path, "rb") as f:
-                exec(compile(f.read(), path, "exec", dont_inherit=True), module.__dict__)
+            exec(compile(data, path, "exec", dont_inherit=True), module.__dict__)
         except BaseException as e:
             sys.modules.pop(name, None)
+            artifacts.forget_file(name)
             raise _import_refusal(path, e)
         spark.pickle_by_value(module)
         return module
 
-    def _from_packed(self, path, stamp, class_name):
-        module_name, _, name = class_name.rpartition(".")
-        if not module_name:
-            raise Refusal(f'{os.path.basename(path)}: the class name is "package.module.function", not "{class_name}"')
-        if self._packed.get(path) != stamp:
-            self._forget(path)
-            self._packed[path] = stamp
-            spark.add_file(path)
-        key = (path, module_name)
-        loaded = self._loaded.get(key)
-        if loaded is None or sys.modules.get(module_name) is not loaded.module:
-            self._loaded[key] = loaded = Loaded(stamp, self._import_packed(path, module_name), {})
-        return _find(loaded, name, f"{module_name} in {os.path.basename(path)}")
+    def _packed(self, path):
+        loaded = self._loaded.get(path)
+        with _opened(path) as f:
+            content, _ = _look(f, path, loaded and loaded.content)
+            if loaded is None or content.digest != loaded.content.digest:
+                package = artifacts.Package(path, content.digest, fetch.own_folder())
+                f.seek(0)
+                try:
+                    package.open(f)
+                except (zipfile.BadZipFile, ValueError, EOFError) as e:
+                    raise Refusal(f"cannot import from {path}: it is no archive: {e}") from None
+                except OSError as e:
+                    raise Refusal(f"{path} cannot be copied: {e.strerror}") from None
+                if loaded:
+                    loaded.package.is_replaced = True
+                    with self._lock:
+                        self._replaced.append(loaded.package)
+                self._loaded[path] = loaded = Loaded(content, package=package)
+        loaded.content = content
+        self._sweep()
+        spark.give(loaded.package)
+        return loaded
 
-    def _forget(self, path):
-        zipimport._zip_directory_cache.pop(path, None)
-        sys.path_importer_cache.pop(path, None)
-        for key in [k for k in self._loaded if k[0] == path]:
-            del self._loaded[key]
-        for name in [n for n, m in list(sys.modules.items()) if _is_from(m, path)]:
-            del sys.modules[name]
-        importlib.invalidate_caches()
+    def _sweep(self):
+        """Replaced packages without jobs go."""
+        with self._lock:
+            unused = [p for p in self._replaced if p.n_jobs == 0]
+            self._replaced = [p for p in self._replaced if p.n_jobs]
+        for package in unused:
+            spark.take_back(package)
+            package.close()
 
-    def _import_packed(self, path, module_name):
-        top = module_name.partition(".")[0]
-        standing = sys.modules.get(top)
-        for other in self._packed:
-            if other != path and standing is not None and _is_from(standing, other):
-                for name in [n for n in sys.modules if n == top or n.startswith(top + ".")]:
-                    del sys.modules[name]
-        if path in sys.path:
-            sys.path.remove(path)
-        sys.path.insert(0, path)
-        try:
-            return importlib.import_module(module_name)
-        except BaseException as e:
-            raise _import_refusal(f"{module_name} of {path}", e)
+    def _function(self, loaded, path, class_name):
+        function = loaded.functions.get(class_name)
+        if function is None:
+            where, module, name = os.path.basename(path), loaded.module, class_name
+            if loaded.package:
+                module_name, _, name = class_name.rpartition(".")
+                if not module_name:
+                    raise Refusal(f'{where}: the class name is "package.module.function", not "{class_name}"')
+                module = _import_packed(loaded.package, module_name)
+                where = f"{module_name} in {where}"
+            function = loaded.functions[class_name] = _find(module, name, where)
+        return function
 
 
-def _is_from(module, path):
-    origin = getattr(module, "__file__", None) or ""
-    if not origin:  # a package without __init__.py has no file, only places
-        origin = next(iter(getattr(module, "__path__", ()) or ()), "")
-    return origin == path or origin.startswith(path + os.sep)
-
-
-def _stamp(path):
+def _import_packed(package, module_name):
+    top = module_name.partition(".")[0]
+    what = f"{module_name} of {package.shown}"
+    if top not in package.tops:
+        raise Refusal(f"cannot import {what}\nModuleNotFoundError: No module named '{module_name}'")
     try:
-        s = os.stat(path)
-        with open(path, "rb"):
-            pass
+        __import__(f"{package.name}.{module_name}")
+        return sys.modules[f"{package.name}.{module_name}"]
+    except BaseException as e:
+        raise _import_refusal(what, e)
+
+
+def _opened(path):
+    try:
+        return open(path, "rb")
     except FileNotFoundError:
         raise Refusal(f"no such file: {path}") from None
     except OSError as e:
         raise Refusal(f"cannot read {path}: {e.strerror}") from None
-    return s.st_mtime_ns, s.st_size, s.st_ino
+
+
+def _look(f, path, known):
+    """The Content of an open file, and its bytes if it was small and had to be read."""
+    s = os.fstat(f.fileno())
+    stamp = (s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+    is_settled = time.time_ns() - max(s.st_mtime_ns, s.st_ctime_ns) > SETTLED_NS
+    if known and known.is_settled and known.stamp == stamp:
+        return known, None
+    digest, data = hashlib.sha256(), None
+    try:
+        while piece := f.read(PIECE):
+            digest.update(piece)
+            data = piece if data is None and len(piece) < PIECE else b""
+    except OSError as e:
+        raise Refusal(f"cannot read {path}: {e.strerror}") from None
+    if data == b"":
+        data = None
+        f.seek(0)
+    return Content(stamp, is_settled, digest.hexdigest()), data
 
 
 def _import_refusal(what, error):
@@ -159,13 +227,10 @@ def _import_refusal(what, error):
     return Refusal(f"cannot import {what}\n{explain(error)}")
 
 
-def _find(loaded, name, where):
-    function = loaded.functions.get(name)
-    if function is None:
-        target = _target(loaded.module, name, where)
-        kind = compat.MistpyFunction if compat.is_mistpys(target) else Function
-        function = loaded.functions[name] = kind(target)
-    return function
+def _find(module, name, where):
+    target = _target(module, name, where)
+    kind = compat.MistpyFunction if compat.is_mistpys(target) else Function
+    return kind(target)
 
 
 def _target(module, name, where):

@@ -22,6 +22,8 @@ import termios
 import threading
 import time
 
+from mist import artifacts
+
 current_job = contextvars.ContextVar("mist_job", default=None)
 
 LEVELS = {"TRACE": "DEBUG", "DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARN", "ERROR": "ERROR", "FATAL": "ERROR"}
@@ -75,7 +77,7 @@ class JobHandler(logging.Handler):
     def _text(self, record):
         message = record.getMessage()
         if record.name != "mist.job":
-            message = f"{record.name}: {message}"
+            message = f"{artifacts.shown_text(record.name)}: {message}"
         if record.exc_info and record.exc_info[0]:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
         if record.stack_info:

@@ -26,6 +26,7 @@ _capacity = 1
 _hive = None          # the second session, see hive_session()
 _modules = []         # loaded before PySpark was: to be registered once it is
 _thread_context = None  # log4j's, looked up once: each name in its path costs a round trip
+_packages = {}        # name → artifacts.Package that jobs may use
 _given_to = None      # the SparkContext whose executors have this package
 _parent = os.getppid()
 
@@ -53,6 +54,8 @@ def session():
         for module in _modules:
             pickle_by_value(module)
         _modules.clear()
+        for package in list(_packages.values()):
+            give(package)
         return made
 
 
@@ -176,19 +179,41 @@ def stop():
         context.stop()
 
 
-def add_file(path):
-    """Gives a packed artifact to the executors."""
+def give(package):
+    """Gives a packed artifact to the executors, unless they have it."""
     context = _active_context()
-    if context is None:
-        return
+    with _lock:
+        _packages[package.name] = package
+        if context is None or package.given_to is context:
+            return
     try:
         _give_packages(context)
     except Exception as e:
         _log.warning("the executors have no package mist: %s", e)
     try:
-        context.addPyFile(path)
-    except Exception as e:  # Spark refuses a changed file of the same name; what runs in the driver works all the same
-        _log.warning("the executors keep what they have of %s: %s", path, e)
+        context.addFile(package.path)
+        stub = package.stub(context._temp_dir)
+        context.addPyFile(stub)
+        package.given = (stub, *(os.path.join(_files_of(context), os.path.basename(p)) for p in (package.path, stub)))
+        package.given_to = context
+    except Exception as e:  # what runs in the driver works all the same
+        _log.warning("the executors cannot be given %s: %s", package.shown, e)
+
+
+def take_back(package):
+    """No task that starts from now on needs it."""
+    with _lock:
+        _packages.pop(package.name, None)
+    name = package.name + ".zip"
+    context = package.given_to
+    if context is not None and name in context._python_includes:
+        context._python_includes.remove(name)
+    sys.path[:] = [p for p in sys.path if os.path.basename(p) != name]
+
+
+def _files_of(context):
+    from pyspark import SparkFiles
+    return SparkFiles.getRootDirectory()
 
 
 def _give_packages(context):
@@ -218,6 +243,18 @@ def pickle_by_value(module):
         _modules.append(module)
     elif hasattr(pickle, "register_pickle_by_value"):
         pickle.register_pickle_by_value(module)
+
+
+def pickle_by_reference(module):
+    """The module is no longer in use."""
+    pickle = sys.modules.get("pyspark.cloudpickle")
+    if pickle is None:
+        _modules[:] = [m for m in _modules if m is not module]
+    elif hasattr(pickle, "unregister_pickle_by_value"):
+        try:
+            pickle.unregister_pickle_by_value(module)
+        except ValueError:
+            pass  # it never was
 
 
 def attach_log(path, pattern):
