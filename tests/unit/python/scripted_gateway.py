@@ -63,7 +63,7 @@ class Peer:
                 return frame
             assert frame["type"] != "over", f"{frame['why']} before {types}; seen: {self.seen[-20:]}"
 
-    def welcome(self, heartbeat=10, max_frame=1 << 20, forget=()):
+    def welcome(self, heartbeat=60, max_frame=1 << 20, forget=()):
         hello = self.expect("hello")
         self.send("welcome", protocol=1, heartbeat=heartbeat, maxFrame=max_frame, forget=list(forget))
         return hello
