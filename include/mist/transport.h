@@ -55,6 +55,12 @@ struct job_request {
 	 * log from which messages may come twice: only the newest places are remembered, PLACES_MAX
 	 * of them, and a second message from one makes no second job. */
 	char *idempotency_key, *idempotency_digest;
+	/* A list of base/ignored.h, owned: what the request says that has no effect. Adapters add
+	 * query parameters and members, the core adds arguments that the function does not take
+	 * (with ignored_add(&rq->ignored, name), before the job is made); the job has it then, so
+	 * it comes back with every event as ev->job->ignored, and the adapter tells it with its
+	 * answers. */
+	char *ignored;
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;                                 /* -100 to 100; more is sooner */
@@ -123,6 +129,7 @@ struct ask {
 	struct fault fault; /* code FAULT_NONE: it went well */
 	char *text;         /* the answer, owned */
 	char *tag;          /* of the one function or context that it shows, owned; or NULL */
+	char *ignored; /* of an edit: a list of base/ignored.h, owned: members without effect */
 	/* The core's: */
 	json_t *json;
 	struct list waiting;

@@ -102,6 +102,9 @@ int conf_read_kinds(struct conf *c, const struct conf_section *s,
 int conf_read_json(const struct conf_section *s, const json_t *object, const void *base,
 	void *settings, struct fault *f);
 
+/* True if conf_read_json looks at a member of that name. */
+bool conf_json_has(const struct conf_section *s, const char *member);
+
 /* The first line of the file that the field `name` says; NULL if it says none. The caller frees it.
  */
 int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f);

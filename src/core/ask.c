@@ -18,9 +18,10 @@ void ask_done(struct ask *a)
 	free(a->tag);
 	free(a->if_match);
 	free(a->if_none_match);
+	free(a->ignored);
 	json_decref(a->body);
 	json_decref(a->json);
-	a->name = a->text = a->tag = a->if_match = a->if_none_match = NULL;
+	a->name = a->text = a->tag = a->if_match = a->if_none_match = a->ignored = NULL;
 	a->json = a->body = NULL;
 }
 

@@ -273,7 +273,8 @@ void edit_function(struct core *c, struct ask *a)
 		delete_function(c, a);
 		return;
 	}
-	if (check_function(c, a, &a->fault) < 0 || function_read_json(a->body, &s, &a->fault) < 0) {
+	if (check_function(c, a, &a->fault) < 0 ||
+		function_read_json(a->body, &s, &a->ignored, &a->fault) < 0) {
 		ask_answer(a);
 		return;
 	}
@@ -368,7 +369,7 @@ static int read_context(struct core *c, struct ask *a, struct context_settings *
 		base.runtime = xstrdup(old->settings.runtime);
 		base.jobs_per_worker = old->settings.jobs_per_worker;
 	}
-	int r = context_read_json(a->body, &base, ret, &a->fault);
+	int r = context_read_json(a->body, &base, ret, &a->ignored, &a->fault);
 	conf_done(context_conf, &base);
 	return r;
 }
@@ -420,7 +421,7 @@ static void load_function(void *arg, const char *name, const char *text)
 	struct function_settings s;
 	struct fault f;
 	_cleanup_(json_decrefp) json_t *json = stored_json(name, text, &f);
-	if (!json || function_read_json(json, &s, &f) < 0) {
+	if (!json || function_read_json(json, &s, NULL, &f) < 0) {
 		store_set_aside_definition(c->store, STORE_FUNCTION, name, f.text);
 		return;
 	}
@@ -439,7 +440,7 @@ static void load_context(void *arg, const char *name, const char *text)
 	struct context_settings s;
 	struct fault f;
 	_cleanup_(json_decrefp) json_t *json = stored_json(name, text, &f);
-	if (!json || context_read_json(json, catalog_defaults(c->catalog), &s, &f) < 0) {
+	if (!json || context_read_json(json, catalog_defaults(c->catalog), &s, NULL, &f) < 0) {
 		store_set_aside_definition(c->store, STORE_CONTEXT, name, f.text);
 		return;
 	}

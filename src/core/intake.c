@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "domain/params.h"
 
@@ -41,6 +42,7 @@ void job_request_free(struct job_request *rq)
 	free(rq->trace);
 	free(rq->idempotency_key);
 	free(rq->idempotency_digest);
+	free(rq->ignored);
 	free(rq->to.text);
 	free(rq);
 }
@@ -95,6 +97,7 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->trace = TAKE_PTR(rq->trace);
 	j->idempotency_key = TAKE_PTR(rq->idempotency_key);
 	j->idempotency_digest = TAKE_PTR(rq->idempotency_digest);
+	j->ignored = TAKE_PTR(rq->ignored);
 	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
 	j->door = rq->to.text ? xstrdup(rq->door->name) : NULL;
 	j->source = xstrdup(rq->source);
@@ -103,6 +106,16 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->priority = rq->priority;
 	j->is_sync = rq->is_sync;
 	return j;
+}
+
+static void log_ignored(const struct job *j)
+{
+	char id[UUID_TEXT];
+	if (!j->ignored)
+		return;
+	uuid_format(&j->id, id);
+	log_debug("job %s of function %s: its request said without effect: %s", id,
+		j->function->name, j->ignored);
 }
 
 static void accept_job(struct core *c, struct job_request *rq, const struct function *fn,
@@ -143,6 +156,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	l->to = rq->to;
 	rq->to.text = NULL;
 	keys_add(c, l->job);
+	log_ignored(l->job);
 	life_accept(l);
 }
 

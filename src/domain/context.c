@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ignored.h"
+#include "base/near.h"
 
 static const char *const worker_modes[] = { "exclusive", "shared", NULL };
 
@@ -86,24 +88,46 @@ json_t *context_json(const struct context *c)
 		(json_int_t)s->max_conn_failures, "runtime", s->runtime);
 }
 
+static void note_ignored(
+	const struct conf_section *section, const json_t *object, bool has_max_jobs, char **list)
+{
+	const char *name;
+	json_t *value;
+	json_object_foreach ((json_t *)object, name, value) {
+		bool is_known = strcmp(name, "name") == 0 || conf_json_has(section, name) ||
+				(!has_max_jobs && strcmp(name, "maxParallelJobs") == 0);
+		if (!is_known)
+			ignored_add(list, name);
+	}
+}
+
+static bool is_given(const json_t *value)
+{
+	return value && !json_is_null(value);
+}
+
 int context_read_json(const json_t *object, const struct context_settings *base,
-	struct context_settings *ret, struct fault *f)
+	struct context_settings *ret, char **ignored, struct fault *f)
 {
 	const struct conf_section section = { "context", context_conf, sizeof *ret, false, "" };
 	_cleanup_(json_decrefp) json_t *copy = json_copy((json_t *)object);
 	json_t *parallel = json_object_get(object, "maxParallelJobs");
 	const char *mode = json_string_of(object, "workerMode");
-	if (parallel && !json_object_get(object, "maxJobs"))
+	bool has_max_jobs = is_given(json_object_get(object, "maxJobs"));
+	char hint[NEAR_HINT];
+	if (is_given(parallel) && !has_max_jobs)
 		json_object_set(copy, "maxJobs", parallel);
 	if (mode && strcmp(mode, worker_modes[WORKER_EXCLUSIVE]) != 0 &&
 		strcmp(mode, worker_modes[WORKER_SHARED]) != 0)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"workerMode: Unknown mode %.64s, expected exclusive or shared", mode);
+			"workerMode: Unknown mode %.64s, expected exclusive or shared%s", mode,
+			near_hint_of(mode, worker_modes, hint));
 	int r = conf_read_json(&section, copy, base, ret, f);
+	if (r == 0 && ignored)
+		note_ignored(&section, object, has_max_jobs, ignored);
 	if (r < 0 || ret->worker_mode != WORKER_EXCLUSIVE || ret->jobs_per_worker == 1)
 		return r;
-	const json_t *per_worker = json_object_get(object, "jobsPerWorker");
-	if (per_worker && !json_is_null(per_worker)) {
+	if (is_given(json_object_get(object, "jobsPerWorker"))) {
 		conf_done(context_conf, ret);
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"jobsPerWorker: an exclusive worker runs one job; expected workerMode "

@@ -42,7 +42,9 @@ unsigned context_capacity(const struct context *c);
 json_t *context_json(const struct context *c);
 json_t *context_stored_json(const struct context *c); /* the same, durations as they are */
 
-/* The settings of a Context object (Mist's maxParallelJobs is another name of maxJobs). What is
- * absent is taken from `base`. To be freed with conf_done(context_conf, …). */
+/* The settings of a Context object (Mist's maxParallelJobs is another name of maxJobs, which goes
+ * before it). What is absent is taken from `base`. To be freed with conf_done(context_conf, …).
+ * Members that mean nothing here are added to `ignored` (base/ignored.h; NULL: nobody wants to
+ * know). */
 int context_read_json(const json_t *object, const struct context_settings *base,
-	struct context_settings *ret, struct fault *f);
+	struct context_settings *ret, char **ignored, struct fault *f);

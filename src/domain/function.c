@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/ignored.h"
 #include "base/json.h"
 
 const struct conf_field function_conf[] = {
@@ -118,8 +119,11 @@ static int read_string(const json_t *object, const char *name, char **ret, struc
 	return 0;
 }
 
-int function_read_json(const json_t *object, struct function_settings *ret, struct fault *f)
+int function_read_json(
+	const json_t *object, struct function_settings *ret, char **ignored, struct fault *f)
 {
+	static const char *const members[] = { "name", "path", "className", "defaultContext",
+		"retries", NULL };
 	const json_t *retries = json_object_get(object, "retries");
 	struct function_settings s = { .retries = json_integer_value(retries) };
 	int r = read_string(object, "path", &s.path, f);
@@ -142,5 +146,7 @@ int function_read_json(const json_t *object, struct function_settings *ret, stru
 		conf_done(function_conf, &s);
 	else
 		*ret = s;
+	if (r == 0 && ignored)
+		ignored_add_members(ignored, object, NULL, members);
 	return r;
 }

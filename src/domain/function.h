@@ -48,8 +48,10 @@ struct function *function_ref(const struct function *f);
 json_t *function_json(const struct function *f);
 
 /* The settings of a Function (config) object; `retries` may stand in it too. To be freed with
- * conf_done(function_conf, …). */
-int function_read_json(const json_t *object, struct function_settings *ret, struct fault *f);
+ * conf_done(function_conf, …). Members that mean nothing here are added to `ignored`
+ * (base/ignored.h; NULL: nobody wants to know). */
+int function_read_json(
+	const json_t *object, struct function_settings *ret, char **ignored, struct fault *f);
 
 void function_unref(const struct function *f);
 DEFINE_CLEANUP(const struct function *, function_unref)

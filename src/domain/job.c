@@ -81,6 +81,7 @@ void job_unref(struct job *j)
 	free(j->trace);
 	free(j->idempotency_key);
 	free(j->idempotency_digest);
+	free(j->ignored);
 	free(j->door);
 	free(j->source);
 	free(j);

@@ -51,8 +51,10 @@ struct job {
 	char *trace;
 	char *idempotency_key, *idempotency_digest; /* may be NULL; a key without a digest is a
 						       place in a log */
-	char *door;   /* the name of the transport that reply_to is of; NULL like it */
-	char *source; /* "Http", "Async Mqtt", "Async Kafka" */
+	char *ignored; /* a list of base/ignored.h: what its request said without effect; NULL:
+			  nothing, or it is not known any more after a restart */
+	char *door;    /* the name of the transport that reply_to is of; NULL like it */
+	char *source;  /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;

@@ -124,11 +124,11 @@ static int read_settings(struct check *c, int64_t kind, const json_t *json, stru
 	struct context_settings context;
 	int r;
 	if (kind == STORE_FUNCTION) {
-		r = function_read_json(json, &function, f);
+		r = function_read_json(json, &function, NULL, f);
 		if (r == 0)
 			conf_done(function_conf, &function);
 	} else {
-		r = context_read_json(json, &c->defaults, &context, f);
+		r = context_read_json(json, &c->defaults, &context, NULL, f);
 		if (r == 0)
 			conf_done(context_conf, &context);
 	}

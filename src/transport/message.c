@@ -17,6 +17,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/ignored.h"
 #include "base/utf8.h"
 
 enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, PRIORITY_MAX = 100, DIGEST_BYTES = 32 };
@@ -29,8 +30,10 @@ const struct run_form run_form_dev = { "fakeName", "path", "className", "context
 const struct run_form run_form_path = { NULL, "path", "className", "namespace", "externalId",
 	.is_old = true };
 
-static const struct run_form by_function = { "functionId", .external_id = "externalId" };
-static const struct run_form by_endpoint = { "endpointId", .external_id = "externalId" };
+static const struct run_form by_function = { "functionId", .external_id = "externalId",
+	.has_settings = true };
+static const struct run_form by_endpoint = { "endpointId", .external_id = "externalId",
+	.has_settings = true };
 static const struct run_form by_route = { "route", .external_id = "externalId", .is_old = true };
 static const struct run_form by_job = { "jobId", .external_id = "externalId", .is_old = true };
 static const struct run_form by_jar = { NULL, "jarPath", "className", "name", "external_id",
@@ -152,6 +155,21 @@ static void keep_arguments(struct job_request *job, json_t *body, const struct m
 	job->arguments = json_incref(body);
 }
 
+/* What Mist's clients of some version send and we have no use for. */
+static void note_ignored(const struct run_form *form, const json_t *body, struct job_request *job)
+{
+	const char *known[8] = { "parameters" };
+	const char *const members[] = { form->function, form->path, form->class_name, form->context,
+		form->external_id };
+	size_t n = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (members[i])
+			known[n++] = members[i];
+	if (form->has_settings)
+		known[n++] = "runSettings";
+	ignored_add_members(&job->ignored, body, NULL, known);
+}
+
 int run_form_read(
 	const struct run_form *form, const json_t *body, struct job_request *job, struct fault *f)
 {
@@ -168,14 +186,29 @@ int run_form_read(
 		r = take_arguments(job, json_object_get(body, "parameters"), f);
 	if (r == 0 && !job->function)
 		job->function = xstrdup(job->class_name);
+	if (r == 0)
+		note_ignored(form, body, job);
 	return r;
+}
+
+/* Of the settings that Mist had over the years only the context is left. */
+static int read_settings(const json_t *settings, struct job_request *job, struct fault *f)
+{
+	static const char *const known[] = { "contextId", NULL };
+	if (!settings || json_is_null(settings))
+		return 0;
+	if (!json_is_object(settings))
+		return fault_set(f, FAULT_BAD_REQUEST, "runSettings: expected an object, got %s",
+			json_kind(settings));
+	ignored_add_members(&job->ignored, settings, "runSettings", known);
+	int r = read_text(settings, "contextId", false, &job->context, f);
+	return r < 0 ? fault_prefix(f, "runSettings") : 0;
 }
 
 /* Mist's forms. */
 static int read_form(const json_t *body, struct message_request *ret, struct fault *f)
 {
 	const struct run_form *form = form_of(body);
-	const json_t *settings = json_object_get(body, "runSettings");
 	if (!form)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"functionId: must be given: the message does not say which function is to "
@@ -183,8 +216,8 @@ static int read_form(const json_t *body, struct message_request *ret, struct fau
 	int r = run_form_read(form, body, ret->job, f);
 	if (ret->job->external_id && !ret->external_id)
 		ret->external_id = xstrdup(ret->job->external_id);
-	if (r == 0 && json_is_object(settings))
-		r = read_text(settings, "contextId", false, &ret->job->context, f);
+	if (r == 0 && form->has_settings)
+		r = read_settings(json_object_get(body, "runSettings"), ret->job, f);
 	if (r < 0)
 		return r;
 	cut_action(ret->job->function);
@@ -233,9 +266,15 @@ static bool is_own_event(const char *source, const char *type)
 
 static int read_cancel(const json_t *body, struct message_request *ret, struct fault *f)
 {
-	const char *id = json_string_of(body, "cancel");
+	const char *id = json_string_of(body, "cancel"), *name;
+	json_t *value;
 	if (!id || !uuid_parse(id, &ret->cancel))
 		return fault_set(f, FAULT_BAD_REQUEST, "cancel: expected the id of a job");
+	json_object_foreach ((json_t *)body, name, value)
+		if (strcmp(name, "cancel") != 0)
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%.64s: a message that cancels a job has only the member cancel",
+				name);
 	ret->kind = MESSAGE_CANCEL;
 	return 0;
 }
@@ -615,6 +654,8 @@ int message_read(const struct message *m, struct message_request *ret, struct fa
 	int r = read_all(m, ret, f);
 	if (ret->external_id)
 		json_object_set_new(ret->reply, "externalId", json_string(ret->external_id));
+	if (ret->job->ignored) /* the reply is kept with the job: told also after a restart */
+		json_object_set_new(ret->reply, "ignored", json_string(ret->job->ignored));
 	return r;
 }
 

@@ -63,6 +63,9 @@ struct message_out {
 	char id[EVENT_ID];        /* event_id(); of a refusal another each time it is printed */
 	char job[UUID_TEXT];      /* "" for a refusal */
 	const char *trace;        /* of the job, or NULL; borrowed from it */
+	/* A list of base/ignored.h for a property or header `mist-ignored`: what the request said
+	 * without effect. Owned; NULL: nothing. */
+	char *ignored;
 	/* CloudEvents in binary mode: these attributes go as properties; n_attributes 0: not. */
 	struct {
 		const char *name;
@@ -85,12 +88,13 @@ char *message_too_large(const struct uuid *job, size_t len);
 struct run_form {
 	const char *function; /* NULL: it is the callable's name */
 	const char *path, *class_name, *context, *external_id;
-	bool is_old; /* answered once, with the request in the answer */
+	bool is_old;       /* answered once, with the request in the answer */
+	bool has_settings; /* runSettings may stand in it */
 };
 extern const struct run_form run_form_dev, run_form_path; /* a dev run; the first generation's */
 
-/* Fills in the job but for its name's check. Its arguments are a part of `body`, which is to be let
- * go before the job is submitted. */
+/* Fills in the job but for its name's check; members that mean nothing go to its `ignored`. Its
+ * arguments are a part of `body`, which is to be let go before the job is submitted. */
 int run_form_read(
 	const struct run_form *form, const json_t *body, struct job_request *job, struct fault *f);
 

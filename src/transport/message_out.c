@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/ignored.h"
 
 #define PAYLOAD_MAX ((size_t)1 << 30)
 #define JSON_TYPE   "application/json"
@@ -115,12 +116,14 @@ void message_print(const json_t *reply, const struct job_event *ev, struct messa
 	*ret = (struct message_out){ .content_type = JSON_TYPE,
 		.event = event_name(is_refused ? EVENT_FAILED : ev->kind) };
 	buf_init(&ret->payload, PAYLOAD_MAX);
+	ignored_add_all(&ret->ignored, json_string_of(reply, "ignored"));
 	if (is_refused) {
 		refusal_id(ev->at_ms, ret->id);
 	} else {
 		uuid_format(&ev->job->id, ret->job);
 		event_id(&ev->job->id, ev->kind, ev->job->attempt, ret->id);
 		ret->trace = ev->job->trace;
+		ignored_add_all(&ret->ignored, ev->job->ignored);
 	}
 	bool is_end = is_refused || EVENT_BIT(ev->kind) & EVENTS_FINAL;
 	if (echo && is_end) {
@@ -152,6 +155,8 @@ void message_print_watched(const struct watch_event *ev, struct message_out *ret
 void message_out_done(struct message_out *out)
 {
 	buf_done(&out->payload);
+	free(out->ignored);
+	out->ignored = NULL;
 }
 
 char *message_too_large(const struct uuid *job, size_t len)

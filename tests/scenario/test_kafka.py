@@ -43,6 +43,7 @@ def test_mists_json_goes_both_ways(c_mist, kafka, door):
     told = [r for r in events.records if r.headers["job-id"] == job_id]
     assert [body(r)["event"] for r in told] == LIFE and {r.key for r in told} == {b"k"}
     assert body(told[0])["externalId"] == "mine" and body(end)["result"] == "hi" and body(end)["id"] == job_id
+    assert end.headers["mist-ignored"] == "runSettings.mode"
     assert end.headers["event"] == "finished" and end.headers["content-type"] == "application/json"
     assert end.headers["externalId"] == "mine" and end.headers["event-id"] == f"{job_id}:finished"
     assert gateway.job(job_id)["source"] == "Async Kafka"

@@ -244,11 +244,13 @@ def test_a_bad_payload_is_answered_and_holds_up_nothing(mist, requester, mosquit
     assert event(common.wait_one(lambda m: "error" in m.json())) == "failed"
 
 
-def test_unknown_members_are_ignored(mist, mosquitto, prefix):
-    mist()
+def test_unknown_members_are_ignored_and_named(mist, mosquitto, prefix):
+    gateway = mist({"mist": {"log-level": "debug"}})
     client = mosquitto.subscribe(f"{prefix}/out")
     client.publish(f"{prefix}/in", {"functionId": "noop", "runSettings": {"mode": "x", "contextId": None}, "more": None})
-    client.wait_one(lambda m: event(m) == "finished")
+    end = client.wait_one(lambda m: event(m) == "finished")
+    assert end.user["mist-ignored"] == "more, runSettings.mode"
+    assert f"job {end.json()['id']} of function noop: its request said without effect: more, runSettings.mode" in gateway.stderr()
 
 
 def test_a_response_topic_that_cannot_be_published_to_is_refused_elsewhere(mist, requester, mosquitto, prefix):

@@ -134,6 +134,16 @@ static void bad_messages_are_refused_with_the_senders_id(void **state)
 			"startTimeout: expected a duration", NULL },
 		{ { "{}", .function = "f", .properties = bad_events }, "events: expected", NULL },
 		{ { "{\"cancel\":\"x\"}" }, "cancel: expected the id of a job", NULL },
+		{ { "{\"cancel\":\"" ID "\",\"reason\":\"\"}" },
+			"reason: a message that cancels a job has only the member cancel", NULL },
+		{ { "{\"functionId\":\"f\",\"runSettings\":\"s\"}" },
+			"runSettings: expected an object, got a string", NULL },
+		{ { "{\"endpointId\":\"f\",\"runSettings\":[],\"externalId\":\"x\"}" },
+			"runSettings: expected an object, got an array", "x" },
+		{ { "{\"functionId\":\"f\",\"runSettings\":{\"contextId\":7}}" },
+			"runSettings: contextId: expected a string, got an integer", NULL },
+		{ { "{\"functionId\":\"f\",\"functionId\":\"g\"}" }, "stands twice", NULL },
+		{ { "{\"n\":1,\"n\":2}", .function = "f" }, "stands twice", NULL },
 		{ { "{}", .content_type = "application/cloudevents+json" },
 			"specversion: expected \"1.0\"", NULL },
 		{ { "{\"specversion\":\"1.0\",\"data\":{}}", .function = "f",
@@ -195,7 +205,6 @@ static void a_request_may_have_members_that_events_have(void **state)
 	} samples[] = {
 		{ "{\"functionId\":\"f\",\"event\":\"hello\"}", MESSAGE_JOB },
 		{ "{\"route\":\"f\",\"success\":1,\"payload\":1,\"errors\":1}", MESSAGE_JOB },
-		{ "{\"cancel\":\"" ID "\",\"event\":\"hello\"}", MESSAGE_CANCEL },
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
@@ -293,6 +302,44 @@ static void another_type_of_content_is_no_cloud_event(void **state)
 	}
 }
 
+static void members_without_effect_are_named(void **state)
+{
+	static const struct {
+		const char *payload, *function, *content_type, *ignored;
+	} samples[] = {
+		{ "{\"functionId\":\"f\"}", NULL, NULL, "" },
+		{ "{\"functionId\":\"f\",\"parameters\":{\"x\":1},\"externalId\":\"e\","
+		  "\"runSettings\":{\"contextId\":\"c\"}}",
+			NULL, NULL, "" },
+		{ "{\"functionId\":\"f\",\"more\":null,\"runSettings\":{\"mode\":\"shared\","
+		  "\"workerId\":1}}",
+			NULL, NULL, "more, runSettings.mode, runSettings.workerId" },
+		{ "{\"jobId\":\"f\",\"action\":\"execute\",\"parameters\":{}}", NULL, NULL,
+			"action" },
+		{ "{\"fakeName\":\"f\",\"path\":\"p.py\",\"className\":\"m\",\"context\":\"c\","
+		  "\"workerId\":\"w\",\"runSettings\":{}}",
+			NULL, NULL, "workerId, runSettings" },
+		{ "{\"x\":1,\"runSettings\":2}", "f", NULL, "" },
+		{ "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\","
+		  "\"extension\":1,\"data\":{\"functionId\":\"f\",\"odd\":1}}",
+			NULL, "application/cloudevents+json", "odd" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		struct message_request r;
+		struct fault f;
+		const struct sample s = { .payload = samples[i].payload,
+			.function = samples[i].function,
+			.content_type = samples[i].content_type };
+		if (read_sample(&s, &r, &f) < 0)
+			fail_msg("%s: %s", samples[i].payload, f.text);
+		assert_string_equal(r.job->ignored ? r.job->ignored : "", samples[i].ignored);
+		const char *kept = json_string_value(json_object_get(r.reply, "ignored"));
+		assert_string_equal(kept ? kept : "", samples[i].ignored);
+		message_request_done(&r);
+	}
+}
+
 static struct job *finished_job(void)
 {
 	const struct function_settings settings = {
@@ -356,6 +403,31 @@ static void what_is_told_is_noise_when_it_comes_back(void **state)
 			message_out_done(&out);
 		}
 	}
+}
+
+/* What the transport found is kept with the reply, what the core found with the job. */
+static void answers_name_what_was_ignored(void **state)
+{
+	_cleanup_(json_decrefp) json_t *reply = json_loads("{\"ignored\":\"mode, more\"}", 0, NULL);
+	_cleanup_(job_unrefp) struct job *j = finished_job();
+	struct message_out out;
+	struct fault why;
+	(void)state;
+	fault_set(&why, FAULT_NOT_FOUND, "there is no function g");
+	const struct job_event refused = { .kind = EVENT_REFUSED, .fault = &why, .at_ms = 1 };
+	const struct job_event ended = {
+		.kind = EVENT_FINISHED, .job = j, .at_ms = 1, .result = "42", .result_len = 2
+	};
+	message_print(reply, &refused, &out);
+	assert_string_equal(out.ignored, "mode, more");
+	message_out_done(&out);
+	message_print(NULL, &ended, &out);
+	assert_null(out.ignored);
+	message_out_done(&out);
+	j->ignored = xstrdup("more, strat");
+	message_print(reply, &ended, &out);
+	assert_string_equal(out.ignored, "mode, more, strat");
+	message_out_done(&out);
 }
 
 static void refusals_of_one_moment_have_ids_of_their_own(void **state)
@@ -514,6 +586,8 @@ int main(void)
 		cmocka_unit_test(a_trace_has_ids),
 		cmocka_unit_test(every_form_of_mist_is_a_request),
 		cmocka_unit_test(bad_messages_are_refused_with_the_senders_id),
+		cmocka_unit_test(members_without_effect_are_named),
+		cmocka_unit_test(answers_name_what_was_ignored),
 		cmocka_unit_test(mists_own_events_are_noise),
 		cmocka_unit_test(attributes_of_cloud_events_are_what_they_should_be),
 		cmocka_unit_test(binary_attributes_are_checked_as_well),

@@ -108,3 +108,14 @@ int conf_read_json(const struct conf_section *s, const json_t *object, const voi
 	}
 	return 0;
 }
+
+bool conf_json_has(const struct conf_section *s, const char *member)
+{
+	for (const struct conf_field *field = s->fields; field->name; field++) {
+		char name[NAME_MAX_BYTES];
+		conf_json_name(field, name, sizeof name);
+		if (strcmp(name, member) == 0)
+			return true;
+	}
+	return false;
+}

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/fail_point.h"
+#include "base/ignored.h"
 #include "base/log.h"
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
@@ -210,7 +211,7 @@ void request_free(struct request *rq)
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	body_charge(rq);
-	buf_done(&rq->ignored);
+	free(rq->ignored);
 	upload_free(rq);
 	if (rq->stream)
 		stream_leave(rq->stream);
@@ -227,6 +228,16 @@ void request_free(struct request *rq)
 	free(rq->path);
 	free(rq->id);
 	free(rq);
+}
+
+/* What the core ignored is in the ask of an edit, and in the request since the job's event. */
+static void say_ignored(struct request *rq, struct MHD_Response *response)
+{
+	ignored_add_all(&rq->ignored, rq->ask.ignored);
+	if (!rq->ignored)
+		return;
+	MHD_add_response_header(response, "Mist-Ignored", rq->ignored);
+	log_debug("http: the request to %s said without effect: %s", rq->path, rq->ignored);
 }
 
 static struct MHD_Response *response_of(struct request *rq)
@@ -256,8 +267,7 @@ static struct MHD_Response *response_of(struct request *rq)
 		MHD_add_response_header(response, "Allow", rq->allow);
 	if (rq->is_closing)
 		MHD_add_response_header(response, "Connection", "close");
-	if (rq->ignored.len)
-		MHD_add_response_header(response, "Mist-Ignored", rq->ignored.data);
+	say_ignored(rq, response);
 	if (rq->retry_after_s) {
 		snprintf(seconds, sizeof seconds, "%u", rq->retry_after_s);
 		MHD_add_response_header(response, "Retry-After", seconds);

@@ -2,13 +2,13 @@
 /* What handlers do with a request: read its query, answer it, make it wait. */
 #include "transport/http/request.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/ignored.h"
 
 static const struct {
 	unsigned status;
@@ -69,36 +69,9 @@ void answer_fd(struct request *rq, const char *content_type, int fd)
 	rq->answer_fd = fd;
 }
 
-/* RFC 9110, 5.6.2, and the dots and brackets of a path into a body. */
-static bool is_token(const char *name)
-{
-	for (const char *p = name; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~[]", *p))
-			return false;
-	return *name;
-}
-
-static bool is_in_list(const struct buf *list, const char *name)
-{
-	size_t len = strlen(name);
-	for (const char *p = list->data; p && *p; p += strspn(p, ", ")) {
-		size_t n = strcspn(p, ",");
-		if (n == len && memcmp(p, name, n) == 0)
-			return true;
-		p += n;
-	}
-	return false;
-}
-
 void request_ignore(struct request *rq, const char *name)
 {
-	struct buf *list = &rq->ignored;
-	if (!list->max)
-		buf_init(list, IGNORED_MAX + 16);
-	if (!is_token(name) || list->len + strlen(name) > IGNORED_MAX)
-		name = "...";
-	if (!is_in_list(list, name) && !is_in_list(list, "..."))
-		buf_printf(list, "%s%s", list->len ? ", " : "", name);
+	ignored_add(&rq->ignored, name);
 }
 
 void request_wait(struct request *rq)

@@ -110,7 +110,7 @@ struct request {
 	const char *allow;
 	char *location;           /* owned */
 	char *preference_applied; /* owned */
-	struct buf ignored;       /* request_ignore() */
+	char *ignored;            /* request_ignore(); owned */
 	const char *cors_origin;  /* an origin whose pages may read the answer; borrowed */
 	unsigned retry_after_s;
 	struct MHD_Response *upgrade;
@@ -141,11 +141,9 @@ void answer_fault(struct request *rq, const struct fault *f);
 void answer_fd(struct request *rq, const char *content_type, int fd);
 
 /* A query parameter or a member of the body was taken and has no effect: the answer says so in its
- * header Mist-Ignored, a list of names with commas between, each once. On the thread that may
- * answer; before the answer is sent. A name that is no token of a header (RFC 9110, 5.6.2) or has
- * no room (IGNORED_MAX bytes over all) is counted only: the list then ends with "...". */
+ * header Mist-Ignored, a list of base/ignored.h, together with what the core ignored of a job's
+ * request or an edit. On the thread that may answer; before the answer is sent. */
 void request_ignore(struct request *rq, const char *name);
-enum { IGNORED_MAX = 1024 };
 
 /* Suspends the connection: whatever is posted after it may resume it at once. */
 void request_wait(struct request *rq);

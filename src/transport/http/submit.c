@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/ignored.h"
 #include "base/utf8.h"
 #include "transport/message.h"
 
@@ -95,6 +96,7 @@ static void submit(struct request *rq, struct job_request *taken)
 	job->door = rq->http->env.self;
 	job->source = "Http";
 	job->to.live = rq;
+	ignored_add_all(&rq->ignored, job->ignored); /* told also with a refusal */
 	job->to.wants = EVENT_BIT(EVENT_REFUSED) |
 			(job->is_sync ? EVENTS_FINAL : EVENT_BIT(EVENT_ACCEPTED));
 	request_wait(rq);
@@ -374,6 +376,8 @@ void http_publish(void *self, const struct reply_to *to, const struct job_event 
 {
 	struct request *rq = to->live;
 	(void)self;
+	if (ev->job)
+		ignored_add_all(&rq->ignored, ev->job->ignored);
 	if (ev->kind == EVENT_REFUSED) {
 		struct fault f = *ev->fault;
 		if (rq->echo && f.code == FAULT_NOT_FOUND)

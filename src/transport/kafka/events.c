@@ -76,6 +76,7 @@ static void fill(struct letter *l, struct message_out *out)
 	letter_add_header(l, "event-id", out->id[0] ? out->id : NULL);
 	letter_add_header(l, "job-id", out->job[0] ? out->job : NULL);
 	letter_add_header(l, "traceparent", out->trace);
+	letter_add_header(l, "mist-ignored", out->ignored);
 	for (size_t i = 0; i < out->n_attributes; i++) {
 		char name[64];
 		snprintf(name, sizeof name, "ce_%s", out->attributes[i].name);

@@ -180,6 +180,8 @@ static void fill(struct letter *l, struct message_out *out)
 	mqtt_letter_pair(l, "event-id", out->id);
 	if (out->trace)
 		mqtt_letter_pair(l, "traceparent", out->trace);
+	if (out->ignored)
+		mqtt_letter_pair(l, "mist-ignored", out->ignored);
 	for (size_t i = 0; i < out->n_attributes; i++)
 		mqtt_letter_pair(l, out->attributes[i].name, out->attributes[i].value);
 }
