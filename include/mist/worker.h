@@ -41,8 +41,9 @@ struct mist_worker *mist_worker_new(void);    /* ends the program when memory is
 void mist_worker_free(struct mist_worker *w); /* NULL is fine */
 
 /* Serves functions whose className is `name`. `execute` is the JSON text of its arguments, name →
- * Mist's type tree (see proto/README.md, describe); it is copied. -EINVAL: not such a text.
- * -EEXIST: the name is taken. Before mist_worker_run() only. */
+ * Mist's type tree (see proto/README.md, describe); it is copied. "{}" says nothing of arguments:
+ * the function is given whatever a request has. -EINVAL: not such a text. -EEXIST: the name is
+ * taken. Before mist_worker_run() only. */
 int mist_worker_add(struct mist_worker *w, const char *name, const char *execute,
 	mist_function_fn *fn, void *arg);
 

@@ -45,6 +45,7 @@ static const struct field function_fields[] = {
 	{ "context", "defaultContext", FIELD_TEXT },
 	{ "default-context", "defaultContext", FIELD_TEXT },
 	{ "retries", "retries", FIELD_NUMBER },
+	{ "unknown-arguments", "unknownArguments", FIELD_TEXT },
 	{ 0 },
 };
 

@@ -82,11 +82,15 @@ json_t *function_described_json(const struct function *f, const struct signature
 {
 	json_t *retries =
 		f->settings.retries ? json_integer(f->settings.retries) : NULL; /* not Mist's */
-	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s, s:o*}", "name", f->name, "lang",
+	const char *unknown = f->settings.unknown_arguments
+				      ? function_unknown_names[f->settings.unknown_arguments]
+				      : NULL;
+	return json_pack("{s:s, s:O, s:O, s:O, s:s, s:s, s:s, s:o*, s:s*}", "name", f->name, "lang",
 		json_object_get(s->described, "lang"), "execute",
 		json_object_get(s->described, "execute"), "tags",
 		json_object_get(s->described, "tags"), "path", f->settings.path, "className",
-		f->settings.class_name, "defaultContext", f->settings.context, "retries", retries);
+		f->settings.class_name, "defaultContext", f->settings.context, "retries", retries,
+		"unknownArguments", unknown);
 }
 
 static void functions_step(struct functions_ask *all)

@@ -151,6 +151,8 @@ static json_t *function_stored_json(const struct function *f)
 {
 	json_t *json = function_json(f);
 	json_object_set_new(json, "retries", json_integer(f->settings.retries));
+	json_object_set_new(json, "unknownArguments",
+		json_string(function_unknown_names[f->settings.unknown_arguments]));
 	return json;
 }
 
@@ -283,6 +285,8 @@ void edit_function(struct core *c, struct ask *a)
 	const struct function *old = catalog_function(c->catalog, a->name);
 	if (old && a->kind == ASK_FUNCTION_UPDATE && !json_object_get(a->body, "retries"))
 		s.retries = old->settings.retries; /* of which Mist's clients do not know */
+	if (old && a->kind == ASK_FUNCTION_UPDATE && !json_object_get(a->body, "unknownArguments"))
+		s.unknown_arguments = old->settings.unknown_arguments;
 	e->function = function_new(a->name, &s, location);
 	conf_done(function_conf, &s);
 	if (a->force && a->kind == ASK_FUNCTION_CREATE) {

@@ -118,6 +118,20 @@ static void log_ignored(const struct job *j)
 		j->function->name, j->ignored);
 }
 
+/* The function's setting, else what its runner says of it, else the gateway's setting. */
+static enum unknown_arguments unknown_arguments_of(
+	const struct core *c, const struct function *fn, const struct signature *s)
+{
+	const char *extra = json_string_of(s->described, "extraArguments");
+	if (extra && strcmp(extra, "taken") == 0)
+		return UNKNOWN_TAKE;
+	if (fn->settings.unknown_arguments != FUNCTION_UNKNOWN_DEFAULT)
+		return fn->settings.unknown_arguments == FUNCTION_UNKNOWN_IGNORE ? UNKNOWN_IGNORE
+										 : UNKNOWN_REFUSE;
+	bool is_ignored = c->limits.ignores_unknown || (extra && strcmp(extra, "ignored") == 0);
+	return is_ignored ? UNKNOWN_IGNORE : UNKNOWN_REFUSE;
+}
+
 static void accept_job(struct core *c, struct job_request *rq, const struct function *fn,
 	const struct signature *s)
 {
@@ -138,7 +152,8 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 			"\"%.64s\"",
 			context);
 	else
-		r = params_check(json_object_get(s->described, "execute"), rq->arguments, &f);
+		r = params_check(json_object_get(s->described, "execute"), rq->arguments,
+			unknown_arguments_of(c, fn, s), &rq->ignored, &f);
 	if (r == 0 && !(lane = lane_get(c, context, false)))
 		r = fault_set(&f, FAULT_AT_LIMIT,
 			"there are too many contexts: limits.contexts is %" PRId64,

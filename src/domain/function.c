@@ -9,6 +9,8 @@
 #include "base/ignored.h"
 #include "base/json.h"
 
+const char *const function_unknown_names[] = { "default", "refuse", "ignore", NULL };
+
 const struct conf_field function_conf[] = {
 	{ "path", CONF_PATH, offsetof(struct function_settings, path), "", .live = true,
 		.help = "the artifact: a .py, .zip, .whl, .egg or .jar file, here, or where the "
@@ -24,6 +26,10 @@ const struct conf_field function_conf[] = {
 	{ "retries", CONF_INT, offsetof(struct function_settings, retries), "0", .min = 0,
 		.max = 100, .live = true,
 		.help = "how many times a job is given to another worker after its worker died" },
+	{ "unknown-arguments", CONF_ENUM, offsetof(struct function_settings, unknown_arguments),
+		"default", .choices = function_unknown_names, .live = true,
+		.help = "arguments that it does not have: default is as mist.unknown-arguments "
+			"says" },
 	{ 0 },
 };
 
@@ -119,11 +125,28 @@ static int read_string(const json_t *object, const char *name, char **ret, struc
 	return 0;
 }
 
+static int read_unknown_arguments(const json_t *object, int *ret, struct fault *f)
+{
+	const json_t *value = json_object_get(object, "unknownArguments");
+	if (!value || json_is_null(value))
+		return 0;
+	for (int i = 0; function_unknown_names[i]; i++) {
+		*ret = i;
+		if (json_is_string(value) &&
+			strcmp(json_string_value(value), function_unknown_names[i]) == 0)
+			return 0;
+	}
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"unknownArguments: expected default, refuse or ignore, got %s%.64s",
+		json_is_string(value) ? "" : json_kind(value),
+		json_is_string(value) ? json_string_value(value) : "");
+}
+
 int function_read_json(
 	const json_t *object, struct function_settings *ret, char **ignored, struct fault *f)
 {
 	static const char *const members[] = { "name", "path", "className", "defaultContext",
-		"retries", NULL };
+		"retries", "unknownArguments", NULL };
 	const json_t *retries = json_object_get(object, "retries");
 	struct function_settings s = { .retries = json_integer_value(retries) };
 	int r = read_string(object, "path", &s.path, f);
@@ -142,6 +165,8 @@ int function_read_json(
 			s.context);
 	if (r == 0 && retries && (!json_is_integer(retries) || s.retries < 0 || s.retries > 100))
 		r = fault_set(f, FAULT_BAD_REQUEST, "retries: expected an integer from 0 to 100");
+	if (r == 0)
+		r = read_unknown_arguments(object, &s.unknown_arguments, f);
 	if (r < 0)
 		conf_done(function_conf, &s);
 	else

@@ -13,7 +13,17 @@
 struct function_settings {
 	char *path, *class_name, *context;
 	int64_t retries;
+	int unknown_arguments; /* enum function_unknown */
 };
+
+/* What the setting unknown-arguments of a function says. */
+enum function_unknown {
+	FUNCTION_UNKNOWN_DEFAULT, /* as the gateway has it, or whoever the function was written for
+				   */
+	FUNCTION_UNKNOWN_REFUSE,
+	FUNCTION_UNKNOWN_IGNORE,
+};
+extern const char *const function_unknown_names[]; /* ended by NULL */
 
 extern const struct conf_field function_conf[];
 
@@ -47,9 +57,9 @@ struct function *function_ref(const struct function *f);
  * reference. */
 json_t *function_json(const struct function *f);
 
-/* The settings of a Function (config) object; `retries` may stand in it too. To be freed with
- * conf_done(function_conf, …). Members that mean nothing here are added to `ignored`
- * (base/ignored.h; NULL: nobody wants to know). */
+/* The settings of a Function (config) object; `retries` and `unknownArguments` may stand in it too.
+ * To be freed with conf_done(function_conf, …). Members that mean nothing here are added to
+ * `ignored` (base/ignored.h; NULL: nobody wants to know). */
 int function_read_json(
 	const json_t *object, struct function_settings *ret, char **ignored, struct fault *f);
 

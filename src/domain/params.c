@@ -12,8 +12,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/ignored.h"
+#include "base/near.h"
+#include "domain/arg_format.h"
 
-enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120, PROBLEMS_MAX = 8 };
+enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120, PROBLEMS_MAX = 8, STEPS_MAX = 4000000 };
 
 static const char *type_name(const json_t *type)
 {
@@ -26,11 +29,32 @@ static const json_t *type_arg(const json_t *type, size_t i)
 	return json_array_get(json_object_get(type, "args"), i);
 }
 
+static const struct arg_format *type_format(const json_t *type)
+{
+	return arg_format_find(json_string_of(type, "format"));
+}
+
+static bool type_is_good(const json_t *type, unsigned depth);
+
+/* `member` is absent or a list, of types if it is one of the two that have such. */
+static bool list_is_good(const json_t *type, const char *member, bool of_types, unsigned depth)
+{
+	const json_t *list = json_object_get(type, member);
+	if (list && !json_is_array(list))
+		return false;
+	for (size_t i = 0; of_types && i < json_array_size(list); i++)
+		if (!type_is_good(json_array_get(list, i), depth + 1))
+			return false;
+	return true;
+}
+
 static bool type_is_good(const json_t *type, unsigned depth)
 {
 	static const char *const plain[] = { "MInt", "MDouble", "MString", "MBoolean", "MAny" };
 	const char *name = type_name(type);
-	if (depth > TYPE_DEPTH_MAX)
+	if (depth > TYPE_DEPTH_MAX || !list_is_good(type, "enum", false, depth) ||
+		!list_is_good(type, "anyOf", true, depth) ||
+		!list_is_good(type, "items", true, depth))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
 		if (strcmp(name, plain[i]) == 0)
@@ -64,11 +88,59 @@ int params_check_types(const json_t *execute, struct fault *f)
 	return 0;
 }
 
+static void print_type(const json_t *type, struct buf *out);
+
+static void print_types(const json_t *types, const char *between, struct buf *out)
+{
+	for (size_t i = 0; i < json_array_size(types); i++) {
+		buf_puts(out, i ? between : "");
+		print_type(json_array_get(types, i), out);
+	}
+}
+
+static void print_enum(const json_t *values, struct buf *out)
+{
+	size_t start = out->len;
+	buf_puts(out, json_array_size(values) > 1 ? "one of " : "");
+	for (size_t i = 0; i < json_array_size(values); i++) {
+		_cleanup_(freep) char *text =
+			json_dumps(json_array_get(values, i), JSON_ENCODE_ANY | JSON_COMPACT);
+		if (out->len - start > SHOWN_MAX) {
+			buf_puts(out, ", …");
+			return;
+		}
+		buf_printf(out, "%s%.*s", i ? ", " : "", SHOWN_MAX, text ? text : "?");
+	}
+}
+
+static void print_fields(const json_t *fields, struct buf *out)
+{
+	const char *key, *comma = "";
+	json_t *field;
+	buf_puts(out, "Object {");
+	json_object_foreach ((json_t *)fields, key, field) {
+		buf_printf(out, "%s%s=", comma, key);
+		print_type(field, out);
+		comma = ",";
+	}
+	buf_puts(out, "}");
+}
+
 static void print_type(const json_t *type, struct buf *out)
 {
-	const char *name = type_name(type), *key, *comma = "";
-	json_t *field;
-	if (strcmp(name, "MList") == 0 || strcmp(name, "MOption") == 0) {
+	const char *name = type_name(type);
+	const struct arg_format *format = type_format(type);
+	const json_t *items = json_object_get(type, "items"),
+		     *any_of = json_object_get(type, "anyOf");
+	if (json_object_get(type, "enum")) {
+		print_enum(json_object_get(type, "enum"), out);
+	} else if (any_of) {
+		print_types(any_of, " or ", out);
+	} else if (items) {
+		buf_puts(out, "List[");
+		print_types(items, ", ", out);
+		buf_puts(out, "]");
+	} else if (strcmp(name, "MList") == 0 || strcmp(name, "MOption") == 0) {
 		buf_printf(out, "%s[", name + 1);
 		print_type(type_arg(type, 0), out);
 		buf_puts(out, "]");
@@ -79,16 +151,12 @@ static void print_type(const json_t *type, struct buf *out)
 		print_type(type_arg(type, 1), out);
 		buf_puts(out, "]");
 	} else if (strcmp(name, "MObj") == 0) {
-		buf_puts(out, "Object {");
-		json_object_foreach (json_object_get(type, "fields"), key, field) {
-			buf_printf(out, "%s%s=", comma, key);
-			print_type(field, out);
-			comma = ",";
-		}
-		buf_puts(out, "}");
+		print_fields(json_object_get(type, "fields"), out);
 	} else {
 		buf_puts(out, name[0] ? name + 1 : "Any");
 	}
+	if (format)
+		buf_printf(out, " (%s)", format->shown);
 }
 
 /* Where a value stands: a chain on the stack, put into words only when there is something to
@@ -101,7 +169,9 @@ struct place {
 
 struct check {
 	struct buf out;
-	unsigned problems;
+	unsigned problems, problems_max;
+	unsigned *steps; /* left for alternatives, each of which is tried with each value */
+	bool is_silent;  /* only whether there are problems is asked */
 };
 
 static void print_place(const struct place *at, struct buf *out)
@@ -114,18 +184,47 @@ static void print_place(const struct place *at, struct buf *out)
 		buf_printf(out, "[%zu]", at->index);
 }
 
+/* "Invalid field a.b: " */
+static void complain_begin(struct check *c, const struct place *at)
+{
+	buf_printf(&c->out, "%sInvalid field ", c->problems ? "," : "");
+	print_place(at, &c->out);
+	buf_puts(&c->out, ": ");
+}
+
 static void complain(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
+	if (c->is_silent) {
+		c->problems++;
+		return;
+	}
 	_cleanup_(freep) char *shown =
 		value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 	const char *text = shown ? shown : "nothing";
 	bool is_long = strlen(text) > SHOWN_MAX;
-	buf_printf(&c->out, "%sInvalid field ", c->problems++ ? "," : "");
-	print_place(at, &c->out);
-	buf_puts(&c->out, ": Invalid type: expected ");
+	complain_begin(c, at);
+	buf_puts(&c->out, "Invalid type: expected ");
 	print_type(type, &c->out);
 	buf_printf(&c->out, ", got %.*s%s", SHOWN_MAX, text, is_long ? "…" : "");
+	c->problems++;
+}
+
+static void complain_of_unknown(struct check *c, const struct place *at, const json_t *fields)
+{
+	const char *key;
+	json_t *field;
+	struct near n;
+	char hint[NEAR_HINT];
+	if (!c->is_silent) {
+		near_init(&n, at->key);
+		json_object_foreach ((json_t *)fields, key, field)
+			near_try(&n, key);
+		complain_begin(c, at);
+		buf_printf(&c->out, "there is no such %s%s", at->up ? "field" : "argument",
+			near_hint(&n, hint));
+	}
+	c->problems++;
 }
 
 static bool is_whole(const json_t *value)
@@ -146,7 +245,29 @@ static bool matches_plain(const char *type, const json_t *value)
 		return json_is_string(value);
 	if (strcmp(type, "MBoolean") == 0)
 		return json_is_boolean(value);
-	return false; /* MList, MMap, MObj of what is none */
+	return strcmp(type, "MAny") == 0; /* not MList, MMap, MObj: the value is none */
+}
+
+static bool matches_format(const struct arg_format *format, const json_t *value)
+{
+	if (json_is_number(value))
+		return fabs(json_number_value(value)) < format->number_max;
+	return json_is_string(value) && format->matches(json_string_value(value));
+}
+
+static bool is_same(const json_t *a, const json_t *b)
+{
+	if (json_is_number(a) && json_is_number(b) && json_is_integer(a) != json_is_integer(b))
+		return json_number_value(a) == json_number_value(b);
+	return json_equal(a, b);
+}
+
+static bool is_in(const json_t *values, const json_t *value)
+{
+	for (size_t i = 0; i < json_array_size(values); i++)
+		if (is_same(json_array_get(values, i), value))
+			return true;
+	return false;
 }
 
 static void check_value(
@@ -162,59 +283,131 @@ static void check_members(
 			json_object_get(value, key));
 }
 
+static void check_no_others(
+	struct check *c, const struct place *up, const json_t *fields, const json_t *value)
+{
+	const char *key;
+	json_t *item;
+	json_object_foreach ((json_t *)value, key, item)
+		if (!json_object_get(fields, key) && c->problems < c->problems_max)
+			complain_of_unknown(c, &(struct place){ .up = up, .key = key }, fields);
+}
+
 static void check_list(
 	struct check *c, const struct place *at, const json_t *type, const json_t *list)
 {
+	const json_t *items = json_object_get(type, "items");
 	struct place here = { .up = at };
+	if (items && json_array_size(items) != json_array_size(list)) {
+		complain(c, at, type, list);
+		return;
+	}
 	for (; here.index < json_array_size(list); here.index++)
-		check_value(c, &here, type, json_array_get(list, here.index));
+		check_value(c, &here, items ? json_array_get(items, here.index) : type_arg(type, 0),
+			json_array_get(list, here.index));
 }
 
 static void check_map(
 	struct check *c, const struct place *at, const json_t *type, const json_t *map)
 {
+	const json_t *of_key = type_arg(type, 0);
+	bool is_any_text = json_object_size(of_key) == 1; /* its type alone */
 	const char *key;
 	json_t *item;
-	json_object_foreach ((json_t *)map, key, item)
-		check_value(c, &(struct place){ .up = at, .key = key }, type, item);
+	json_object_foreach ((json_t *)map, key, item) {
+		struct place here = { .up = at, .key = key };
+		if (!is_any_text) {
+			_cleanup_(json_decrefp) json_t *text = json_string(key);
+			check_value(c, &here, of_key, text);
+		}
+		check_value(c, &here, type_arg(type, 1), item);
+	}
+}
+
+static bool matches(struct check *c, const json_t *type, const json_t *value)
+{
+	struct check silent = { .is_silent = true, .problems_max = 1, .steps = c->steps };
+	check_value(&silent, &(struct place){ .key = "" }, type, value);
+	return !silent.problems;
+}
+
+/* What is said beside the type, of a value that is there. */
+static bool matches_more(struct check *c, const json_t *type, const json_t *value)
+{
+	const json_t *values = json_object_get(type, "enum"),
+		     *any_of = json_object_get(type, "anyOf");
+	const struct arg_format *format = type_format(type);
+	bool is_one = !any_of;
+	for (size_t i = 0; !is_one && i < json_array_size(any_of); i++)
+		is_one = matches(c, json_array_get(any_of, i), value);
+	return is_one && (!values || is_in(values, value)) &&
+	       (!format || matches_format(format, value));
+}
+
+static bool has_more(const json_t *type)
+{
+	return json_object_get(type, "enum") || json_object_get(type, "anyOf") ||
+	       json_object_get(type, "format");
 }
 
 static void check_value(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
 	const char *name = type_name(type);
-	if (c->problems == PROBLEMS_MAX)
+	if (c->problems >= c->problems_max)
 		return;
+	if (c->is_silent && (*c->steps == 0 || --*c->steps == 0)) {
+		c->problems++;
+		return;
+	}
 	if (json_is_null(value))
 		value = NULL;
 	if (strcmp(name, "MOption") == 0) {
 		if (value)
 			check_value(c, at, type_arg(type, 0), value);
-	} else if (strcmp(name, "MAny") == 0) {
+	} else if (!value && strcmp(name, "MAny") == 0 && !has_more(type)) {
 		return;
+	} else if (!value || !matches_more(c, type, value)) {
+		complain(c, at, type, value);
 	} else if (strcmp(name, "MList") == 0 && json_is_array(value)) {
-		check_list(c, at, type_arg(type, 0), value);
+		check_list(c, at, type, value);
 	} else if (strcmp(name, "MMap") == 0 && json_is_object(value)) {
-		check_map(c, at, type_arg(type, 1), value);
+		check_map(c, at, type, value);
 	} else if (strcmp(name, "MObj") == 0 && json_is_object(value)) {
 		check_members(c, at, json_object_get(type, "fields"), value);
-	} else if (!value || !matches_plain(name, value)) {
+		if (json_is_true(json_object_get(type, "closed")))
+			check_no_others(c, at, json_object_get(type, "fields"), value);
+	} else if (!matches_plain(name, value)) {
 		complain(c, at, type, value);
 	}
 }
 
-int params_check(const json_t *execute, const json_t *arguments, struct fault *f)
+int params_check(const json_t *execute, const json_t *arguments, enum unknown_arguments unknown,
+	char **ignored, struct fault *f)
 {
-	struct check c = { 0 };
+	unsigned steps = STEPS_MAX;
+	struct check c = { .problems_max = PROBLEMS_MAX, .steps = &steps };
+	const char *key;
+	json_t *value;
 	if (!json_is_object(arguments))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the arguments must be a JSON object, not %s", json_kind(arguments));
 	buf_init(&c.out, sizeof f->text);
 	check_members(&c, NULL, execute, arguments);
+	if (unknown == UNKNOWN_REFUSE)
+		check_no_others(&c, NULL, execute, arguments);
 	int r = 0;
-	if (c.problems)
+	if (!steps)
+		r = fault_set(f, FAULT_BAD_REQUEST,
+			"the arguments have too many values of types with alternatives");
+	else if (c.problems)
 		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s",
 			c.out.data ? c.out.data : "");
 	buf_done(&c.out);
-	return r;
+	if (r < 0 || unknown != UNKNOWN_IGNORE)
+		return r;
+	json_object_foreach ((json_t *)arguments, key, value)
+		if (!json_object_get(execute, key))
+			ignored_add(ignored, key);
+	return 0;
 }

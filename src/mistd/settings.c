@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "domain/params.h"
 #include "mistd/plugin.h"
 #include "transport/kafka/kafka.h"
 #include "transport/mqtt/mqtt.h"
@@ -14,12 +15,21 @@
 #define MIST(m)  offsetof(struct mist_settings, m)
 #define LIMIT(m) offsetof(struct core_limits, m)
 
+static const char *const unknown_arguments_names[] = {
+	[UNKNOWN_REFUSE] = "refuse", [UNKNOWN_IGNORE] = "ignore", NULL
+};
+
 static const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
 		.help = "where jobs, logs and the records of workers are kept; made if it is not "
 			"there" },
 	{ "log-level", CONF_ENUM, MIST(log_level), "info", .choices = log_level_names, .live = true,
 		.help = "what mistd writes to stderr" },
+	{ "unknown-arguments", CONF_ENUM, MIST(unknown_arguments), "refuse",
+		.choices = unknown_arguments_names, .live = true,
+		.help = "what becomes of arguments that a function does not have: refuse, or "
+			"ignore, and name them in the answer. Functions written for Mist's own "
+			"library ignore them, those that take **kwargs get them" },
 	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000,
 		.unit = "letters",
 		.help = "requests that may wait for the core; more are answered with 429" },
@@ -239,6 +249,7 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 	if (r == 0)
 		r = conf_read(conf, &settings_sections[WORKERS_SECTION], NULL, &s->room, f);
 	if (r == 0) {
+		s->limits.ignores_unknown = s->mist.unknown_arguments == UNKNOWN_IGNORE;
 		_cleanup_(freep) char *artifacts =
 			xasprintf("%s/artifacts", s->mist.data_directory);
 		r = read_catalog(conf, artifacts, &s->catalog, f);

@@ -10,6 +10,7 @@
 struct mist_settings {
 	char *data_directory;
 	int log_level;
+	int unknown_arguments; /* enum unknown_arguments: refuse or ignore */
 	int64_t mailbox_max;
 };
 

@@ -20,6 +20,12 @@ static const char execute[] =
 	"\"MDouble\"}]},"
 	" \"o\": {\"type\": \"MObj\", \"fields\": {\"x\": {\"type\": \"MString\"}, \"y\": "
 	"{\"type\": \"MAny\"}}},"
+	" \"d\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MAny\", \"anyOf\": ["
+	"{\"type\": \"MString\", \"format\": \"date-time\"}, {\"type\": \"MString\", \"format\": "
+	"\"duration\"}, {\"type\": \"MString\", \"format\": \"decimal\"}, {\"type\": \"MString\", "
+	"\"format\": \"uuid\"}, {\"type\": \"MString\", \"format\": \"base64\"}, {\"type\": "
+	"\"MInt\", "
+	"\"enum\": [1, 2]}]}]},"
 	" \"any\": {\"type\": \"MAny\"}}";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -38,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_(json_decrefp) json_t *again =
 		json_parse(written, strlen(written), BODY_DEPTH, &f);
 	must(json_equal(body, again));
-	if (params_check(types, body, &f))
+	if (params_check(types, body, UNKNOWN_REFUSE, NULL, &f))
 		must(f.text[0]);
 	return 0;
 }

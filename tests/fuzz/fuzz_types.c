@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	_cleanup_(json_decrefp) json_t *nothing = json_object();
-	(void)params_check(tree, nothing, &f);
-	(void)params_check(tree, tree, &f);
+	_cleanup_(freep) char *ignored = NULL;
+	(void)params_check(tree, nothing, UNKNOWN_REFUSE, NULL, &f);
+	(void)params_check(tree, tree, UNKNOWN_IGNORE, &ignored, &f);
 	return 0;
 }

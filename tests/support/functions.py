@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions that tests run in plain Python workers."""
 
+import dataclasses
+import datetime
+import decimal
+import enum
 import os
 import signal
 import time
+import typing
 
 import mist
 
@@ -53,6 +58,27 @@ def die(ctx, path: str, times: int = 1000):
 @mist.function
 def typed(i: int, s: str = "x", l: list[float] = None, b: bool = False):
     return {"i": i, "s": s, "l": l, "b": b}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Span:
+    start: datetime.date
+    days: int = 1
+
+
+@mist.function
+def report(span: Span, colour: Colour = Colour.RED, at: datetime.datetime | int | None = None, price: decimal.Decimal = decimal.Decimal("1.50"),
+           mode: typing.Literal["fast", "slow"] = "fast", data: bytes = b"", pair: tuple[int, str] = (1, "x"), long: datetime.timedelta = None):
+    return [type(v).__name__ for v in (span, span.start, colour, at, price, mode, data, pair, long)]
+
+
+@mist.function
+def takes_any(ctx, start: str = "", **more):
+    return {"start": start, **more}
 
 
 @mist.function

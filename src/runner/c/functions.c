@@ -92,7 +92,8 @@ int functions_add(struct functions *fs, const char *name, const char *execute, m
 	_cleanup_(freep) char *text = json_text(fields);
 	struct function *f = xcalloc(1, sizeof *f);
 	f->name = xstrdup(name);
-	f->signature = xasprintf("{\"lang\":\"c\",\"execute\":%s,\"tags\":[]}", text);
+	f->signature = xasprintf("{\"lang\":\"c\",\"execute\":%s,\"tags\":[]%s}", text,
+		json_object_size(fields) ? "" : ",\"extraArguments\":\"taken\"");
 	f->fn = fn;
 	f->arg = arg;
 	map_add_str(&fs->by_name, &f->node, f->name);

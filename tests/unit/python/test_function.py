@@ -2,7 +2,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Optional, Union
+import datetime
+import decimal
+import enum
+import pathlib
+import typing
+import uuid
+from typing import Any, Dict, List, Literal, Optional, Union
 
 import pytest
 
@@ -61,22 +67,76 @@ def test_an_optional_needs_no_default():
     assert execute(f) == {"a": option(STRING)}
 
 
-def test_a_union_of_several_is_any():
-    def f(a: Union[int, str], b: Union[int, str, None]):
+def test_a_union_of_several_is_any_for_mist_and_says_which_for_us():
+    def f(a: Union[int, str], b: Union[int, str, None], c: Union[int, Any]):
         pass
-    assert execute(f) == {"a": ANY, "b": option(ANY)}
+    either = {"type": "MAny", "anyOf": [INT, STRING]}
+    assert execute(f) == {"a": either, "b": option(either), "c": ANY}
 
 
 def test_a_dataclass_is_an_object():
     def f(p: Point):
         pass
-    assert execute(f)["p"] == {"type": "MObj", "fields": {"x": INT, "y": option(DOUBLE), "name": option(STRING)}}
+    assert execute(f)["p"] == {"type": "MObj", "closed": True,
+                               "fields": {"x": INT, "y": option(DOUBLE), "name": option(STRING)}}
 
 
 def test_a_dataclass_that_contains_itself_has_an_end():
     def f(t: Tree):
         pass
-    assert execute(f)["t"] == {"type": "MObj", "fields": {"value": INT, "children": {"type": "MList", "args": [ANY]}}}
+    assert execute(f)["t"] == {"type": "MObj", "closed": True,
+                               "fields": {"value": INT, "children": {"type": "MList", "args": [ANY]}}}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+    PAIR = (1, 2)
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Options(typing.TypedDict, total=False):
+    limit: int
+
+
+Id = typing.NewType("Id", int)
+
+
+class Pair(typing.NamedTuple):
+    x: int
+    y: int = 2
+
+
+def test_what_json_has_no_type_for_is_text_of_a_format():
+    def f(a: datetime.date, b: datetime.datetime, c: datetime.time, d: datetime.timedelta, e: decimal.Decimal,
+          g: uuid.UUID, h: bytes, i: pathlib.Path):
+        pass
+    formats = {n: (t["type"], t.get("format")) for n, t in execute(f).items()}
+    assert formats == {"a": ("MString", "date"), "b": ("MString", "date-time"), "c": ("MString", "time"),
+                       "d": ("MAny", "duration"), "e": ("MAny", "decimal"), "g": ("MString", "uuid"),
+                       "h": ("MString", "base64"), "i": ("MString", None)}
+
+
+def test_values_tuples_and_named_fields_say_more_than_mists_types():
+    def f(a: Colour, b: Level, c: Literal["x", 1, None], d: tuple[int, str], e: dict[int, float], g: Options, h: Pair,
+          i: Id, j: Literal["x", "y"]):
+        pass
+    assert execute(f) == {
+        "a": {"type": "MString", "enum": ["red", "blue", "PAIR"]}, "b": {"type": "MInt", "enum": [1]},
+        "c": option({"type": "MAny", "enum": ["x", 1]}),
+        "d": {"type": "MList", "args": [ANY], "items": [INT, STRING]},
+        "e": {"type": "MMap", "args": [{"type": "MString", "format": "integer"}, DOUBLE]},
+        "g": {"type": "MObj", "closed": True, "fields": {"limit": option(INT)}},
+        "h": {"type": "MObj", "closed": True, "fields": {"x": INT, "y": option(INT)}},
+        "i": INT, "j": {"type": "MString", "enum": ["x", "y"]}}
+
+
+def test_what_becomes_of_other_arguments_is_said_where_it_is_not_the_gateways_to_say():
+    assert "extraArguments" not in Function(lambda a: a).signature()
+    assert Function(lambda a, **more: a).signature()["extraArguments"] == "taken"
 
 
 def test_the_context_is_no_argument_whatever_it_is_called():

@@ -115,7 +115,7 @@ def test_the_library_that_is_there_goes_before_the_stand_in(loader):
 
 def test_the_types_are_mists(loader):
     told = loader.load(FUNCTIONS, "typed").signature()
-    assert told == {"lang": "python", "tags": [], "execute": {
+    assert told == {"lang": "python", "tags": [], "extraArguments": "ignored", "execute": {
         "flag": {"type": "MBoolean"}, "ratio": optional(MDOUBLE), "words": listed(MANY),
         "names": listed(listed(MSTRING)), "rest": MANY, "any": MANY, "sizes": optional(listed(MDOUBLE))}}
     assert loader.load(FUNCTIONS, "multiplied").signature()["execute"] == {

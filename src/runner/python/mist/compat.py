@@ -49,6 +49,7 @@ class MistpyFunction(Function):
         self.tags = sorted(_mark(layers, "fn_tags", ()))
         self.context = None
         self.takes_extra = False
+        self.ignores_extra = True  # as Mist has it
         self.parameters = []
         self._absent = {}  # name → what it is given when the job has no such argument
         if self.spark_object not in SPARK_OBJECTS:
