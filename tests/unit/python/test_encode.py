@@ -5,6 +5,7 @@ import datetime
 import decimal
 import enum
 import json
+import time
 
 import numpy
 import pandas
@@ -12,7 +13,8 @@ import pytest
 from pyspark.ml.linalg import Vectors
 from pyspark.sql import Row
 
-from mist.encode import DEPTH_MAX, Unencodable, encode
+from mist import texts
+from mist.results.encode import DEPTH_MAX, Unencodable, encode, text
 
 D = decimal.Decimal
 UTC = datetime.timezone.utc
@@ -42,21 +44,21 @@ class Opaque:
     (D("0.1234567890123456789"), "0.1234567890123456789"), (D("1E+400"), "1E+400"),
     (D("12345678901234567890"), "12345678901234567890"),
     (datetime.date(2019, 10, 7), "2019-10-07"), (datetime.time(12, 48), "12:48:00"),
-    (datetime.datetime(2019, 10, 7, 12, 48, 23, 123456, UTC), "2019-10-07T12:48:23.123+0000"),
+    (datetime.datetime(2019, 10, 7, 12, 48, 23, 123456, UTC), "2019-10-07T12:48:23.123456+0000"),
     (datetime.datetime(2019, 10, 7, 12, tzinfo=datetime.timezone(-datetime.timedelta(hours=3, minutes=30))),
      "2019-10-07T12:00:00.000-0330"),
     (Point(1, datetime.date(2020, 1, 2)), {"x": 1, "when": "2020-01-02"}),
     (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
     ("nul\0 and half \ud83d of a pair", "nul\ufffd and half \ufffd of a pair"), ({"k\0": 1}, {"k\ufffd": 1}),
     (Row(word="a", n=1), {"word": "a", "n": 1}), ([Row(1, 2)], [[1, 2]]), (Row(r=Row(x=D("2.5"))), {"r": {"x": 2.5}}),
-    (Vectors.dense([1.0, 2.0]), [1.0, 2.0]), (Vectors.sparse(3, {1: 5.0}), [0.0, 5.0, 0.0]),
+    (Vectors.dense([1.0, 2.0]), [1.0, 2.0]), (Vectors.sparse(3, {1: 5.0}), {"type": 0, "size": 3, "indices": [1], "values": [5.0]}),
     (numpy.int64(3), 3), (numpy.float32(0.5), 0.5),
     (numpy.float64("nan"), None), (numpy.bool_(True), True), (numpy.str_("s"), "s"),
     (numpy.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]), (numpy.array([1.0, numpy.nan]), [1.0, None]),
     (numpy.datetime64("2019-10-07"), "2019-10-07"), (numpy.array(7), 7),
     (pandas.NA, None), (pandas.NaT, None), (pandas.Series([1, 2]), [1, 2]), (pandas.Index(["a"]), ["a"]),
     (pandas.DataFrame({"a": [1, 2], "b": ["x", None]}), [{"a": 1, "b": "x"}, {"a": 2, "b": None}]),
-    (pandas.Timestamp("2019-10-07T12:48:23.123456789Z"), "2019-10-07T12:48:23.123+0000"),
+    (pandas.Timestamp("2019-10-07T12:48:23.123456789Z"), "2019-10-07T12:48:23.123456789+0000"),
 ])
 def test_a_value_becomes_json(value, expected):
     encoded = encode(value)
@@ -65,7 +67,6 @@ def test_a_value_becomes_json(value, expected):
 
 
 def test_a_time_without_zone_is_local_time(monkeypatch):
-    import time
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     time.tzset()
     try:
@@ -83,7 +84,8 @@ def test_a_time_without_zone_is_local_time(monkeypatch):
     (Opaque, "result is type"),
     ((i for i in "x"), "result is generator"),
     ([1j], r"result\[0\] is complex"),
-    (datetime.timedelta(1), "result is datetime.timedelta"),
+    ({"a": {"b\0": 1, "b\ufffd": 2}}, r"result\.a: two members are named 'b\ufffd'"),
+    ({"rows": numpy.array([1j])}, r"result\.rows\[0\] is complex"),
     ({"a": {1: 2}}, r"result\.a: the key 1 is int"),
     ({("a", "b"): 2}, r"result: the key \('a', 'b'\) is tuple"),
     (numpy.array([1 + 2j]), r"result\[0\] is complex"),
@@ -109,8 +111,73 @@ def test_deep_values_within_the_limit_pass():
     assert encode(deep) == deep
 
 
+class Settings(dict):
+    pass
+
+
+@pytest.mark.parametrize("value", [
+    [], {}, 1, "x", [1] * 30000, [[]] * 25001, {"a": [1] * 300, "b": {"c": list(range(12345))}, "d": 1},
+    [[i] * 300 for i in range(30)], [1, [2] * 300, 3, {"x": [4] * 300}], {str(i): i for i in range(1000)},
+    [{"a": D("1.5")}] * 300 + [{"a": D("0.1234567890123456789")}], [D(1)] * 20001 + [D("0.1234567890123456789")],
+    ([1, 2] * 200, "x"), {"s": {1}, "t": (1,) * 300, "n": [None] * 300}, Settings(a=[1] * 300)])
+def test_text_is_what_json_writes(value):
+    written = json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
+    assert text(value) == written
+
+
+@pytest.mark.parametrize("value, place", [
+    ([1] * 20000 + [Opaque()], r"result\[20000\] is"), ({"a": [[1] * 300, [2] * 299 + [len]]}, r"result\.a\[1\]\[299\] is"),
+    ([{"b": 1}] * 300 + [{"b": {1: 2}}], r"result\[300\]\.b: the key 1")])
+def test_a_long_list_names_the_place_as_well(value, place):
+    with pytest.raises(Unencodable, match=place):
+        text(value)
+
+
+def test_what_is_too_long_is_refused_before_it_is_written():
+    endless = [["x" * 1000] * 300] * 10 ** 7  # 3 TB
+    with pytest.raises(Unencodable, match="too large: .* bytes as a frame or more, and the gateway takes 1000000"):
+        text(endless, 1000000)
+
+
+def test_a_loop_is_refused_by_text_too():
+    loop = [1] * 300
+    loop.append(loop)
+    with pytest.raises(Unencodable, match="nested deeper"):
+        text(loop)
+
+
+def test_other_threads_run_while_a_long_list_is_written():
+    import threading
+    gaps, done = [], threading.Event()
+
+    def beat():
+        last = time.monotonic()
+        while not done.is_set():
+            time.sleep(0.001)
+            now = time.monotonic()
+            gaps.append(now - last)
+            last = now
+    thread = threading.Thread(target=beat)
+    thread.start()
+    written = text([[]] * 500_000)
+    done.set()
+    thread.join()
+    assert len(written) == 1_500_001 and max(gaps) < 1
+
+
+@pytest.mark.parametrize("said, expected", [("auto", [1.5, "0.1234567890123456789"]), ("number", [1.5, 0.12345678901234568]),
+                                            ("string", ["1.5", "0.1234567890123456789"])])
+def test_decimals_are_what_the_context_says(said, expected):
+    texts.configure({"spark.mist.decimals": said})
+    try:
+        assert [encode(D("1.5")), encode(D("0.1234567890123456789"))] == expected
+    finally:
+        texts.configure({})
+    with pytest.raises(ValueError, match="spark.mist.decimals: expected auto, number or string, got text"):
+        texts.configure({"spark.mist.decimals": "text"})
+
+
 def test_many_rows_are_fast_enough_not_to_notice():
-    import time
     rows = [{"word": "w", "count": i, "share": 0.5} for i in range(100_000)]
     start = time.perf_counter()
     assert encode(rows) == rows

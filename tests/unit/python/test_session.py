@@ -492,6 +492,57 @@ def test_a_describer_needs_no_spark_even_when_the_context_has_one(gateway, user_
     assert "signature" in peer.expect("described")
 
 
+FOUL = """
+import logging
+class Silent(Exception):
+    def __str__(self): raise RuntimeError("no text")
+class Foul(Exception):
+    def __str__(self): return "nul \\0 and \\ud83d" + "x" * 10 ** 7
+def raises_silent(): raise Silent
+def raises_foul(): raise Foul
+def logs(ctx):
+    ctx.log.info("log \\0 \\ud83d"); logging.getLogger("\\ud83d").warning("%s", "\\0")
+    logging.getLogger("x").warning("%d", "no number"); ctx.log.error("with", exc_info=Silent())
+    class Odd:
+        def __str__(self): raise Silent
+    ctx.log.info("%s", Odd()); ctx.log.info(Odd()); ctx.progress(0.5, "\\0\\ud83d")
+    logging.getLogger().handle(logging.makeLogRecord({"msg": "odd time", "levelno": 20, "created": float("nan")}))
+    return {"\\0": "\\ud83d", "back": "\\\\u0000"}
+def exits_foul(): raise SystemExit("\\ud83d")
+def groups(): raise ValueError("outer") from Silent()
+"""
+
+
+def test_no_text_of_outside_silences_the_worker(worker, user_file):
+    """Whatever is described, raised or logged, it is told in a form the gateway takes, and the worker goes on."""
+    peer = worker(capacity=4)
+    code = user_file(FOUL)
+    foul = {"silent": "class Silent(Exception):\n    def __str__(self): raise RuntimeError\nraise Silent",
+            "foul": "raise ValueError('nul \\0 and \\ud83d')", "huge": "raise ValueError('\\ud83d' * 10 ** 7)",
+            "name": "import typing\ndef f(a: typing.TypedDict('T', {'\\ud83d\\0': int})): pass",
+            "default": "import typing, enum\ndef f(a: typing.Literal['\\ud83d', 2 ** 70], b: enum.Enum('E', {'x': 1e999})): pass"}
+    for name, text in foul.items():
+        peer.send("describe", id=name, path=str(user_file(text, f"{name}.py")), className="f" if name != "foul" else "\\ud83d")
+        answer = peer.expect("described")
+        assert answer["id"] == name and len(str(answer)) < 200_000
+        assert "error" in answer if name in ("silent", "foul", "huge") else "signature" in answer, answer
+    for name, kind in (("raises_silent", "failed"), ("raises_foul", "failed"), ("logs", "finished"), ("exits_foul", "failed"),
+                       ("groups", "failed")):
+        outcome = peer.run(name, code, name)
+        assert outcome["type"] == kind, outcome
+        assert not set("\0\ud83d") & set(json.dumps(outcome, ensure_ascii=False)) and len(str(outcome)) < 200_000
+    assert outcome["error"].endswith("ValueError: outer")
+    assert [f["result"] for f in peer.seen if f.get("job") == "logs" and "result" in f] == [{"\ufffd": "\ufffd", "back": "\\u0000"}]
+    assert len(peer.log("logs")) == 7
+    assert peer.run("after", code, "raises_silent")["type"] == "failed"
+
+
+def test_what_has_one_rule_for_decimals_must_know_it(gateway):
+    process = gateway.start_worker(sparkConf={"spark.mist.decimals": "roman"})
+    assert process.wait(30) == 3
+    assert "spark.mist.decimals" in gateway.peer().expect("error")["reason"]
+
+
 def test_spark_that_cannot_start_is_told_and_ends_the_worker(gateway):
     process = gateway.start_worker({"MIST_SPARK": "1", "JAVA_HOME": "/nonexistent"})
     peer = gateway.peer()

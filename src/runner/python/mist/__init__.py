@@ -8,7 +8,7 @@
         lines = ctx.spark.read.text(path)
         ...
 
-The arguments and their types come from the signature; what the function returns becomes JSON (mist/encode.py says how).
+The arguments and their types come from the signature; what the function returns becomes JSON (proto/types.md says how).
 `python -m mist.worker` is started by the gateway, not by hand."""
 
 from mist.context import Context

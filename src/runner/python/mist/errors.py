@@ -8,7 +8,7 @@ this package and of mistpy: they say nothing about the user's mistake."""
 import os
 import traceback
 
-from mist import artifacts
+from mist import artifacts, texts
 
 TEXT_MAX = 64 * 1024
 MISTPY = os.path.join("mistpy", "decorators.py")  # wherever it comes from
@@ -28,8 +28,23 @@ def is_ours(filename):
     return filename.startswith((OUR_FOLDER, "<frozen ")) or filename.endswith(os.sep + MISTPY)
 
 
+def words_of(error):
+    """str() of an exception, which is the user's code."""
+    try:
+        return shorten(str(error))
+    except Exception as e:
+        return f"(its text cannot be told: {type(e).__name__})"
+
+
 def explain(error):
-    """The text of `error` for the user: bounded, and without our own frames."""
+    """The text of `error` for the user: bounded, and without our own frames. Never raises."""
+    try:
+        return texts.clean(_explain(error))
+    except Exception as e:  # an exception whose parts are not what they should be
+        return f"{type(error).__name__} (its text cannot be told: {type(e).__name__})"
+
+
+def _explain(error):
     if isinstance(error, Refusal):
         return shorten(str(error))
     told = traceback.TracebackException.from_exception(error)

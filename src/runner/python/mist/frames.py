@@ -7,8 +7,12 @@ source tree this module may be part of. It is read once, when first needed."""
 import functools
 import json
 import os
+import re
+
+from mist.texts import clean
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+NUL = re.compile(r"((?:^|[^\\])(?:\\\\)*)\\u0000")  # not a backslash that is itself escaped
 IN_TREE = os.path.join(HERE, "..", "..", "..", "..", "proto")
 
 
@@ -129,5 +133,16 @@ def kind_of(value):
 
 
 def text(frame):
-    """The message of one frame."""
-    return json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """The message of one frame. What no frame may have is replaced, wherever the text in it came from."""
+    return clean_text(json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+
+
+def clean_text(message):
+    """JSON text that the gateway takes."""
+    message = clean(message)
+    while "\\u0000" in message:
+        cleaned = NUL.sub(lambda match: match[1] + "\ufffd", message)
+        if cleaned == message:  # each of them is a backslash and five letters
+            break
+        message = cleaned
+    return message

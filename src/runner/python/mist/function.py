@@ -2,16 +2,14 @@
 """A function as Mist sees it: its name, its tags and the types of its arguments.
 
 The decorator only marks: what it returns is the user's own function, which stays callable from a test or a script.
-The Function object is made when the function is loaded. It reads the signature once; arguments.py converts by it and
-signature() answers `describe` with it.
-
-kinds.py says what types annotations are."""
+The Function object is made when the function is loaded. It reads the signature once; arguments.py says what types
+annotations are and converts by it, and signature() answers `describe` with it."""
 
 import inspect
 import typing
 
+from mist.arguments import Field, hints_of
 from mist.context import Context
-from mist.kinds import Field, hints_of
 
 CONTEXT_NAMES = ("ctx", "context")
 Parameter = Field

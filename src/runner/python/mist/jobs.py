@@ -25,9 +25,10 @@ import time
 from mist import fetch, frames, logs, spark, streaming
 from mist.arguments import convert
 from mist.context import Context
-from mist.encode import clean, encode
 from mist.errors import Cancelled, explain, shorten
 from mist.frames import ProtocolError
+from mist.results import encode
+from mist.texts import clean
 
 ENTRIES_MAX = 20000       # of a job's log, waiting to be sent
 ENTRY_CHARS_MAX = 64 * 1024
@@ -256,7 +257,7 @@ class Jobs:
         with self._loader.using(path, frame["className"]) as function:
             values = convert(function, frame["parameters"])
             context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
-            return frames.text(encode(function.call(context, values)))
+            return encode.text(function.call(context, values), self._outbox.max_frame)
 
     def _end(self, job, result_text, error):
         streaming.stop(job.id)
@@ -267,7 +268,7 @@ class Jobs:
         elif job.is_cancelled:
             job.cancelled()
         else:
-            job.fail(_explain(error))
+            job.fail(explain(error))
         job.frame = None
         with self._lock:
             self._running.pop(job.id, None)
@@ -286,13 +287,6 @@ class Jobs:
             if not job.knows_of_cancel or time.monotonic() > tidy_until:
                 job.interrupt()
                 streaming.stop(job.id)  # now: a wait for its end is interrupted, and does not return
-
-
-def _explain(error):
-    try:
-        return explain(error)
-    except Exception as e:  # an exception whose own text cannot be made
-        return f"{type(error).__name__} (its text cannot be told: {type(e).__name__})"
 
 
 def now_ms():

@@ -23,6 +23,7 @@ import threading
 import time
 
 from mist import artifacts
+from mist.errors import words_of
 
 current_job = contextvars.ContextVar("mist_job", default=None)
 
@@ -71,8 +72,12 @@ class JobHandler(logging.Handler):
         try:
             message = self._text(record)
         except Exception as e:
-            message = f"a log record of {record.pathname}:{record.lineno} cannot be formatted: {e}"
-        job.log(level_name(record.levelno), message, int(record.created * 1000))
+            message = f"a log record of {record.pathname}:{record.lineno} cannot be formatted: {words_of(e)}"
+        try:
+            at = int(record.created * 1000)
+        except (TypeError, ValueError, OverflowError):
+            at = None
+        job.log(level_name(record.levelno), message, at)
 
     def _text(self, record):
         message = record.getMessage()

@@ -18,7 +18,8 @@ import time
 from websockets.exceptions import ConnectionClosed
 
 from mist import frames
-from mist.errors import shorten
+from mist.errors import explain, shorten
+from mist.logs import worker_log
 
 FLUSH_S = 0.2
 ENTRIES_MAX_PER_FRAME = 1000
@@ -36,6 +37,11 @@ class Outbox(threading.Thread):
     @property
     def is_connected(self):
         return self._connection is not None
+
+    @property
+    def max_frame(self):
+        """Of the gateway that there is or was last; None: of none yet."""
+        return self._max_frame or None
 
     # Called by any thread.
 
@@ -72,10 +78,7 @@ class Outbox(threading.Thread):
                 self._flush()
                 due = None
                 continue
-            try:
-                act(what)
-            except (ConnectionClosed, OSError):
-                self._connection = None  # the receiving thread sees it too, and connects again
+            self._attempt(act, what)
             if self._waiting and due is None:
                 due = time.monotonic() + FLUSH_S
             elif due and due <= time.monotonic():
@@ -85,10 +88,20 @@ class Outbox(threading.Thread):
     def _flush(self):
         waiting, self._waiting = self._waiting, {}
         for job in waiting:
-            try:
-                self._tell(job)
-            except (ConnectionClosed, OSError):
-                self._connection = None
+            self._attempt(self._tell, job)
+
+    def _attempt(self, act, what):
+        """Whatever goes wrong with one frame, this thread goes on: it speaks for all jobs."""
+        try:
+            act(what)
+        except (ConnectionClosed, OSError):
+            self._connection = None  # the receiving thread sees it too, and connects again
+        except Exception as e:
+            worker_log.exception("a frame could not be said")
+            outcome = getattr(what, "outcome", None)
+            if outcome is not None and outcome.kind != "failed":
+                what.fail(f"the worker could not tell the outcome: {explain(e)}", outcome.at)
+                self._inbox.put((self._tell, what))
 
     def _take_connection(self, what):
         self._connection, self._max_frame, jobs = what

@@ -26,6 +26,7 @@ from mist import frames
 from mist.errors import explain, sentence
 from mist.frames import ProtocolError
 from mist.logs import worker_log
+from mist.texts import clean
 
 PROTOCOL = 1
 DRAINED, NO_WORKER_FILE, CANNOT_START, REFUSED, GATEWAY_LOST = 0, 2, 3, 4, 5
@@ -87,6 +88,7 @@ def dial(settings, timeout_s):
 
 
 def say_error(connection, reason, code=1002):
+    reason = clean(reason)
     try:
         connection.send(frames.text({"type": "error", "reason": reason[:2000]}))
         connection.close(code, reason.encode("utf-8")[:100].decode("utf-8", "ignore"))

@@ -230,8 +230,9 @@ def _give_packages(context):
     archive = os.path.join(context._temp_dir, "mist-packages.zip")  # Spark's own, which goes with it
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
         for place, package in packages:
-            for file in glob.glob(os.path.join(glob.escape(place), "*.py")):
-                z.write(file, f"{package}/{os.path.basename(file)}")
+            for file in glob.glob(os.path.join(glob.escape(place), "**", "*.py"), recursive=True):
+                if package == "mistpy" or not file.startswith(stand_in + os.sep):
+                    z.write(file, os.path.join(package, os.path.relpath(file, place)))
     context.addPyFile(archive)
     _given_to = context
 

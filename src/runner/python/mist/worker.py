@@ -20,7 +20,7 @@ if __package__ in (None, ""):
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != _package]
     sys.path.insert(0, os.path.dirname(_package))
 
-from mist import logs, spark, streaming  # noqa: E402
+from mist import logs, spark, streaming, texts  # noqa: E402
 from mist.errors import explain  # noqa: E402
 from mist.jobs import Jobs  # noqa: E402
 from mist.load import Loader  # noqa: E402
@@ -47,6 +47,11 @@ def main():
     spark.make_importable()
     spark.configure({"spark.app.name": settings.worker, **settings.spark_conf}, settings.capacity)
     streaming.configure(settings.streaming_s)
+    try:
+        texts.configure(settings.spark_conf)
+    except ValueError as e:
+        report(settings, str(e))
+        return leave(CANNOT_START)
     outbox = Outbox()
     loader = Loader()
     jobs = Jobs(settings.capacity, outbox, loader)
