@@ -64,7 +64,9 @@ struct job_request {
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;                                 /* -100 to 100; more is sooner */
-	bool is_sync; /* the caller waits for the outcome on its connection */
+	bool is_sync;       /* the caller waits for the outcome on its connection */
+	bool makes_context; /* a form of Mist's first generation: a context that does not exist is
+			       made on the spot, with the defaults */
 	struct reply_to to;
 };
 

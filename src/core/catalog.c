@@ -4,7 +4,11 @@
 #include "core/catalog.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/buf.h"
+#include "base/near.h"
 
 struct function_entry {
 	struct map_node by_name;
@@ -28,6 +32,7 @@ struct catalog {
 	struct map functions, contexts, runtimes;
 	struct context_settings defaults;
 	char *artifacts;
+	bool takes_unknown_contexts;
 };
 
 struct catalog *catalog_new(const struct context_settings *defaults, const char *artifacts)
@@ -218,6 +223,53 @@ const struct runtime_settings *catalog_runtime(const struct catalog *c, const ch
 {
 	struct map_node *n = map_find_str(&c->runtimes, name);
 	return n ? &container_of(n, struct runtime_entry, by_name)->settings : NULL;
+}
+
+void catalog_take_unknown_contexts(struct catalog *c, bool are_taken)
+{
+	c->takes_unknown_contexts = are_taken;
+}
+
+static int by_text(const void *x, const void *y)
+{
+	return strcmp(*(const char *const *)x, *(const char *const *)y);
+}
+
+/* The keys of the map, in their order, as far as the sentence has room. */
+static int refuse_name(const struct map *map, const char *what, const char *name, struct fault *f)
+{
+	const char **names = xcalloc(map->count + 1, sizeof *names);
+	size_t n = 0;
+	struct near near;
+	struct buf list;
+	char hint[NEAR_HINT];
+	near_init(&near, name);
+	map_each (it, map) {
+		near_try(&near, it->key);
+		names[n++] = it->key;
+	}
+	qsort(names, n, sizeof *names, by_text);
+	buf_init(&list, sizeof f->text);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
+	near_hint(&near, hint);
+	int r = fault_set(f, FAULT_BAD_REQUEST, "there is no %s %.128s%s%s There are: %s", what,
+		name, hint, hint[0] ? "" : ".", list.data ? list.data : "none");
+	buf_done(&list);
+	free(names);
+	return r;
+}
+
+int catalog_check_context(const struct catalog *c, const char *name, struct fault *f)
+{
+	if (c->takes_unknown_contexts || catalog_has_context(c, name))
+		return 0;
+	return refuse_name(&c->contexts, "context", name, f);
+}
+
+int catalog_check_runtime(const struct catalog *c, const char *name, struct fault *f)
+{
+	return catalog_runtime(c, name) ? 0 : refuse_name(&c->runtimes, "runtime", name, f);
 }
 
 void catalog_each_function(

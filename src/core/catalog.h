@@ -33,6 +33,16 @@ bool catalog_is_configured(const struct catalog *c, enum store_noun noun, const 
 /* Takes over what was made by the API in `from`, except under names that are configured in c. */
 void catalog_adopt(struct catalog *c, const struct catalog *from);
 
+/* Whether names of contexts that nobody made are taken, as Mist does, with the defaults:
+ * mist.unknown-contexts. Not when it is new. */
+void catalog_take_unknown_contexts(struct catalog *c, bool are_taken);
+
+/* 0: there is one of that name, or it need not be there. Else the fault says which there are, and
+ * which was probably meant: "there is no context plian; did you mean plain? There are: default, …"
+ */
+int catalog_check_context(const struct catalog *c, const char *name, struct fault *f);
+int catalog_check_runtime(const struct catalog *c, const char *name, struct fault *f);
+
 /* Where an artifact of that path is: a name without a slash is one of the repository. The caller
  * frees it. */
 char *catalog_location(const struct catalog *c, const char *path);
@@ -40,7 +50,8 @@ const struct context_settings *catalog_defaults(const struct catalog *c);
 
 const struct function *catalog_function(
 	const struct catalog *c, const char *name); /* borrowed; NULL: none */
-/* A name that is configured nowhere gets the defaults, as in Mist. A new reference. */
+/* A name that is configured nowhere gets the defaults, as in Mist: whoever does not want that asks
+ * catalog_check_context before. A new reference. */
 const struct context *catalog_context(const struct catalog *c, const char *name);
 bool catalog_has_context(const struct catalog *c, const char *name);
 const struct runtime_settings *catalog_runtime(

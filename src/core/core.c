@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 enum { PRUNE_TICK_MS = 60 * 1000 };
 
@@ -117,6 +118,21 @@ static int64_t log_bytes(struct core *c, const struct uuid *id)
 	return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
+/* It was accepted, so it runs, but not with the settings that it was accepted for. */
+static void note_lost_context(struct core *c, struct live_job *l)
+{
+	struct fault f;
+	if (catalog_check_context(c->catalog, l->lane->name, &f) == 0)
+		return;
+	_cleanup_(freep) char *line = xasprintf("the context %s does not exist any more: the job "
+						"runs with the settings of context-defaults",
+		l->lane->name);
+	joblog_add(l, "WARN", clock_wall_ms(), line);
+	char id[UUID_TEXT];
+	uuid_format(&l->job->id, id);
+	log_warn("job %s: %s", id, line);
+}
+
 static void recover_job(void *arg, const struct job_row *r)
 {
 	struct core *c = arg;
@@ -137,9 +153,10 @@ static void recover_job(void *arg, const struct job_row *r)
 		life_end(l, JOB_FAILED, NULL,
 			xstrdup("Worker was stopped: the gateway restarted while the caller "
 				"waited"));
-	else if (j->state == JOB_QUEUED)
+	else if (j->state == JOB_QUEUED) {
+		note_lost_context(c, l);
 		life_queue(l);
-	else if (w && w->lane == lane)
+	} else if (w && w->lane == lane)
 		life_resume(l, w);
 	else if (j->state == JOB_CANCELLING)
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));

@@ -187,8 +187,25 @@ static void signature_begin(struct core *c, struct signature *s)
 	lane_touch(lane);
 }
 
+/* Nothing of it is kept: the next who asks may find the context there. */
+static void answer_without_context(
+	struct core *c, const struct function *f, struct described_wait *wait, const char *why)
+{
+	_cleanup_(freep) char *error = xasprintf("function %s: its context: %s", f->name, why);
+	const struct signature s = {
+		.name = f->name, .error = error, .fault = FAULT_BAD_REQUEST, .core = c
+	};
+	wait->ready(wait, c, &s);
+}
+
 void describe(struct core *c, const struct function *f, struct described_wait *wait)
 {
+	struct fault missing;
+	if (!wait->takes_any_context &&
+		catalog_check_context(c->catalog, f->settings.context, &missing) < 0) {
+		answer_without_context(c, f, wait, missing.text);
+		return;
+	}
 	struct signature *s = signature_get(c, f);
 	signature_refresh(s, f);
 	if (s->described || s->error) {

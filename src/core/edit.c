@@ -280,6 +280,13 @@ void edit_function(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
+	bool is_forced = a->force && a->kind == ASK_FUNCTION_CREATE;
+	if (!is_forced && catalog_check_context(c->catalog, s.context, &a->fault) < 0) {
+		fault_prefix(&a->fault, "defaultContext");
+		conf_done(function_conf, &s);
+		ask_answer(a);
+		return;
+	}
 	struct edit *e = edit_new(c, a, STORE_FUNCTION);
 	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
 	const struct function *old = catalog_function(c->catalog, a->name);
@@ -289,7 +296,7 @@ void edit_function(struct core *c, struct ask *a)
 		s.unknown_arguments = old->settings.unknown_arguments;
 	e->function = function_new(a->name, &s, location);
 	conf_done(function_conf, &s);
-	if (a->force && a->kind == ASK_FUNCTION_CREATE) {
+	if (is_forced) {
 		ask_show_function(a, e->function, function_json(e->function));
 		edit_write(e, function_stored_json(e->function));
 	} else {
@@ -394,9 +401,8 @@ void edit_context(struct core *c, struct ask *a)
 	struct edit *e = edit_new(c, a, STORE_CONTEXT);
 	e->context = context_new(a->name, &s);
 	conf_done(context_conf, &s);
-	if (!catalog_runtime(c->catalog, e->context->settings.runtime)) {
-		fault_set(&a->fault, FAULT_BAD_REQUEST, "runtime: there is no runtime %.64s",
-			e->context->settings.runtime);
+	if (catalog_check_runtime(c->catalog, e->context->settings.runtime, &a->fault) < 0) {
+		fault_prefix(&a->fault, "runtime");
 		edit_end(e);
 		return;
 	}

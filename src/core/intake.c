@@ -146,11 +146,6 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 		r = fault_set(&f,
 			rq->path && s->fault == FAULT_NOT_FOUND ? FAULT_BAD_REQUEST : s->fault,
 			"%s", s->error);
-	else if (!name_is_good(context))
-		r = fault_set(&f, FAULT_BAD_REQUEST,
-			"context: expected a name of letters, digits, '.', '_' and '-', got "
-			"\"%.64s\"",
-			context);
 	else
 		r = params_check(json_object_get(s->described, "execute"), rq->arguments,
 			unknown_arguments_of(c, fn, s), &rq->ignored, &f);
@@ -209,6 +204,21 @@ static const struct function *function_of(struct core *c, const struct job_reque
 	return function_new(rq->function, &s, location);
 }
 
+/* The context that the request names. That of the function is looked at when it is described. */
+static int check_context(const struct core *c, const struct job_request *rq, struct fault *f)
+{
+	if (!rq->context)
+		return 0;
+	if (!name_is_good(rq->context))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"context: expected a name of letters, digits, '.', '_' and '-', got "
+			"\"%.64s\"",
+			rq->context);
+	if (rq->makes_context || catalog_check_context(c->catalog, rq->context, f) == 0)
+		return 0;
+	return fault_prefix(f, "context");
+}
+
 static void request_deliver(struct mail *mail, void *owner)
 {
 	struct job_request *rq = container_of(mail, struct job_request, mail);
@@ -229,8 +239,13 @@ static void request_deliver(struct mail *mail, void *owner)
 		intake_refuse(c, rq, &f);
 		return;
 	}
+	if (check_context(c, rq, &f) < 0) {
+		intake_refuse(c, rq, &f);
+		return;
+	}
 	struct parked *p = xcalloc(1, sizeof *p);
 	p->wait.ready = parked_ready;
+	p->wait.takes_any_context = rq->makes_context;
 	p->rq = rq;
 	p->function = function_ref(fn);
 	describe(c, fn, &p->wait);

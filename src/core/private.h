@@ -181,6 +181,8 @@ void acks_forget(struct core *c, const struct worker *w); /* NULL: all */
 /* describe.c */
 struct described_wait {
 	struct list node;
+	bool takes_any_context; /* the function's context need not exist: it has the defaults then
+				 */
 	void (*ready)(struct described_wait *wait, struct core *c,
 		const struct signature *s); /* s->described or s->error */
 };

@@ -18,6 +18,8 @@
 static const char *const unknown_arguments_names[] = {
 	[UNKNOWN_REFUSE] = "refuse", [UNKNOWN_IGNORE] = "ignore", NULL
 };
+static const char *const compatibilities[] = { "", "mist-1.1", NULL };
+static const char *const unknown_contexts[] = { "refuse", "default", NULL };
 
 static const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
@@ -33,6 +35,14 @@ static const struct conf_field mist_conf[] = {
 	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000,
 		.unit = "letters",
 		.help = "requests that may wait for the core; more are answered with 429" },
+	{ "compatibility", CONF_ENUM, MIST(compatibility), "", .choices = compatibilities,
+		.live = true,
+		.help = "mist-1.1: where Mist 1.1 is less strict, so are we: other defaults for "
+			"the settings that proto/mist-1.1.md names; what is written wins over it" },
+	{ "unknown-contexts", CONF_ENUM, MIST(unknown_contexts), "refuse",
+		.choices = unknown_contexts, .live = true,
+		.help = "a request for a context that does not exist is refused, or runs in one "
+			"of that name made on the spot with context-defaults" },
 	{ 0 },
 };
 
@@ -129,9 +139,8 @@ static int add_context(void *arg, const char *name, const void *settings, struct
 	if (strcmp(name, "default") == 0)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"contexts.default: the context default is set in context-defaults");
-	if (!catalog_runtime(arg, s->runtime))
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"contexts.%s.runtime: there is no runtime %s", name, s->runtime);
+	if (catalog_check_runtime(arg, s->runtime, f) < 0)
+		return fault_prefix(f, "contexts.%s.runtime", name);
 	if (s->max_jobs > 1 && s->worker_mode == WORKER_EXCLUSIVE && s->jobs_per_worker > 1)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"contexts.%s.jobs-per-worker: an exclusive worker runs one job; expected "
@@ -196,9 +205,8 @@ static int read_catalog(
 		r = add_builtin_runtime(conf, c, "default", RUNTIME_SPARK, f);
 	if (r == 0)
 		r = add_builtin_runtime(conf, c, "plain", RUNTIME_PYTHON, f);
-	if (r == 0 && !catalog_runtime(c, defaults.runtime))
-		r = fault_set(f, FAULT_BAD_REQUEST,
-			"context-defaults.runtime: there is no runtime %s", defaults.runtime);
+	if (r == 0 && catalog_check_runtime(c, defaults.runtime, f) < 0)
+		r = fault_prefix(f, "context-defaults.runtime");
 	if (r == 0)
 		r = catalog_add_context(c, "default", &defaults);
 	if (r == 0)
@@ -229,6 +237,20 @@ static int add_transport(void *arg, const struct conf_section *kind, const char 
 	return 0;
 }
 
+/* The settings that mist.compatibility changes have other defaults then. */
+static int read_mist(struct conf *conf, struct mist_settings *ret, struct fault *f)
+{
+	const struct conf_section *section = &settings_sections[MIST_SECTION];
+	int r = conf_read(conf, section, NULL, ret, f);
+	if (r < 0 || ret->compatibility != COMPATIBLE_WITH_MIST_11)
+		return r;
+	struct mist_settings base = *ret;
+	base.unknown_contexts = CONTEXTS_DEFAULT;
+	r = conf_read(conf, section, &base, ret, f);
+	conf_done(mist_conf, &base);
+	return r;
+}
+
 int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
 	struct fault *f)
 {
@@ -238,7 +260,7 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 	if (r == 0)
 		r = conf_check_sections(conf, settings_sections, f);
 	if (r == 0)
-		r = conf_read(conf, &settings_sections[MIST_SECTION], NULL, &s->mist, f);
+		r = read_mist(conf, &s->mist, f);
 	if (r == 0)
 		r = conf_read(conf, &settings_sections[HTTP_SECTION], NULL, &s->http, f);
 	if (r == 0)
@@ -254,6 +276,9 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 			xasprintf("%s/artifacts", s->mist.data_directory);
 		r = read_catalog(conf, artifacts, &s->catalog, f);
 	}
+	if (r == 0)
+		catalog_take_unknown_contexts(
+			s->catalog, s->mist.unknown_contexts == CONTEXTS_DEFAULT);
 	if (r < 0)
 		settings_done(s);
 	return r;

@@ -221,6 +221,7 @@ static int read_form(const json_t *body, struct message_request *ret, struct fau
 	if (r < 0)
 		return r;
 	cut_action(ret->job->function);
+	ret->job->makes_context = form->is_old;
 	if (form->is_old)
 		json_object_set_new(ret->reply, "echo", json_deep_copy(body));
 	return 0;

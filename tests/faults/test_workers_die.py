@@ -89,7 +89,7 @@ def test_a_worker_that_is_being_killed_gets_no_more_jobs(plain_mist, tmp_path):
 
 
 def test_contexts_that_only_requests_name_do_not_pile_up_when_they_break(plain_mist):
-    gateway = plain_mist(**{"context-defaults": {"runtime": "broken", "max-conn-failures": 1}},
+    gateway = plain_mist(mist={"unknown-contexts": "default"}, **{"context-defaults": {"runtime": "broken", "max-conn-failures": 1}},
                          runtimes={"broken": {"kind": "program", "command": "/bin/false"}}, limits={"contexts": 3})
     for i in range(8):
         assert "broken" in gateway.run("typed", {"i": 1}, context=f"made-up-{i}")["errors"][0]

@@ -18,6 +18,14 @@ def mistd(*args):
     ("http = { prot = 1; };", ":1: http.prot"),
     ("\nhttp = { port = \"x\"; };", ":2: http.port: expected an integer from 0 to 65535"),
     ("http = { port = 70000; };", "got 70000"),
+    ("http = { threds = 3; };", "no such setting; did you mean threads?"),
+    ("mist = { unknown-contexts = \"refus\"; };", "mist.unknown-contexts: expected one of \"refuse\", \"default\", got \"refus\"; did you mean refuse?"),
+    ("mist = { compatibility = \"mist-1.2\"; };", "did you mean mist-1.1?"),
+    ("limit = { queue = 1; };", "no such section; did you mean limits?"),
+    ("contexts = { a = { max_jobs = 2; }; };", "did you mean max-jobs?"),
+    ("contexts = { a = { runtime = \"plian\"; }; };", "contexts.a.runtime: there is no runtime plian; did you mean plain? There are: default, plain"),
+    ("context-defaults = { runtime = \"plains\"; };", "context-defaults.runtime: there is no runtime plains; did you mean plain?"),
+    ("transports = ( { type = \"mqqt\"; } );", "got \"mqqt\"; did you mean mqtt?"),
     ("htp = { };", "htp"),
     ("http = {", "syntax error"),
     ("contexts = { a = { max-jobs = 0; }; };", "contexts.a.max-jobs"),
@@ -50,6 +58,8 @@ def test_set_wins_and_is_checked(tmp_path):
     r = mistd("--check-config", "--set", "http.port=many")
     assert r.returncode == 1 and "http.port" in r.stderr
     assert mistd("--check-config", "--set", "nothing.here=1").returncode == 1
+    assert "did you mean port?" in mistd("--check-config", "--set", "http.prot=1").stderr
+    assert "did you mean http?" in mistd("--check-config", "--set", "htp.port=1").stderr
     assert "no group of transports" in mistd("--check-config", "--set", "transports.a.path=x").stderr
     assert mistd("surplus").returncode == 2
     assert mistd("--no-such-option").returncode == 2

@@ -12,7 +12,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 def house(plain_mist, mosquitto, kafka, prefix):
-    return three_doors(plain_mist, mosquitto, kafka, prefix, FUNCTIONS)
+    return three_doors(plain_mist, mosquitto, kafka, prefix, FUNCTIONS, contexts={"one": {"runtime": "plain"}})
 
 
 @pytest.fixture(params=NAMES)
@@ -43,9 +43,11 @@ def test_a_call_that_fails_says_why(door):
     ("typed", [1], "expected a JSON object with the arguments of the function, got an array"),
     ("typed", b"{", "the arguments of the function, is no JSON object"),
     ("broken", {}, "broken"),
+    ("typed", {"i": 1, "context": "palin"}, "context: there is no context palin; did you mean plain? There are: default, one, plain"),
 ])
 def test_every_door_refuses_with_the_same_sentence(house, function, params, words):
-    said = [house[1][name].call(function, params) for name in NAMES]
+    context = {"context": params.pop("context")} if isinstance(params, dict) and "context" in params else {}
+    said = [house[1][name].call(function, params, **context) for name in NAMES]
     assert {outcome.event for outcome in said} == {"refused"}
     assert len({outcome.error for outcome in said}) == 1 and words in said[0].error, said
 

@@ -65,7 +65,7 @@ def test_downtime_ends_idle_workers(plain_mist):
 
 
 def test_a_context_that_is_configured_nowhere_has_the_defaults(plain_mist):
-    gateway = plain_mist(**{"context-defaults": {"runtime": "plain", "worker-mode": "shared"}})
+    gateway = plain_mist(mist={"unknown-contexts": "default"}, **{"context-defaults": {"runtime": "plain", "worker-mode": "shared"}})
     job = gateway.wait(gateway.submit("typed", {"i": 1}, context="anything"))
     assert job["context"] == "anything" and job["workerId"].startswith("anything_")
 

@@ -157,9 +157,9 @@ class KafkaDoor:
         return [r.headers["event"] for r in self.all.records if told(r)]
 
 
-def three_doors(make_gateway, mosquitto, kafka, prefix, functions):
+def three_doors(make_gateway, mosquitto, kafka, prefix, functions, **sections):
     """(gateway, {name: door}), everything connected."""
-    gateway = make_gateway(transports=[MqttDoor.settings(mosquitto, prefix), KafkaDoor.settings(kafka, prefix, functions)])
+    gateway = make_gateway(transports=[MqttDoor.settings(mosquitto, prefix), KafkaDoor.settings(kafka, prefix, functions)], **sections)
     gateway.until(lambda: gateway.get("/health/ready").status_code == 200)
     return gateway, {"http": HttpDoor(gateway), "mqtt": MqttDoor(gateway, mosquitto, prefix),
                      "kafka": KafkaDoor(gateway, kafka, prefix)}

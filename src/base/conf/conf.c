@@ -118,11 +118,17 @@ static int no_such_section(
 	const struct conf_section *sections, const char *place, const char *name, struct fault *f)
 {
 	_cleanup_(buf_done) struct buf known;
+	_cleanup_(freep) char *written = xasprintf("%.*s", (int)strcspn(name, "."), name);
+	char hint[NEAR_HINT];
+	struct near n;
+	near_init(&n, written);
 	buf_init(&known, sizeof f->text);
-	for (const struct conf_section *s = sections; s->name; s++)
+	for (const struct conf_section *s = sections; s->name; s++) {
 		buf_printf(&known, "%s%s", s == sections ? "" : ", ", s->name);
-	return fault_set(f, FAULT_BAD_REQUEST, "%s: %.200s: no such section, there are: %s", place,
-		name, known.data ? known.data : "none");
+		near_try(&n, s->name);
+	}
+	return fault_set(f, FAULT_BAD_REQUEST, "%s: %.200s: no such section%s there are: %s", place,
+		name, n.found ? near_hint(&n, hint) : ",", known.data ? known.data : "none");
 }
 
 int conf_check_sections(struct conf *c, const struct conf_section *sections, struct fault *f)

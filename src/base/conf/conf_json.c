@@ -24,11 +24,13 @@ static void conf_json_name(const struct conf_field *field, char *ret, size_t siz
 static int refuse(
 	const struct conf_field *field, const char *name, const json_t *value, struct fault *f)
 {
-	char expected[EXPECTED_MAX];
+	char expected[EXPECTED_MAX], hint[NEAR_HINT] = "";
 	_cleanup_(freep) char *shown = json_text(value);
 	conf_expected(field, expected, sizeof expected);
-	return fault_set(f, FAULT_BAD_REQUEST, "%s: expected %s, got %.*s", name, expected,
-		SHOWN_MAX, shown);
+	if (field->type == CONF_ENUM)
+		conf_choice_hint(field, shown, hint);
+	return fault_set(f, FAULT_BAD_REQUEST, "%s: expected %s, got %.*s%s", name, expected,
+		SHOWN_MAX, shown, hint);
 }
 
 /* A scalar as the text that a row's default would be written in; NULL: not of the row's kind. */

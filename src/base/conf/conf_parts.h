@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/conf.h"
+#include "base/near.h"
 
 struct conf_set {
 	char *path; /* the text up to its first '=' */
@@ -42,6 +43,10 @@ void conf_copy_value(enum conf_type type, void *to, const void *from);
 
 /* "an integer from 0 to 65535" */
 void conf_expected(const struct conf_field *field, char *ret, size_t size);
+
+/* "; did you mean shared?" or "", for the text that conf_found or its like has shown, in quotes. */
+const char *conf_choice_hint(
+	const struct conf_field *field, const char *found, char ret[static NEAR_HINT]);
 
 /* "70000", "\"abc\"", "a group" */
 void conf_found(const config_setting_t *value, char *ret, size_t size);

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "base/utf8.h"
 
 enum { MAP_DEPTH_MAX = 64, SHOWN_MAX = 400 };
@@ -90,6 +91,17 @@ static char *known_fields(const struct conf_section *s)
 	return buf_take(&known);
 }
 
+/* What stands between "no such setting" and what there is. */
+static const char *field_hint(
+	const struct conf_section *s, const char *written, char ret[static NEAR_HINT])
+{
+	struct near n;
+	near_init(&n, written);
+	for (const struct conf_field *field = s->fields; field->name; field++)
+		near_try(&n, field->name);
+	return n.found ? near_hint(&n, ret) : ",";
+}
+
 /* Whether a --set names a map without one of its keys. */
 static bool set_lacks_key(const struct conf_section *s, const struct conf_set *set)
 {
@@ -110,9 +122,11 @@ static int check_sets(const struct conf *c, const struct conf_section *s, struct
 			return fault_set(f, FAULT_BAD_REQUEST,
 				"--set: %.200s: is set key by key, as in %.200s.KEY=VALUE", path,
 				path);
+		char hint[NEAR_HINT];
 		_cleanup_(freep) char *known = known_fields(s);
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"--set: %.200s: no such setting, %s%s has: %s", path, s->name,
+			"--set: %.200s: no such setting%s %s%s has: %s", path,
+			field_hint(s, strrchr(path, '.') + 1, hint), s->name,
 			s->named ? ".NAME" : "", known);
 	}
 	return 0;
@@ -128,12 +142,14 @@ static char *scope_of(const struct reader *r)
 static int refuse(const struct reader *r, const struct conf_field *field,
 	const config_setting_t *at, const char *got)
 {
-	char expected[SHOWN_MAX];
+	char expected[SHOWN_MAX], hint[NEAR_HINT] = "";
 	conf_expected(field, expected, sizeof expected);
 	_cleanup_(freep) char *scope = scope_of(r);
 	_cleanup_(freep) char *place = at ? conf_place(r->c, at) : xstrdup("--set");
-	return fault_set(r->f, FAULT_BAD_REQUEST, "%s: %s.%s: expected %s, got %s", place, scope,
-		field->name, expected, got);
+	if (field->type == CONF_ENUM)
+		conf_choice_hint(field, got, hint);
+	return fault_set(r->f, FAULT_BAD_REQUEST, "%s: %s.%s: expected %s, got %s%s", place, scope,
+		field->name, expected, got, hint);
 }
 
 /* A map being filled from the file. */
@@ -324,9 +340,10 @@ static int check_names(const struct reader *r)
 			continue;
 		_cleanup_(freep) char *place = conf_place(r->c, at), *scope = scope_of(r);
 		_cleanup_(freep) char *known = known_fields(r->section);
+		char hint[NEAR_HINT];
 		return fault_set(r->f, FAULT_BAD_REQUEST,
-			"%s: %s.%.100s: no such setting, %s has: %s", place, scope, name, scope,
-			known);
+			"%s: %s.%.100s: no such setting%s %s has: %s", place, scope, name,
+			field_hint(r->section, name, hint), scope, known);
 	}
 	return 0;
 }
@@ -499,13 +516,20 @@ static int one_of_kind(const struct naming *all, const config_setting_t *at)
 	const struct conf_section *kind = kind_of(all->section, type);
 	if (!kind) {
 		struct buf known;
+		struct near n;
+		char hint[NEAR_HINT];
 		_cleanup_(freep) char *place = conf_place(all->c, at);
 		buf_init(&known, SHOWN_MAX);
-		for (kind = all->section->kinds; kind->name; kind++)
+		near_init(&n, type ? type : "");
+		for (kind = all->section->kinds; kind->name; kind++) {
 			buf_printf(&known, "%s\"%s\"", known.len ? ", " : "", kind->name);
+			near_try(&n, kind->name);
+		}
 		_cleanup_(freep) char *words = buf_take(&known);
-		return fault_set(all->f, FAULT_BAD_REQUEST, "%s: %s.type: expected one of %s",
-			place, section, words);
+		return fault_set(all->f, FAULT_BAD_REQUEST,
+			"%s: %s.type: expected one of %s%s%.80s%s%s", place, section, words,
+			type ? ", got \"" : "", type ? type : "", type ? "\"" : "",
+			near_hint(&n, hint));
 	}
 	if (!config_setting_lookup_string(at, "name", &name))
 		name = type;

@@ -267,6 +267,14 @@ void conf_expected(const struct conf_field *field, char *ret, size_t size)
 	}
 }
 
+const char *conf_choice_hint(
+	const struct conf_field *field, const char *found, char ret[static NEAR_HINT])
+{
+	char written[NEAR_NAME_MAX];
+	snprintf(written, sizeof written, "%.*s", (int)strcspn(found + 1, "\""), found + 1);
+	return near_hint_of(found[0] == '"' ? written : "", field->choices, ret);
+}
+
 static void found_text(const char *text, char *ret, size_t size)
 {
 	if (utf8_is_valid(text, strlen(text)))

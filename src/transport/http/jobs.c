@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "domain/log_line.h"
 
 enum { PAGE_MAX = 10000, CANCEL_WAIT_MS = 10000, TEXT_MAX = 1024, LIFE_MAX = 4096 };
@@ -170,17 +171,27 @@ struct list_query {
 	bool is_full;
 };
 
+static const char *status_hint(const char *written, char ret[static NEAR_HINT])
+{
+	struct near n;
+	near_init(&n, written);
+	for (int s = 0; s < _JOB_STATE_MAX; s++)
+		near_try(&n, job_state_name(s));
+	return near_hint(&n, ret);
+}
+
 static enum MHD_Result add_status(
 	void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
 {
 	struct list_query *lq = arg;
+	char hint[NEAR_HINT];
 	(void)kind;
 	if (strcmp(name, "status") != 0)
 		return MHD_YES;
 	enum job_state s = job_state_parse(value ? value : "");
 	if (s == _JOB_STATE_INVALID)
-		buf_printf(&lq->unknown, "%sUnknown status %.64s", lq->unknown.len ? "," : "",
-			value ? value : "");
+		buf_printf(&lq->unknown, "%sUnknown status %.64s%s", lq->unknown.len ? "," : "",
+			value ? value : "", status_hint(value ? value : "", hint));
 	else
 		lq->query.states |= BIT(s);
 	return MHD_YES;

@@ -264,7 +264,7 @@ static void submit_first_generation(struct request *rq, struct job_request *job)
 	rq->echo = json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
 		job->class_name, "namespace", job->context, "parameters", job->arguments,
 		"externalId", job->external_id, "route", job->path ? NULL : job->function);
-	job->is_sync = true;
+	job->is_sync = job->makes_context = true;
 	_cleanup_(json_decrefp) json_t *shared = job->arguments;
 	job->arguments = json_deep_copy(shared);
 	submit(rq, job);

@@ -105,7 +105,7 @@ def test_a_broken_context_takes_jobs_and_fails_them_until_it_is_updated(plain_mi
 
 
 def test_a_context_nobody_made_runs_jobs_and_is_not_made_by_it(plain_mist):
-    gateway = plain_mist(**{"context-defaults": {"runtime": "plain"}})
+    gateway = plain_mist(mist={"compatibility": "mist-1.1"}, **{"context-defaults": {"runtime": "plain"}})
     job = gateway.wait(gateway.submit("typed", {"i": 1}, context="anything"))
     assert job["status"] == "finished" and job["context"] == "anything" and job["workerId"].startswith("anything_")
     assert "anything" not in json.dumps(gateway.get("/v2/api/contexts").json())

@@ -85,7 +85,7 @@ def test_the_same_key_with_another_body_is_refused(gateway, tmp_path):
     body = {"path": str(tmp_path / "ran"), "n": 1}
     assert keyed(gateway, "k", "record", body).status_code == 200
     for other in ({**body, "n": 2}, "record"), (body, "record"):
-        r = keyed(gateway, "k", other[1], other[0], **({"context": "other"} if other[0] is body else {}))
+        r = keyed(gateway, "k", other[1], other[0], **({"context": "default"} if other[0] is body else {}))
         assert r.status_code == 422 and "another request" in r.json()["detail"]
     assert keyed(gateway, "", "record", body).status_code == 400
     assert keyed(gateway, "x" * 256, "record", body).status_code == 400

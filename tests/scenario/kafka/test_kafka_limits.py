@@ -106,7 +106,7 @@ def test_as_many_idempotency_keys_as_are_remembered_hold_nothing_back(c_mist, ka
 
 
 def test_one_context_too_many_is_a_refusal_as_over_http(c_mist, kafka, door):
-    gateway = c_mist(transports=[door.settings], limits={"contexts": 1})
+    gateway = c_mist(transports=[door.settings], limits={"contexts": 1}, mist={"unknown-contexts": "default"})
     replies, dead = kafka.read(door.replies), kafka.read(door.dead)
     answer = gateway.post("/v2/api/functions/echo/jobs", params={"context": "other"}, json={"text": "x"})
     assert answer.status_code == 429 and "limits.contexts is 1" in answer.json()["detail"] and answer.headers["Retry-After"]
