@@ -87,8 +87,10 @@ void intake_delivered(struct intake *in, const struct uuid *ids, size_t n);
 
 /* A question to the core, answered on its thread. */
 enum ask_kind {
-	ASK_FUNCTIONS, /* JSON text: Mist's [Function]; those that do not load are left out */
-	ASK_FUNCTION,  /* JSON text: Function `name` */
+	/* JSON text: Mist's [Function], Function `name`. One that does not load has a member
+	 * `error`, or is left out (mist.broken-functions). */
+	ASK_FUNCTIONS,
+	ASK_FUNCTION,
 	ASK_CONTEXTS,
 	ASK_CONTEXT,
 	/* Kept in the store before they are answered. `body` is Mist's Function (config) object,
@@ -102,6 +104,7 @@ enum ask_kind {
 	ASK_CONTEXT_CREATE,
 	ASK_CONTEXT_UPDATE,
 	ASK_CONTEXT_DELETE,
+	ASK_ARTIFACT_UNUSED, /* fault CONFLICT: functions use the artifact `name` */
 	ASK_WORKERS,
 	ASK_WORKER,
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */

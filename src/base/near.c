@@ -63,7 +63,7 @@ void near_try(struct near *n, const char *name)
 const char *near_hint(const struct near *n, char ret[static NEAR_HINT])
 {
 	ret[0] = '\0';
-	if (n->found)
+	if (n->found && strcmp(n->found, n->written) != 0) /* else that is not the mistake */
 		snprintf(ret, NEAR_HINT, "; did you mean %s?", n->found);
 	return ret;
 }

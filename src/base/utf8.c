@@ -7,7 +7,6 @@
  * decides itself what to put in place of what is refused. Pure functions, any thread. */
 #include "base/utf8.h"
 
-#include <stdint.h>
 #include <string.h>
 
 /* How many bytes a character has that begins with this one; 0: none begins so. */
@@ -24,8 +23,7 @@ static size_t expected_length(uint8_t first)
 	return 0;
 }
 
-/* The bytes of the character that s begins with and its code, or 0. */
-static size_t decode(const char *s, size_t len, uint32_t *ret_code)
+size_t utf8_decode(const char *s, size_t len, uint32_t *ret_code)
 {
 	static const uint32_t least[] = { [2] = 0x80, [3] = 0x800, [4] = 0x10000 };
 
@@ -49,7 +47,7 @@ static size_t decode(const char *s, size_t len, uint32_t *ret_code)
 size_t utf8_shown(const char *s, size_t len)
 {
 	uint32_t code;
-	size_t n = decode(s, len, &code);
+	size_t n = utf8_decode(s, len, &code);
 	if (!n || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029)
 		return 0;
 	return n;
@@ -59,7 +57,7 @@ bool utf8_is_valid(const char *s, size_t len)
 {
 	uint32_t code;
 	for (size_t at = 0, n; at < len; at += n) {
-		n = decode(s + at, len - at, &code);
+		n = utf8_decode(s + at, len - at, &code);
 		if (!n)
 			return false;
 	}
@@ -98,7 +96,7 @@ size_t utf8_clean(char *text, size_t len)
 	size_t to = 0;
 	uint32_t code;
 	for (size_t at = 0; at < len;) {
-		size_t n = decode(text + at, len - at, &code);
+		size_t n = utf8_decode(text + at, len - at, &code);
 		if (n) {
 			memmove(text + to, text + at, n);
 			to += n;

@@ -4,6 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* The bytes of the character that s begins with and its code, or 0: not UTF-8, or cut off. */
+size_t utf8_decode(const char *s, size_t len, uint32_t *ret_code);
 
 /* The bytes of the character that s begins with (RFC 3629), or 0: not UTF-8, cut off, or a control
  * character (C0, DEL, C1, and the line and paragraph separators). */

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/near.h"
 #include "base/utf8.h"
 
 enum { KEY_MAX = 256 };
@@ -211,6 +212,15 @@ static const struct field *field_find(enum item_kind kind, const char *name)
 	return NULL;
 }
 
+static const char *field_hint(enum item_kind kind, const char *name, char ret[static NEAR_HINT])
+{
+	struct near n;
+	near_init(&n, name);
+	for (const struct field *field = fields_of[kind]; field->name; field++)
+		near_try(&n, field->name);
+	return near_hint(&n, ret);
+}
+
 static bool is_skipped(const char *name, const char *const *skip)
 {
 	for (; *skip; skip++)
@@ -230,8 +240,9 @@ json_t *fields_read(enum item_kind kind, const config_setting_t *group, const ch
 		if (!field && is_skipped(name, skip))
 			continue;
 		if (!field) {
-			refuse_at(value, path, f, "%s: no %s has such a setting", name,
-				item_names[kind]);
+			char hint[NEAR_HINT];
+			refuse_at(value, path, f, "%s: no %s has such a setting%s", name,
+				item_names[kind], field_hint(kind, name, hint));
 			return NULL;
 		}
 		if (json_object_set_new(fields, field->member, types[field->type].read(value)) <

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/near.h"
 
 static const char common[] = "ujyhV";
 
@@ -35,6 +36,7 @@ static const struct {
 	{ 's', 's', "status", required_argument },
 	{ 'l', 'l', "limit", required_argument },
 	{ 'L', 'L', "level", required_argument },
+	{ 'O', 'o', "force", no_argument },
 };
 
 struct tables {
@@ -106,10 +108,34 @@ static void take(struct cli *cli, struct args *args, char key, enum show *show)
 	case 'l':
 		args->limit = optarg;
 		break;
+	case 'O':
+		args->is_forced = true;
+		break;
 	case 'L':
 		args->level = optarg;
 		break;
 	}
+}
+
+/* For a long option that there is not. */
+static const char *option_hint(
+	const struct tables *t, const char *written, char ret[static NEAR_HINT])
+{
+	_cleanup_(freep) char *name = NULL;
+	struct near n;
+	ret[0] = '\0';
+	if (strncmp(written, "--", 2) != 0)
+		return ret;
+	name = strndup(written + 2, strcspn(written + 2, "="));
+	near_init(&n, name);
+	for (const struct option *o = t->longs; o->name; o++)
+		if (strcmp(o->name, name) == 0)
+			return ret; /* it lacks its value, or has one */
+	for (const struct option *o = t->longs; o->name; o++)
+		near_try(&n, o->name);
+	if (n.found)
+		snprintf(ret, NEAR_HINT, "; did you mean --%s?", n.found);
+	return ret;
 }
 
 int args_read(struct cli *cli, const struct command *command, int argc, char **argv,
@@ -117,6 +143,7 @@ int args_read(struct cli *cli, const struct command *command, int argc, char **a
 {
 	static char program[] = "mist"; /* what getopt starts its complaints with */
 	struct tables t;
+	char hint[NEAR_HINT];
 	int letter;
 	make_tables(command, &t);
 	*ret = (struct args){ .command = command };
@@ -125,8 +152,9 @@ int args_read(struct cli *cli, const struct command *command, int argc, char **a
 	optind = 0;
 	while ((letter = getopt_long(argc, argv, t.letters, t.longs, NULL)) != -1) {
 		if (letter == '?')
-			return complain(EXIT_USAGE, "see mist %s%s--help",
-				command ? command->name : "", command ? " " : "");
+			return complain(EXIT_USAGE, "see mist %s%s--help%s",
+				command ? command->name : "", command ? " " : "",
+				option_hint(&t, argv[optind - 1], hint));
 		take(cli, ret, t.keys[letter], ret_show);
 	}
 	ret->words = argv + optind;

@@ -35,7 +35,7 @@ struct args {
 	int n_words;
 	const char *context, *timeout, *file, *prefix, *status, *limit; /* NULL: not given */
 	const char *level;                                              /* the same */
-	bool is_following, is_dry;
+	bool is_following, is_dry, is_forced;
 };
 
 struct command {

@@ -46,6 +46,7 @@ _mist()
 		wait) names+=' --timeout' ;;
 		logs) names+=' --follow --level' ;;
 		jobs) names+=' --status --limit' ;;
+		artifacts) names+=' --force' ;;
 		apply) names+=' --file --dry-run --prefix' ;;
 		esac
 	elif [ -z "$names" ]; then

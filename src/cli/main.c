@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "cli/apply.h"
 #include "cli/cli.h"
 #include "cli/http.h"
 #include "cli/interrupt.h"
 #include "cli/jobs.h"
 #include "cli/nouns.h"
+#include "cli/shown.h"
 #include "cli/store.h"
 
 static const struct command commands[] = {
@@ -38,10 +40,12 @@ static const struct command commands[] = {
 		"  -l, --limit N           at most so many (25)\n"
 		"\n"
 		"delete cancels the job.\n" },
-	{ "artifacts", "", 0, 3, noun_command,
+	{ "artifacts", "O", 0, 3, noun_command,
 		"files that the gateway keeps for functions\n"
-		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put FILE | delete "
-		"NAME]\n"
+		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put FILE |\n"
+		"                       delete [--force] NAME]\n"
+		"\n"
+		"  -o, --force   delete it although functions use it\n"
 		"\n"
 		"show prints the SHA-1; get writes to FILE (NAME; - is standard output); put sends "
 		"a\n"
@@ -136,6 +140,17 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+static int no_such_command(const char *name)
+{
+	struct near n;
+	char hint[NEAR_HINT];
+	near_init(&n, name);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		near_try(&n, commands[i].name);
+	return complain(EXIT_USAGE, "there is no command \"%s\"%s; see mist --help", name,
+		near_hint(&n, hint));
+}
+
 /* What the environment says, options later override. */
 static void set_defaults(struct cli *cli)
 {
@@ -163,6 +178,7 @@ int main(int argc, char **argv)
 	struct cli cli;
 	struct args args;
 	enum show show;
+	shown_begin();
 	set_defaults(&cli);
 	int code = args_read(&cli, NULL, argc, argv, &args, &show);
 	if (code)
@@ -175,8 +191,7 @@ int main(int argc, char **argv)
 	}
 	const struct command *command = command_find(args.words[0]);
 	if (!command)
-		return complain(
-			EXIT_USAGE, "there is no command \"%s\"; see mist --help", args.words[0]);
+		return no_such_command(args.words[0]);
 	code = args_read(&cli, command, args.n_words, args.words, &args, &show);
 	if (code)
 		return code;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/near.h"
 #include "cli/artifacts.h"
 #include "cli/http.h"
 #include "cli/jobs.h"
@@ -19,6 +20,7 @@ static const struct column function_columns[] = {
 	{ "CONTEXT", "defaultContext", CELL_PLAIN },
 	{ "PATH", "path", CELL_PLAIN },
 	{ "CLASS NAME", "className", CELL_PLAIN },
+	{ "ERROR", "error", CELL_LINE, .is_rare = true },
 	{ 0 },
 };
 
@@ -120,7 +122,8 @@ static int show(struct cli *cli, const struct noun *noun, const char *name)
 	return print_answer(cli, path, NULL);
 }
 
-static int remove_one(struct cli *cli, const struct noun *noun, const char *name)
+static int remove_one(
+	struct cli *cli, const struct noun *noun, const char *name, const struct args *args)
 {
 	_cleanup_(freep) char *question = xasprintf("%s %s %s", noun->deletion, noun->one, name);
 	int code = confirm(cli, question);
@@ -129,14 +132,18 @@ static int remove_one(struct cli *cli, const struct noun *noun, const char *name
 	if (noun->columns == job_columns)
 		return cancel_job(cli, name);
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
-	_cleanup_(freep) char *path = path_of(noun->plural, name, NULL);
+	_cleanup_(freep) char *path = path_query(
+		path_of(noun->plural, name, NULL), "force", args->is_forced ? "true" : NULL);
 	return http_do(cli, &(struct http_call){ .method = "DELETE", .path = path }, &reply);
 }
 
 static int no_such_verb(const struct args *args)
 {
-	return complain(EXIT_USAGE, "%s: see mist %s --help for what can follow it",
-		args->command->name, args->command->name);
+	static const char *const verbs[] = { "list", "show", "delete", "get", "put", NULL };
+	char hint[NEAR_HINT];
+	return complain(EXIT_USAGE, "%s: see mist %s --help for what can follow it%s",
+		args->command->name, args->command->name,
+		near_hint_of(args->words[0], verbs, hint));
 }
 
 int noun_command(struct cli *cli, const struct args *args)
@@ -156,7 +163,7 @@ int noun_command(struct cli *cli, const struct args *args)
 	if (strcmp(verb, "show") == 0)
 		return show(cli, noun, name);
 	if (strcmp(verb, "delete") == 0)
-		return remove_one(cli, noun, name);
+		return remove_one(cli, noun, name, args);
 	if (is_artifact && strcmp(verb, "put") == 0)
 		return artifact_put(cli, name);
 	return no_such_verb(args);

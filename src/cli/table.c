@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tables and JSON on stdout.
  *
- * A cell is made from a JSON value: a string as it is but for what a terminal would obey, a time in
+ * A cell is made from a JSON value: a string as it can be shown (shown.h), a time in
  * the reader's own zone, anything else as compact JSON. Columns are as wide as their widest cell,
  * counted in characters. JSON is passed on as the gateway wrote it, so that no number changes its
  * look; on a terminal only white space is put between. */
@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
-#include "base/utf8.h"
+#include "cli/shown.h"
 
 enum { CELL_MAX = 1 << 20, COLUMNS_MAX = 12, GAP = 2, INDENT = 2 };
 
@@ -35,12 +35,8 @@ static const json_t *member_of(const json_t *row, const char *path)
 
 static void add_shown(struct buf *out, const char *text)
 {
-	size_t len = strlen(text);
-	for (size_t i = 0; i < len;) {
-		size_t n = utf8_shown(text + i, len - i);
-		buf_add(out, n ? text + i : "?", n ? n : 1);
-		i += n ? n : 1;
-	}
+	_cleanup_(freep) char *line = shown_line(text);
+	buf_puts(out, line);
 }
 
 static char *cell_text(const json_t *value, enum cell kind)
@@ -54,6 +50,10 @@ static char *cell_text(const json_t *value, enum cell kind)
 		localtime_r(&seconds, &local);
 		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
 		buf_puts(&out, text);
+	} else if (kind == CELL_LINE && json_is_string(value)) {
+		const char *text = json_string_value(value);
+		_cleanup_(freep) char *line = strndup(text, strcspn(text, "\n"));
+		add_shown(&out, line);
 	} else if (json_is_string(value)) {
 		add_shown(&out, json_string_value(value));
 	} else if (value && !json_is_null(value)) {
@@ -80,22 +80,37 @@ static void print_cell(const char *text, size_t width, bool is_last)
 		printf("%*s", (int)(width - width_of(text) + GAP), "");
 }
 
+static bool is_anywhere(const json_t *rows, const char *member)
+{
+	json_t *row;
+	size_t i;
+	json_array_foreach (rows, i, row)
+		if (member_of(row, member))
+			return true;
+	return false;
+}
+
 void table_print(const struct column *columns, const json_t *rows)
 {
+	struct column used[COLUMNS_MAX];
 	size_t widths[COLUMNS_MAX] = { 0 }, n_columns = 0, n_rows = json_array_size(rows);
-	for (; columns[n_columns].head; n_columns++)
-		widths[n_columns] = width_of(columns[n_columns].head);
-	must(n_columns <= COLUMNS_MAX);
+	for (const struct column *c = columns; c->head; c++) {
+		if (c->is_rare && !is_anywhere(rows, c->member))
+			continue;
+		must(n_columns < COLUMNS_MAX);
+		widths[n_columns] = width_of(c->head);
+		used[n_columns++] = *c;
+	}
 	char **cells = xcalloc(n_rows * n_columns + 1, sizeof *cells);
 	for (size_t i = 0; i < n_rows * n_columns; i++) {
-		const struct column *c = &columns[i % n_columns];
+		const struct column *c = &used[i % n_columns];
 		const json_t *row = json_array_get(rows, i / n_columns);
 		cells[i] = cell_text(member_of(row, c->member), c->kind);
 		if (width_of(cells[i]) > widths[i % n_columns])
 			widths[i % n_columns] = width_of(cells[i]);
 	}
 	for (size_t c = 0; c < n_columns; c++)
-		print_cell(columns[c].head, widths[c], c + 1 == n_columns);
+		print_cell(used[c].head, widths[c], c + 1 == n_columns);
 	for (size_t i = 0; i < n_rows * n_columns; i++) {
 		print_cell(cells[i], widths[i % n_columns], (i + 1) % n_columns == 0);
 		free(cells[i]);
@@ -121,7 +136,8 @@ static void add_fields(json_t *rows, const char *prefix, const json_t *object)
 		}
 		_cleanup_(freep) char *text =
 			cell_text(value, is_time(key) ? CELL_TIME : CELL_PLAIN);
-		json_array_append_new(rows, json_pack("[s, s]", name, text));
+		_cleanup_(freep) char *shown = shown_line(name);
+		json_array_append_new(rows, json_pack("[s, s]", shown, text));
 	}
 }
 

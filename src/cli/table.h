@@ -7,12 +7,14 @@
 
 #include "cli/cli.h"
 
-enum cell { CELL_PLAIN, CELL_TIME }; /* CELL_TIME: milliseconds since 1970 */
+/* CELL_TIME: milliseconds since 1970. CELL_LINE: the first line of a text. */
+enum cell { CELL_PLAIN, CELL_TIME, CELL_LINE };
 
 struct column {
 	const char *head;
 	const char *member; /* "initInfo.maxJobs": of the member's member; NULL: the row itself */
 	enum cell kind;
+	bool is_rare; /* left out where no row has it */
 };
 
 /* columns are ended by { 0 }. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "core/edit.h"
 
@@ -93,6 +94,27 @@ json_t *function_described_json(const struct function *f, const struct signature
 		"unknownArguments", unknown);
 }
 
+/* As the runner of such a file would say; nothing has loaded it. */
+static const char *probable_lang(const struct function *f)
+{
+	const char *dot = strrchr(f->settings.path, '.');
+	if (!f->settings.path[0])
+		return "c";
+	return dot && strcmp(dot, ".jar") == 0 ? "java" : "python";
+}
+
+/* Of one that does not load: with what clients of Mist look at, and the error. */
+static json_t *function_broken_json(const struct function *f, const struct signature *s)
+{
+	_cleanup_(json_decrefp) json_t *described =
+		json_pack("{s:s, s:{}, s:[]}", "lang", probable_lang(f), "execute", "tags");
+	const struct signature as_if = { .described = described };
+	json_t *json = function_described_json(f, &as_if);
+	_cleanup_(freep) char *quoted = json_quote(s->error, strlen(s->error));
+	json_object_set_new(json, "error", json_loads(quoted, JSON_DECODE_ANY, NULL));
+	return json;
+}
+
 static void functions_step(struct functions_ask *all)
 {
 	struct ask *a = all->ask;
@@ -108,11 +130,16 @@ static void function_ready(struct described_wait *wait, struct core *c, const st
 {
 	struct function_wait *fw = container_of(wait, struct function_wait, wait);
 	struct ask *a = fw->all->ask;
-	(void)c;
-	if (a->kind == ASK_FUNCTIONS && s->described)
-		json_array_append_new(a->json, function_described_json(fw->function, s));
-	else if (a->kind == ASK_FUNCTION && s->described)
-		ask_show_function(a, fw->function, function_described_json(fw->function, s));
+	bool is_hidden =
+		!s->described && (s->fault == FAULT_UNAVAILABLE ||
+					 catalog_rules_of(c->catalog)->hides_broken_functions);
+	json_t *shown = s->described ? function_described_json(fw->function, s)
+			: is_hidden  ? NULL
+				     : function_broken_json(fw->function, s);
+	if (a->kind == ASK_FUNCTIONS && shown)
+		json_array_append_new(a->json, shown);
+	else if (shown)
+		ask_show_function(a, fw->function, shown);
 	else if (a->kind == ASK_FUNCTION)
 		fault_set(&a->fault, s->fault, "%s", s->error);
 	functions_step(fw->all);
@@ -148,6 +175,33 @@ static void ask_functions(struct core *c, struct ask *a)
 		catalog_each_function(c->catalog, function_wait, all);
 	}
 	functions_step(all);
+}
+
+struct users {
+	const char *artifact;
+	struct buf names;
+};
+
+static void user_add(void *arg, const struct function *f)
+{
+	struct users *u = arg;
+	if (strcmp(f->settings.path, u->artifact) == 0)
+		buf_printf(&u->names, "%s%s", u->names.len ? ", " : "", f->name);
+}
+
+static void ask_artifact_unused(struct core *c, struct ask *a)
+{
+	struct users u = { .artifact = a->name };
+	buf_init(&u.names, sizeof a->fault.text);
+	if (!catalog_rules_of(c->catalog)->deletes_used_artifacts)
+		catalog_each_function(c->catalog, user_add, &u);
+	if (u.names.len)
+		fault_set(&a->fault, FAULT_CONFLICT,
+			"%.128s is used by functions; force=true deletes it all the same. They "
+			"are: %s",
+			a->name, u.names.data);
+	buf_done(&u.names);
+	ask_answer(a);
 }
 
 static void context_add(void *arg, const struct context *context)
@@ -379,6 +433,9 @@ static void ask_deliver(struct mail *mail, void *owner)
 	case ASK_CONTEXT_UPDATE:
 	case ASK_CONTEXT_DELETE:
 		edit_context(c, a);
+		return;
+	case ASK_ARTIFACT_UNUSED:
+		ask_artifact_unused(c, a);
 		return;
 	case ASK_WORKERS:
 	case ASK_WORKER:

@@ -32,7 +32,7 @@ struct catalog {
 	struct map functions, contexts, runtimes;
 	struct context_settings defaults;
 	char *artifacts;
-	bool takes_unknown_contexts;
+	struct catalog_rules rules;
 };
 
 struct catalog *catalog_new(const struct context_settings *defaults, const char *artifacts)
@@ -225,9 +225,14 @@ const struct runtime_settings *catalog_runtime(const struct catalog *c, const ch
 	return n ? &container_of(n, struct runtime_entry, by_name)->settings : NULL;
 }
 
-void catalog_take_unknown_contexts(struct catalog *c, bool are_taken)
+void catalog_set_rules(struct catalog *c, const struct catalog_rules *rules)
 {
-	c->takes_unknown_contexts = are_taken;
+	c->rules = *rules;
+}
+
+const struct catalog_rules *catalog_rules_of(const struct catalog *c)
+{
+	return &c->rules;
 }
 
 static int by_text(const void *x, const void *y)
@@ -262,7 +267,7 @@ static int refuse_name(const struct map *map, const char *what, const char *name
 
 int catalog_check_context(const struct catalog *c, const char *name, struct fault *f)
 {
-	if (c->takes_unknown_contexts || catalog_has_context(c, name))
+	if (c->rules.takes_unknown_contexts || catalog_has_context(c, name))
 		return 0;
 	return refuse_name(&c->contexts, "context", name, f);
 }

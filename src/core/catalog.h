@@ -33,9 +33,14 @@ bool catalog_is_configured(const struct catalog *c, enum store_noun noun, const 
 /* Takes over what was made by the API in `from`, except under names that are configured in c. */
 void catalog_adopt(struct catalog *c, const struct catalog *from);
 
-/* Whether names of contexts that nobody made are taken, as Mist does, with the defaults:
- * mist.unknown-contexts. Not when it is new. */
-void catalog_take_unknown_contexts(struct catalog *c, bool are_taken);
+/* In what the core is as lenient as Mist 1.1. None of it, in a new catalog. */
+struct catalog_rules {
+	bool takes_unknown_contexts; /* mist.unknown-contexts: they have the defaults */
+	bool hides_broken_functions; /* mist.broken-functions: those that do not load */
+	bool deletes_used_artifacts; /* mist.used-artifacts: without force, too */
+};
+void catalog_set_rules(struct catalog *c, const struct catalog_rules *rules);
+const struct catalog_rules *catalog_rules_of(const struct catalog *c);
 
 /* 0: there is one of that name, or it need not be there. Else the fault says which there are, and
  * which was probably meant: "there is no context plian; did you mean plain? There are: default, …"

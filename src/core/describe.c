@@ -63,11 +63,28 @@ static void signature_leave(struct signature *s)
 	s->lane = NULL;
 }
 
+/* The log has each error of a function that somebody made once, and that it is over. */
+static void signature_log(struct signature *s)
+{
+	if (catalog_function(s->core->catalog, s->name) != s->function ||
+		(s->error && s->logged && strcmp(s->error, s->logged) == 0))
+		return;
+	if (s->error)
+		log_warn("%s", s->error);
+	else if (s->described && s->logged)
+		log_info("function %s can be loaded now", s->name);
+	if (s->error || s->described) {
+		free(s->logged);
+		s->logged = s->error ? xstrdup(s->error) : NULL;
+	}
+}
+
 /* The same, and answers all who wait. */
 static void signature_answer(struct signature *s)
 {
 	struct list *n;
 	signature_leave(s);
+	signature_log(s);
 	while ((n = list_pop(&s->waiting))) {
 		struct described_wait *wait = container_of(n, struct described_wait, node);
 		wait->ready(wait, s->core, s);
@@ -209,6 +226,7 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 	struct signature *s = signature_get(c, f);
 	signature_refresh(s, f);
 	if (s->described || s->error) {
+		signature_log(s);
 		wait->ready(wait, c, s);
 		return;
 	}
@@ -302,6 +320,7 @@ static void signature_free(struct signature *s)
 	list_remove(&s->in_lane);
 	signature_forget(s);
 	function_unref(s->function);
+	free(s->logged);
 	free(s->name);
 	free(s);
 }

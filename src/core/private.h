@@ -75,6 +75,7 @@ struct signature {
 	const struct function *function; /* the one that was described */
 	json_t *described;               /* NULL until it is */
 	char *error;                     /* why it could not be */
+	char *logged;                    /* the error that the log has; NULL: none */
 	enum fault_code fault;           /* of the error */
 	int64_t mtime_ns, size, checked_ms;
 	struct list waiting; /* of struct described_wait */

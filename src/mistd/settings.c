@@ -20,6 +20,8 @@ static const char *const unknown_arguments_names[] = {
 };
 static const char *const compatibilities[] = { "", "mist-1.1", NULL };
 static const char *const unknown_contexts[] = { "refuse", "default", NULL };
+static const char *const broken_functions[] = { "show", "hide", NULL };
+static const char *const used_artifacts[] = { "keep", "delete", NULL };
 
 static const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
@@ -43,6 +45,14 @@ static const struct conf_field mist_conf[] = {
 		.choices = unknown_contexts, .live = true,
 		.help = "a request for a context that does not exist is refused, or runs in one "
 			"of that name made on the spot with context-defaults" },
+	{ "broken-functions", CONF_ENUM, MIST(broken_functions), "show",
+		.choices = broken_functions, .live = true,
+		.help = "functions that do not load are shown with their error, or left out of "
+			"lists" },
+	{ "used-artifacts", CONF_ENUM, MIST(used_artifacts), "keep", .choices = used_artifacts,
+		.live = true,
+		.help = "an artifact that functions use is deleted with force=true only, or in any "
+			"case" },
 	{ 0 },
 };
 
@@ -245,7 +255,8 @@ static int read_mist(struct conf *conf, struct mist_settings *ret, struct fault 
 	if (r < 0 || ret->compatibility != COMPATIBLE_WITH_MIST_11)
 		return r;
 	struct mist_settings base = *ret;
-	base.unknown_contexts = CONTEXTS_DEFAULT;
+	base.unknown_arguments = UNKNOWN_IGNORE;
+	base.unknown_contexts = base.broken_functions = base.used_artifacts = 1;
 	r = conf_read(conf, section, &base, ret, f);
 	conf_done(mist_conf, &base);
 	return r;
@@ -277,8 +288,10 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 		r = read_catalog(conf, artifacts, &s->catalog, f);
 	}
 	if (r == 0)
-		catalog_take_unknown_contexts(
-			s->catalog, s->mist.unknown_contexts == CONTEXTS_DEFAULT);
+		catalog_set_rules(s->catalog,
+			&(struct catalog_rules){ .takes_unknown_contexts = s->mist.unknown_contexts,
+				.hides_broken_functions = s->mist.broken_functions,
+				.deletes_used_artifacts = s->mist.used_artifacts });
 	if (r < 0)
 		settings_done(s);
 	return r;

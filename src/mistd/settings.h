@@ -8,15 +8,15 @@
 #include "worker/room.h"
 
 enum mist_compatibility { COMPATIBLE_WITH_NONE, COMPATIBLE_WITH_MIST_11 };
-enum unknown_contexts { CONTEXTS_REFUSE, CONTEXTS_DEFAULT };
 
 struct mist_settings {
 	char *data_directory;
 	int log_level;
 	int unknown_arguments; /* enum unknown_arguments: refuse or ignore */
 	int64_t mailbox_max;
-	int compatibility;    /* enum mist_compatibility */
-	int unknown_contexts; /* enum unknown_contexts */
+	int compatibility; /* enum mist_compatibility */
+	/* Of the two words of each the second is Mist's way. */
+	int unknown_contexts, broken_functions, used_artifacts;
 };
 
 /* One of `transports`. */

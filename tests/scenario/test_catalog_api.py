@@ -7,6 +7,8 @@ import threading
 import pytest
 import requests
 
+from support.cli import cli, said
+
 CODE = b"import mist\n\n@mist.function\ndef twice(n: int):\n    return 2 * n\n"
 
 
@@ -253,3 +255,47 @@ def test_history_is_kept_as_long_as_it_is_told_to(plain_mist):
     gateway.until(lambda: gateway.get(f"/v2/api/jobs/{job_id}").status_code == 404)
     gateway.until(lambda: not list(gateway.data.glob(f"logs/job-{job_id}*")))
     assert gateway.run("typed", {"i": 1})["success"]
+
+
+def test_a_function_that_does_not_load_shows_why_until_it_does(gateway):
+    upload(gateway, "twice.py", b"raise RuntimeError('not yet')\n")
+    assert gateway.post("/v2/api/functions?force=true", json=twice()).status_code == 200
+    shown = gateway.get("/v2/api/functions/twice")
+    assert shown.status_code == 200 and "not yet" in shown.json()["error"] and shown.headers["ETag"]
+    assert shown.json().items() >= {**twice(), "lang": "python", "execute": {}, "tags": []}.items()
+    upload(gateway, "twice.py", CODE, force="true")
+    gateway.until(lambda: "error" not in gateway.get("/v2/api/functions/twice").json())
+    assert "function twice can be loaded now" in gateway.stderr()
+    assert gateway.get("/v2/api/functions/twice").json()["execute"] == {"n": {"type": "MInt"}}
+
+
+def test_functions_that_do_not_load_are_left_out_where_that_is_set(plain_mist):
+    gateway = plain_mist(mist={"broken-functions": "hide"})
+    assert "missing" not in [f["name"] for f in gateway.get("/v2/api/functions").json()]
+    assert gateway.get("/v2/api/functions/missing").status_code == 404
+
+
+def test_an_artifact_that_functions_use_is_deleted_with_force_only(gateway):
+    upload(gateway, "twice.py", CODE)
+    for name in "b", "a":
+        assert gateway.post("/v2/api/functions", json=twice(name=name)).status_code == 200
+    r = gateway.delete("/v2/api/artifacts/twice.py")
+    assert r.status_code == 409 and "twice.py is used by functions" in r.json()["detail"] and "force=true" in r.json()["detail"]
+    assert gateway.run("a", {"n": 1})["payload"] == 2
+    assert "force=true" in said(gateway, "artifacts", "delete", "-y", "twice.py", code=3)
+    cli(gateway, "artifacts", "delete", "-y", "--force", "twice.py")
+    gateway.until(lambda: "cannot be read" in gateway.get("/v2/api/functions/a").json().get("error", ""))
+    upload(gateway, "twice.py", CODE)
+    for name in "a", "b":
+        gateway.delete(f"/v2/api/functions/{name}")
+    assert gateway.delete("/v2/api/artifacts/twice.py").status_code == 200
+    gateway.reconfigure(mist={"used-artifacts": "delete"})
+    upload(gateway, "twice.py", CODE)
+    assert gateway.post("/v2/api/functions", json=twice()).status_code == 200
+    gateway.until(lambda: gateway.delete("/v2/api/artifacts/twice.py").status_code == 200)
+
+
+def test_a_function_without_a_path_needs_a_program(gateway):
+    for query in "", "?force=true":
+        r = gateway.post("/v2/api/functions" + query, json=twice(path=""))
+        assert r.status_code == 400 and "path: expected a file" in r.json()["detail"]

@@ -178,7 +178,7 @@ def test_a_failed_job_on_a_terminal_ends_with_1(gateway):
 
 def test_a_table_on_a_terminal_has_aligned_columns(gateway):
     lines = Terminal(gateway, "functions").end().splitlines()
-    assert lines[0].split() == ["NAME", "CONTEXT", "PATH", "CLASS", "NAME"]
+    assert lines[0].split() == ["NAME", "CONTEXT", "PATH", "CLASS", "NAME", "ERROR"]
     column = lines[0].index("CONTEXT")
     assert all(line[column - 1] == " " and line[column:].startswith("plain ") for line in lines[1:])
     assert any(line.startswith("typed ") for line in lines)
@@ -347,3 +347,73 @@ def test_completion_in_bash(gateway, words, expected):
     done = subprocess.run(["bash", "-c", script, "bash", ROOT / "src" / "cli" / "completion.bash", *words], capture_output=True, text=True,
                           env=environment(gateway, PATH=f"{os.path.dirname(MIST)}:{os.environ['PATH']}"), check=True)
     assert set(done.stdout.split()) == expected and done.stderr == ""
+
+
+# Text of others on a terminal
+
+WILD = "\x1b]0;title\x07 \x1b[31mred \u009b2J \u202eevil\u2066 \x7f\tend é漢"
+TAME = "\\x1b]0;title\\x07 \\x1b[31mred \\u009b2J \\u202eevil\\u2066 \\u007f\tend é漢"
+
+
+def is_tame(text):
+    return not any(ord(c) < 32 and c not in "\n\t" or 0x7f <= ord(c) < 0xa0 or c in "\u202e\u2066" for c in text)
+
+
+def test_escapes_of_a_log_and_an_error_are_shown_on_a_terminal_and_raw_in_a_pipe(c_mist):
+    gateway = c_mist()
+    wild, tame = (text.replace(c1, "") for text, c1 in ((WILD, "\u009b"), (TAME, "\\u009b")))  # the worker leaves that out itself
+    out = Terminal(gateway, "run", "fail", "message=" + json.dumps(wild)).end(code=1)
+    assert is_tame(out) and out.count(tame) >= 2, out  # in the log and in the error
+    job_id = gateway.get("/v2/api/jobs").json()[0]["jobId"]
+    for words, code in ((("logs", job_id), 0), (("logs", "--follow", job_id), 0), (("wait", job_id), 1)):
+        out = Terminal(gateway, *words).end(code=code)
+        assert is_tame(out) and tame in out, (words, out)
+    assert wild in cli(gateway, "logs", job_id)
+    assert wild in cli(gateway, "wait", job_id, code=1)[1]
+
+
+def test_a_result_on_a_terminal_is_harmless_and_still_json(c_mist):
+    out = Terminal(c_mist(), "run", "echo", "text=" + json.dumps(WILD)).end()
+    result = out[out.index('"'):]
+    assert is_tame(out) and json.loads(result) == WILD
+
+
+def test_names_and_states_of_a_foreign_server_are_harmless(answering):
+    row = {"name": WILD, "defaultContext": WILD, "path": WILD, "className": WILD, "error": WILD}
+    cell = TAME.replace("\t", "\\x09")
+    url, _ = answering(200, "application/json", json.dumps([row], ensure_ascii=False).encode())
+    out = Terminal(url, "functions").end()
+    assert is_tame(out) and out.count(cell) == 5
+    url, _ = answering(200, "application/json", json.dumps({WILD: WILD, "status": WILD}, ensure_ascii=False).encode())
+    for words in ("functions", "show", "f"), ("cancel", "1"), ("status",):
+        out = Terminal(url, *words).end()
+        assert is_tame(out) and "evil" in out, (words, out)
+    url, _ = answering(400, "application/problem+json", json.dumps({"detail": WILD}, ensure_ascii=False).encode())
+    out = Terminal(url, "functions").end(code=3)
+    assert is_tame(out) and "evil" in out
+
+
+def test_a_log_that_comes_in_pieces_keeps_its_characters(answering):
+    text = ("é漢🎉" * 30_000 + "\n").encode() + b"\xff\xe2\x82\n"
+    url, _ = answering(200, "text/plain", text)
+    out = Terminal(url, "logs", "1").end()
+    assert out == "é漢🎉" * 30_000 + "\n\\xff\\xe2\\x82\n"
+
+
+def test_a_misspelt_word_is_answered_with_the_right_one(gateway, tmp_path):
+    assert "did you mean functions?" in said(gateway, "funtions", code=2)
+    assert "did you mean show?" in said(gateway, "functions", "shwo", "f", code=2)
+    assert "did you mean" not in said(gateway, "functions", "show", code=2)
+    assert "did you mean finished?" in said(gateway, "jobs", "--status", "finishd", code=3)
+    assert "did you mean plain?" in said(gateway, "run", "typed", "i=1", "-c", "palin", code=3)
+    out, err = cli(gateway, "run", "--contxt", "c", "typed", code=2)
+    assert "did you mean --context?" in err
+    path = tmp_path / "x.conf"
+    path.write_text('contexts = { c = { worker-moed = "shared"; }; };')
+    assert "worker-moed: no context has such a setting; did you mean worker-mode?" in said(gateway, "apply", "-f", path, code=2)
+
+
+def test_functions_that_do_not_load_are_listed_with_their_error(gateway):
+    lines = {line.split()[0]: line for line in Terminal(gateway, "functions").end().splitlines()}
+    assert lines["NAME"].rstrip().endswith("ERROR") and "cannot be read: No such file" in lines["missing"]
+    assert lines["typed"].rstrip().endswith("typed")

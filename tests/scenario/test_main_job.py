@@ -116,9 +116,14 @@ def test_functions_show_mists_type_tree(gateway):
     assert f["execute"]["s"] == {"type": "MOption", "args": [{"type": "MString"}]}
     assert f["execute"]["l"] == {"type": "MOption", "args": [{"type": "MList", "args": [{"type": "MDouble"}]}]}
     assert gateway.get("/v2/api/functions/typed").json() == f
-    assert "missing" not in functions and "broken" not in functions
-    assert gateway.get("/v2/api/functions/missing").status_code == 404
-    assert gateway.get("/v2/api/functions/broken").status_code == 400
+    for name, why in ("missing", "cannot be read: No such file or directory"), ("broken", "cannot be loaded"), ("no-such-name", "no_such_name"):
+        shown = functions[name]
+        assert shown == gateway.get(f"/v2/api/functions/{name}").json() and why in shown["error"]
+        assert (shown["lang"], shown["execute"], shown["tags"], shown["defaultContext"]) == ("python", {}, [], "plain")
+    for _ in range(2):
+        gateway.get("/v2/api/functions")
+    assert gateway.stderr().count("function missing: its artifact /no/such/artifact.py cannot be read") == 1
+    assert gateway.stderr().count("function broken cannot be loaded") == 1
 
 
 def test_contexts_have_mists_members(gateway):

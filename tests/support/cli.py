@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """mist, the command line, as a program and as a person at a terminal run it."""
+import codecs
 import os
 import pty
 import select
@@ -39,7 +40,7 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execve(MIST, [MIST, *map(str, words)], environment(gateway))
-        self.text = ""
+        self.text, self.decoder = "", codecs.getincrementaldecoder("utf-8")()
 
     def read(self):
         """False: it has ended."""
@@ -48,7 +49,7 @@ class Terminal:
                 data = os.read(self.fd, 65536)
             except OSError:
                 return False
-            self.text += data.decode().replace("\r\n", "\n")
+            self.text = (self.text + self.decoder.decode(data)).replace("\r\n", "\n")
             return bool(data)
         return True
 

@@ -22,7 +22,7 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/artifacts", artifact_list },
 	{ METHOD_POST, "/v2/api/artifacts", artifact_upload, .is_upload = true, .query = "force" },
 	{ METHOD_GET, "/v2/api/artifacts/{id}", artifact_get },
-	{ METHOD_DELETE, "/v2/api/artifacts/{id}", artifact_delete },
+	{ METHOD_DELETE, "/v2/api/artifacts/{id}", artifact_delete, .query = "force" },
 	{ METHOD_GET, "/v2/api/artifacts/{id}/sha", artifact_sha, .query = "algorithm" },
 	{ METHOD_GET, "/v2/api/artifacts_internal/mist-worker.jar", artifact_worker_jar },
 	{ METHOD_GET, "/v2/api/contexts", context_list },
