@@ -65,6 +65,19 @@ def test_set_wins_and_is_checked(tmp_path):
     assert mistd("--no-such-option").returncode == 2
 
 
+def test_the_settings_of_mists_way_are_documented_and_taken():
+    """The last column of the first table."""
+    with open(os.path.join(ROOT, "proto/mist-1.1.md")) as f:
+        rows = [line.rstrip("\n |").rsplit("|", 1)[1].strip(" `") for line in f.read().split("\n\n")[3].splitlines()[2:]]
+    assert len(rows) >= 4 and all(row.startswith("mist.") for row in rows)
+    sets = [word for row in rows for word in ("--set", row.replace(" = ", "=").replace('"', ""))]
+    assert mistd("--check-config", *sets).returncode == 0
+    with open(os.path.join(ROOT, "configs/mist.conf")) as f:
+        shipped = f.read()
+    for row in rows:
+        assert row.split()[0].removeprefix("mist.") + " =" in shipped, row
+
+
 def test_the_shipped_configuration_is_right():
     r = mistd("--config", os.path.join(ROOT, "configs/mist.conf"), "--check-config")
     assert (r.returncode, r.stderr) == (0, "")
