@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP requests, from what libmicrohttpd hands over to the answer, with the core behind them.
  *
- * An input is a request: "METHOD TARGET", lines "Name: value", an empty line, the body; the next
- * one comes behind a line "%%". The library is played here: its part, bytes to lines, is not ours.
- * In an upload each line of the body is a part, "KEY FILENAME CONTENT". Requests that wait for the
- * core get some turns of its loop, and are let go when the gateway ends. Each request is answered
- * once, with a status, and no answer that calls itself JSON is anything else. */
+ * An input is a request: "METHOD TARGET", lines "Name: value" (a Host is added if there is none),
+ * an empty line, the body; the next one comes behind a line "%%". The library is played here: its
+ * part, bytes to lines, is not ours. In an upload each line of the body is a part, "KEY FILENAME
+ * CONTENT". All of it happens on the HTTP thread, a step at a time, while the harness's thread,
+ * which is the core's, waits. Requests that wait for the core get some turns of its loop, and are
+ * let go when the gateway ends. Each request is answered once, with a status, and no answer that
+ * calls itself JSON is anything else.
+ */
 #include "fuzz.h"
 
 #include <ftw.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -33,8 +38,10 @@ struct MHD_Connection {
 	char *method, *target;
 	struct field fields[FIELDS_MAX];
 	int n_fields;
-	void *context;
-	bool is_suspended, is_answered, is_done;
+	void *context, *socket_context;
+	int fds[2]; /* ours and the client's */
+	_Atomic bool is_suspended;
+	bool is_answered, is_done;
 };
 
 struct MHD_PostProcessor {
@@ -49,8 +56,23 @@ static struct {
 	void *arg;
 	void *(*on_target)(void *cls, const char *uri, struct MHD_Connection *conn);
 	MHD_RequestCompletedCallback completed;
-	int epoll_fd;
+	MHD_NotifyConnectionCallback notify;
+	int event_fd; /* what its thread waits for */
+	/* A step for that thread. */
+	void (*step)(void *arg);
+	void *step_arg;
+	sem_t is_done;
 } daemon_of_play;
+
+static void on_http_thread(void (*step)(void *arg), void *arg)
+{
+	const uint64_t one = 1;
+	daemon_of_play.step = step;
+	daemon_of_play.step_arg = arg;
+	must(write(daemon_of_play.event_fd, &one, sizeof one) == sizeof one);
+	while (sem_wait(&daemon_of_play.is_done))
+		;
+}
 
 struct MHD_Daemon *MHD_start_daemon(unsigned flags, uint16_t port, MHD_AcceptPolicyCallback accept,
 	void *accept_arg, MHD_AccessHandlerCallback access, void *arg, ...)
@@ -72,8 +94,11 @@ struct MHD_Daemon *MHD_start_daemon(unsigned flags, uint16_t port, MHD_AcceptPol
 			daemon_of_play.completed = va_arg(args, MHD_RequestCompletedCallback);
 			(void)va_arg(args, void *);
 			break;
-		case MHD_OPTION_EXTERNAL_LOGGER:
 		case MHD_OPTION_NOTIFY_CONNECTION:
+			daemon_of_play.notify = va_arg(args, MHD_NotifyConnectionCallback);
+			(void)va_arg(args, void *);
+			break;
+		case MHD_OPTION_EXTERNAL_LOGGER:
 			(void)va_arg(args, void *);
 			(void)va_arg(args, void *);
 			break;
@@ -99,7 +124,19 @@ void MHD_stop_daemon(struct MHD_Daemon *daemon)
 
 enum MHD_Result MHD_run(struct MHD_Daemon *daemon)
 {
+	uint64_t count;
 	(void)daemon;
+	if (read(daemon_of_play.event_fd, &count, sizeof count) != sizeof count)
+		return MHD_YES;
+	daemon_of_play.step(daemon_of_play.step_arg);
+	must(sem_post(&daemon_of_play.is_done) == 0);
+	return MHD_YES;
+}
+
+enum MHD_Result MHD_set_connection_option(
+	struct MHD_Connection *conn, enum MHD_CONNECTION_OPTION option, ...)
+{
+	(void)conn, (void)option;
 	return MHD_YES;
 }
 
@@ -114,19 +151,22 @@ const union MHD_DaemonInfo *MHD_get_daemon_info(
 {
 	static union MHD_DaemonInfo info;
 	(void)daemon, (void)type;
-	info.epoll_fd = daemon_of_play.epoll_fd;
+	info.epoll_fd = daemon_of_play.event_fd;
 	return &info;
 }
 
 const union MHD_ConnectionInfo *MHD_get_connection_info(
 	struct MHD_Connection *conn, enum MHD_ConnectionInfoType type, ...)
 {
-	static union MHD_ConnectionInfo info;
-	(void)conn;
+	static _Thread_local union MHD_ConnectionInfo info;
 	if (type == MHD_CONNECTION_INFO_DAEMON)
 		info.daemon = (struct MHD_Daemon *)(void *)&daemon_of_play;
 	else if (type == MHD_CONNECTION_INFO_CONNECTION_FD)
-		info.connect_fd = -1;
+		info.connect_fd = conn->fds[0];
+	else if (type == MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+		info.socket_context = conn->socket_context;
+	else if (type == MHD_CONNECTION_INFO_CONNECTION_SUSPENDED)
+		info.suspended = conn->is_suspended ? MHD_YES : MHD_NO;
 	else
 		return NULL;
 	return &info;
@@ -254,16 +294,19 @@ struct play {
 	size_t n_requests;
 };
 
+/* Name and value lie one behind the other, as in the library's memory. */
 static void add_field(struct MHD_Connection *conn, enum MHD_ValueKind kind, const char *name,
 	size_t name_len, const char *value, size_t value_len)
 {
 	if (conn->n_fields == FIELDS_MAX)
 		return;
 	struct field *f = &conn->fields[conn->n_fields++];
-	*f = (struct field){ kind, strndup(name, name_len), NULL, 0, value_len };
-	f->name_len = strlen(f->name);
+	name_len = strnlen(name, name_len);
+	*f = (struct field){ kind, xcalloc(1, name_len + value_len + 2), NULL, name_len,
+		value_len };
+	memcpy(f->name, name, name_len);
 	if (value) {
-		f->value = xcalloc(1, value_len + 1);
+		f->value = f->name + name_len + 1;
 		memcpy(f->value, value, value_len);
 	}
 }
@@ -329,26 +372,48 @@ static const char *read_head(struct MHD_Connection *conn, const char *at, const 
 		}
 		at = stop < end ? stop + 1 : end;
 	}
+	if (!MHD_lookup_connection_value(conn, MHD_HEADER_KIND, "Host"))
+		add_field(conn, MHD_HEADER_KIND, "Host", 4, "127.0.0.1", 9);
 	return at < end ? at + 1 : end;
 }
 
-static void call(struct MHD_Connection *conn, const char *data, size_t len)
+/* One call of the library's: with a piece of the body, or with none. */
+struct piece {
+	struct MHD_Connection *conn;
+	const char *data;
+	size_t len;
+};
+
+static void call(void *arg)
 {
-	size_t left = len;
-	if (conn->is_done)
-		return;
+	const struct piece *piece = arg;
+	struct MHD_Connection *conn = piece->conn;
+	size_t left = piece->len;
 	if (daemon_of_play.access(daemon_of_play.arg, conn, conn->target, conn->method, "HTTP/1.1",
-		    data, &left, &conn->context) == MHD_YES &&
+		    piece->data, &left, &conn->context) == MHD_YES &&
 		!conn->is_answered)
 		return;
 	conn->is_done = true;
 	daemon_of_play.completed(NULL, conn, &conn->context, MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }
 
-static void proceed(struct MHD_Connection *conn)
+static void step(struct MHD_Connection *conn, const char *data, size_t len)
 {
-	if (!conn->is_suspended)
-		call(conn, NULL, 0);
+	if (!conn->is_done && !conn->is_suspended)
+		on_http_thread(call, &(struct piece){ conn, data, len });
+}
+
+static void begin(void *arg)
+{
+	struct MHD_Connection *conn = arg;
+	daemon_of_play.notify(NULL, conn, &conn->socket_context, MHD_CONNECTION_NOTIFY_STARTED);
+	conn->context = daemon_of_play.on_target(daemon_of_play.arg, conn->target, conn);
+}
+
+static void finish(void *arg)
+{
+	struct MHD_Connection *conn = arg;
+	daemon_of_play.notify(NULL, conn, &conn->socket_context, MHD_CONNECTION_NOTIFY_CLOSED);
 }
 
 static void play_request(struct play *p, const char *at, const char *end)
@@ -356,30 +421,31 @@ static void play_request(struct play *p, const char *at, const char *end)
 	struct MHD_Connection *conn = &p->requests[p->n_requests++];
 	const char *body = read_head(conn, at, end);
 	size_t len = (size_t)(end - body), half = len / 2;
-	if (!*conn->method)
-		conn->is_done = true;
-	if (!conn->is_done)
-		conn->context = daemon_of_play.on_target(daemon_of_play.arg, conn->target, conn);
-	call(conn, NULL, 0);
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, conn->fds) == 0);
+	on_http_thread(begin, conn);
+	step(conn, NULL, 0);
 	if (half)
-		call(conn, body, half);
+		step(conn, body, half);
 	if (len)
-		call(conn, body + half, len - half);
+		step(conn, body + half, len - half);
 	for (int i = 0; i < TURNS && !conn->is_done; i++) {
-		proceed(conn);
+		step(conn, NULL, 0);
 		hands_turn(&p->loop);
 	}
 }
 
 static void free_request(struct MHD_Connection *conn)
 {
+	for (int k = 0; k < TURNS && !conn->is_done; k++)
+		step(conn, NULL, 0);
 	must(conn->is_done);
-	for (int i = 0; i < conn->n_fields; i++) {
+	on_http_thread(finish, conn);
+	for (int i = 0; i < conn->n_fields; i++)
 		free(conn->fields[i].name);
-		free(conn->fields[i].value);
-	}
 	free(conn->method);
 	free(conn->target);
+	close(conn->fds[0]);
+	close(conn->fds[1]);
 }
 
 static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
@@ -401,9 +467,10 @@ static void up(struct play *p)
 		"it.artifact=2k" };
 	static struct http_settings settings;
 	struct fault f;
-	if (!daemon_of_play.epoll_fd) {
+	if (!daemon_of_play.event_fd) {
 		must(mkdtemp(directory) && atexit(leave) == 0);
-		daemon_of_play.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+		daemon_of_play.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		must(sem_init(&daemon_of_play.is_done, 0, 0) == 0);
 		const struct conf_section section = { "it", http_conf, sizeof settings, false, "" };
 		struct conf *conf;
 		must(conf_open(&conf, NULL, sets, ARRAY_SIZE(sets), &f) == 0);
@@ -437,11 +504,8 @@ static void down(struct play *p)
 	store_stop(p->store);
 	core_close(p->core);
 	uv_run(&p->loop, UV_RUN_DEFAULT);
-	for (size_t i = 0; i < p->n_requests; i++) {
-		for (int k = 0; k < TURNS && !p->requests[i].is_done; k++)
-			proceed(&p->requests[i]);
+	for (size_t i = 0; i < p->n_requests; i++)
 		free_request(&p->requests[i]);
-	}
 	p->http->ops->stop(p->http->self);
 	transport_close(p->http);
 	core_free(p->core);

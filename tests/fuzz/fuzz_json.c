@@ -20,7 +20,7 @@ static const char execute[] =
 	"\"MDouble\"}]},"
 	" \"o\": {\"type\": \"MObj\", \"fields\": {\"x\": {\"type\": \"MString\"}, \"y\": "
 	"{\"type\": \"MAny\"}}},"
-	" \"d\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MAny\", \"anyOf\": ["
+	" \"v\": {\"type\": \"MOption\", \"args\": [{\"type\": \"MAny\", \"anyOf\": ["
 	"{\"type\": \"MString\", \"format\": \"date-time\"}, {\"type\": \"MString\", \"format\": "
 	"\"duration\"}, {\"type\": \"MString\", \"format\": \"decimal\"}, {\"type\": \"MString\", "
 	"\"format\": \"uuid\"}, {\"type\": \"MString\", \"format\": \"base64\"}, {\"type\": "

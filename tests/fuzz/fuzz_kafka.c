@@ -109,7 +109,7 @@ static void tell_restored(struct kafka *k, const char *text)
 	_cleanup_(job_unrefp) struct job *j = job_example();
 	_cleanup_(freep) char *copy = xstrdup(text);
 	struct reply_to to = { .text = copy };
-	if (kafka_transport.restore(k, &to) < 0)
+	if (kafka_transport.restore(&k, &to) < 0) /* an instance is a pointer to it */
 		return;
 	each_event(j, &f, tell, &to);
 	to.wants = ~0u;
