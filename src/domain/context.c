@@ -106,6 +106,25 @@ static bool is_given(const json_t *value)
 	return value && !json_is_null(value);
 }
 
+int run_options_check(const char *text, struct fault *f)
+{
+	char quote = '\0';
+	for (const char *p = text; *p; p++) {
+		if (quote ? *p == quote : *p == '\'' || *p == '"')
+			quote = quote ? '\0' : *p;
+	}
+	return quote ? fault_set(f, FAULT_BAD_REQUEST,
+			       "expected every quote to be closed, but a %c is not", quote)
+		     : 0;
+}
+
+/* The name that the fault begins with is the API's. */
+static int check_run_options(const char *text, struct fault *f)
+{
+	int r = run_options_check(text, f);
+	return r < 0 ? fault_prefix(f, "runOptions") : 0;
+}
+
 int context_read_json(const json_t *object, const struct context_settings *base,
 	struct context_settings *ret, char **ignored, struct fault *f)
 {
@@ -123,6 +142,8 @@ int context_read_json(const json_t *object, const struct context_settings *base,
 			"workerMode: Unknown mode %.64s, expected exclusive or shared%s", mode,
 			near_hint_of(mode, worker_modes, hint));
 	int r = conf_read_json(&section, copy, base, ret, f);
+	if (r == 0 && (r = check_run_options(ret->run_options, f)) < 0)
+		conf_done(context_conf, ret);
 	if (r == 0 && ignored)
 		note_ignored(&section, object, has_max_jobs, ignored);
 	if (r < 0 || ret->worker_mode != WORKER_EXCLUSIVE || ret->jobs_per_worker == 1)

@@ -35,6 +35,10 @@ struct context *context_ref(const struct context *c);
 void context_unref(const struct context *c);
 DEFINE_CLEANUP(const struct context *, context_unref)
 
+/* Whether the words of run-options (or of a runtime's command) can be told apart: the fault says
+ * what was expected, without a name before it. */
+int run_options_check(const char *text, struct fault *f);
+
 /* How many jobs one worker of it holds at once. */
 unsigned context_capacity(const struct context *c);
 

@@ -191,7 +191,8 @@ def test_a_context_is_made_with_defaults_and_replaced_whole(gateway):
 @pytest.mark.parametrize("member,value,words", [
     ("maxJobs", "2", "maxJobs: expected an integer"), ("maxJobs", 0, "maxJobs"), ("maxJobs", 1.5, "maxJobs"), ("downtime", 60, "downtime"),
     ("downtime", "soon", "downtime"), ("precreated", "yes", "precreated"), ("workerMode", "both", "Unknown mode both"),
-    ("sparkConf", [], "sparkConf"), ("sparkConf", {"a": {}}, "sparkConf"), ("runOptions", 1, "runOptions"), ("runtime", "none", "no runtime none"),
+    ("sparkConf", [], "sparkConf"), ("sparkConf", {"a": {}}, "sparkConf"), ("runOptions", 1, "runOptions"), ("runOptions", "--name 'my job", "runOptions: expected every quote to be closed, but a ' is not"),
+    ("runtime", "none", "no runtime none"),
 ])
 def test_a_context_that_cannot_be_is_refused(gateway, member, value, words):
     r = gateway.post("/v2/api/contexts", json={"name": "c", member: value})
