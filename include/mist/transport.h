@@ -114,8 +114,7 @@ enum ask_kind {
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT, /* job `job`: answered when it has ended or `wait_ms` are over, and what happened
 		     can be read */
-	ASK_CANCEL, /* the same; the fault is NOT_FOUND when no such job is live (it may have
-		     * ended), CONFLICT when it ended otherwise */
+	ASK_CANCEL, /* the same, and it is told to end; NOT_FOUND: it is not live, or has ended */
 	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };
 

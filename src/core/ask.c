@@ -292,9 +292,10 @@ static void ask_workers(struct core *c, struct ask *a)
 	} else if (a->kind == ASK_WORKER) {
 		a->json = worker_json(w);
 	} else {
-		w->is_killed = true;
-		worker_room_changed(w);
-		c->crew->kill(c->room, w);
+		_cleanup_(freep) char *why = xasprintf(
+			"the worker was stopped by a request for that (DELETE of the worker by %s)",
+			a->in->door);
+		worker_end(c, w, why);
 	}
 	ask_answer(a);
 }
@@ -333,7 +334,7 @@ static void ask_cancel(struct core *c, struct ask *a)
 	list_append(&l->cancels, &a->waiting);
 	a->timer.fire = cancel_timed_out;
 	timer_set(&c->timers, &a->timer, a->wait_ms);
-	life_cancel(l, "Job was cancelled: user request");
+	life_cancel(l, "Job was cancelled: user request", a->in->door);
 }
 
 static void ask_wait(struct core *c, struct ask *a)
@@ -348,18 +349,12 @@ static void ask_wait(struct core *c, struct ask *a)
 	timer_set(&c->timers, &a->timer, a->wait_ms);
 }
 
-void cancel_answer_all(struct live_job *l, enum job_state how)
+void cancel_answer_all(struct live_job *l)
 {
 	struct list *n;
 	while ((n = list_pop(&l->cancels))) {
 		struct ask *a = container_of(n, struct ask, waiting);
 		timer_clear(&l->core->timers, &a->timer);
-		if (a->kind == ASK_CANCEL && how == JOB_FINISHED)
-			fault_set(&a->fault, FAULT_CONFLICT,
-				"the job finished before it could be cancelled");
-		else if (a->kind == ASK_CANCEL && how == JOB_FAILED)
-			fault_set(&a->fault, FAULT_CONFLICT,
-				"the job failed before it could be cancelled");
 		ask_settle(l->core, a);
 	}
 }

@@ -73,6 +73,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->unrecorded);
 	list_init(&c->moved);
 	list_init(&c->dirty);
+	list_init(&c->old_lanes);
 	list_init(&c->edits);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
@@ -198,12 +199,10 @@ void core_stop(struct core *c, bool and_workers, int64_t grace_ms, void (*stoppe
 	timer_set(&c->timers, &c->stop_timer, grace_ms);
 	map_each (n, &c->workers) {
 		struct worker *w = container_of(n, struct worker, by_id);
-		if (and_workers && !w->is_killed) {
-			w->is_killed = true;
-			c->crew->kill(c->room, w);
-		} else {
-			worker_retire(c, w);
-		}
+		if (and_workers)
+			worker_end(c, w, "the worker was stopped together with the gateway");
+		else
+			worker_retire(c, w, "the gateway is stopping");
 	}
 	life_record_all(c);
 	core_check_stopped(c);
@@ -226,7 +225,7 @@ void core_let_go(struct core *c)
 			l->door->ops->publish(l->door->self, &l->to, &ev);
 		if (l->job->is_sync)
 			l->door = NULL;
-		cancel_answer_all(l, l->job->state);
+		cancel_answer_all(l);
 	}
 }
 
@@ -266,6 +265,11 @@ void core_free(struct core *c)
 	outbox_free(c);
 	map_each (n, &c->lanes) {
 		struct lane *lane = container_of(n, struct lane, by_name);
+		lane->queue.len = 0;
+		lane_free(c, lane);
+	}
+	list_each (n, &c->old_lanes) {
+		struct lane *lane = container_of(n, struct lane, old);
 		lane->queue.len = 0;
 		lane_free(c, lane);
 	}

@@ -35,6 +35,12 @@ struct worker {
 	bool has_left; /* it said bye: it ends, and what it was given meanwhile it does not take */
 	bool is_entered; /* it was welcomed on this connection: frames may be sent */
 	bool is_killed;  /* ended by us: no failure of its context */
+	/* One of its jobs did not end when it was cancelled, so the process has to: it takes no
+	 * more jobs, and those beside that one have until `neighbour_timer` to end. */
+	bool is_closed;
+	bool is_ended_for_a_job; /* and now it was ended: the others did nothing wrong */
+	char *end_reason; /* why the gateway ends its process, one sentence; NULL: it does not */
+	struct timer neighbour_timer;
 	unsigned capacity, n_jobs;
 	struct list jobs;    /* live jobs given to it */
 	struct list in_lane; /* its lane's workers */
@@ -79,8 +85,11 @@ void crew_settled(struct core *c, struct worker *w);
 void crew_away(struct core *c, struct worker *w);
 /* It says that it ends, and holds nothing. */
 void crew_left(struct core *c, struct worker *w);
+/* The room of workers is about to end its process. `why`, one sentence that begins with "the
+ * worker", is what its jobs and the log say when it is gone; the first one told counts. Copied. */
+void crew_ending(struct core *c, struct worker *w, const char *why);
 /* It is gone for good: its jobs fail or are retried, and it is freed. `why` is one sentence for
- * them. */
+ * them, if the gateway itself had no reason to end it. */
 void crew_lost(struct core *c, struct worker *w, const char *why);
 /* It never became ready. Frees it. `why` may have several lines. */
 void crew_start_failed(struct core *c, struct worker *w, const char *why);

@@ -105,12 +105,11 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 	struct signature *s = container_of(timer, struct signature, timeout);
 	struct worker *w = s->asked;
 	(void)t;
-	if (w && !w->is_killed && w->lane->is_describer) { /* it may hang in this one for ever: the
-							      others get another */
-		w->is_killed = true;
-		worker_room_changed(w);
-		s->core->crew->kill(s->core->room, w);
-	}
+	if (w && w->lane->is_describer) /* it may hang in this one for ever: the others get another
+					 */
+		worker_end(s->core, w,
+			"the worker was ended because it did not describe a function in time "
+			"(limits.describe-timeout)");
 	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
 }
 
@@ -185,6 +184,7 @@ static void signature_begin(struct core *c, struct signature *s)
 	}
 	if (lane->is_broken) {
 		_cleanup_(freep) char *why = lane_broken_text(lane);
+		lane_ask_broken(lane);
 		lane_touch(lane);
 		signature_fail(s, why);
 		return;
@@ -196,7 +196,7 @@ static void signature_begin(struct core *c, struct signature *s)
 	timer_set(&c->timers, &s->timeout, c->limits.describe_timeout_ms);
 	list_each (n, &lane->workers) {
 		struct worker *w = container_of(n, struct worker, in_lane);
-		if (w->state == WORKER_READY && !w->is_draining) {
+		if (w->state == WORKER_READY && !w->is_draining && !w->is_killed && !w->is_closed) {
 			signature_ask(s, w);
 			break;
 		}

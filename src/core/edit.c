@@ -104,8 +104,11 @@ static void edit_take_effect(struct edit *e)
 		(void)catalog_drop_function(c->catalog, name);
 	else
 		(void)catalog_drop_context(c->catalog, name);
+	struct lane *lane = lane_find(c, name);
 	if (e->context)
 		context_changed(c, name);
+	else if (e->noun == STORE_CONTEXT && lane)
+		lane_delete(c, lane);
 }
 
 static void edit_durable(struct mail *mail, void *owner)

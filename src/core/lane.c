@@ -7,7 +7,9 @@
  *
  * A context whose workers fail max-conn-failures times in a row is broken: what waits fails with
  * the last failure's text, new jobs fail at once, and after a pause, doubled each time, one worker
- * is tried; if it gets ready the context is whole again. */
+ * is tried; if it gets ready the context is whole again. While jobs come for it the pause has a
+ * limit; while nobody wants it (a precreated context tries to get ready for nobody yet) it has
+ * none, and the next who asks makes it short again. */
 #include "core/private.h"
 
 #include <string.h>
@@ -26,6 +28,12 @@ static bool queued_before(const struct heap_node *a, const struct heap_node *b)
 	return memcmp(&x->id, &y->id, sizeof x->id) < 0;
 }
 
+void lane_retire_workers(struct lane *lane, const char *why)
+{
+	list_each (n, &lane->workers)
+		worker_retire(lane->core, container_of(n, struct worker, in_lane), why);
+}
+
 static void lane_retry(struct timers *t, struct timer *timer)
 {
 	(void)t;
@@ -35,10 +43,12 @@ static void lane_retry(struct timers *t, struct timer *timer)
 static void lane_down(struct timers *t, struct timer *timer)
 {
 	struct lane *lane = container_of(timer, struct lane, downtime);
-	struct core *c = lane->core;
+	char downtime[32];
 	(void)t;
-	list_each (n, &lane->workers)
-		worker_retire(c, container_of(n, struct worker, in_lane));
+	duration_print(lane->context->settings.downtime_ms, downtime, sizeof downtime);
+	_cleanup_(freep) char *why = xasprintf(
+		"context %s had nothing to do for its downtime of %s", lane->name, downtime);
+	lane_retire_workers(lane, why);
 	lane_touch(lane);
 }
 
@@ -84,6 +94,7 @@ struct lane *lane_get(struct core *c, const char *name, bool is_describer)
 	list_init(&lane->workers);
 	list_init(&lane->free_workers);
 	list_init(&lane->dirty);
+	list_init(&lane->old);
 	list_init(&lane->describes);
 	lane->retry.fire = lane_retry;
 	lane->downtime.fire = lane_down;
@@ -107,7 +118,9 @@ void lane_free(struct core *c, struct lane *lane)
 	timer_clear(&c->timers, &lane->retry);
 	timer_clear(&c->timers, &lane->downtime);
 	list_remove(&lane->dirty);
-	map_remove(&c->lanes, &lane->by_name);
+	list_remove(&lane->old);
+	if (!lane->is_deleted)
+		map_remove(&c->lanes, &lane->by_name);
 	heap_done(&lane->queue);
 	context_unref(lane->context);
 	free(lane->last_failure);
@@ -165,6 +178,27 @@ static bool has_ready_worker(const struct lane *lane)
 	return false;
 }
 
+static int64_t broken_pause_max(const struct lane *lane)
+{
+	bool is_wanted = lane->n_tries_unasked == 0;
+	return is_wanted ? lane->core->limits.broken_retry_ms * BROKEN_PAUSE_TIMES : INT64_MAX / 4;
+}
+
+void lane_ask_broken(struct lane *lane)
+{
+	struct core *c = lane->core;
+	unsigned n = lane->n_tries_unasked;
+	lane->n_tries_unasked = 0;
+	if (n < 2) /* somebody asked since the last but one, too: the pause is what it should be */
+		return;
+	int64_t left = lane->not_before_ms - clock_mono_ms();
+	lane->broken_pause_ms = c->limits.broken_retry_ms;
+	if (left <= lane->broken_pause_ms)
+		return;
+	lane->not_before_ms -= left - lane->broken_pause_ms;
+	timer_set(&c->timers, &lane->retry, lane->broken_pause_ms);
+}
+
 /* A worker of it did not get ready. */
 void lane_break(struct core *c, struct lane *lane, const char *why)
 {
@@ -180,8 +214,9 @@ void lane_break(struct core *c, struct lane *lane, const char *why)
 			log_warn("context %s is broken after %u failures: %s", lane->name,
 				lane->failures, why);
 		pause = lane->broken_pause_ms;
-		if (lane->broken_pause_ms < c->limits.broken_retry_ms * BROKEN_PAUSE_TIMES)
+		if (lane->broken_pause_ms < broken_pause_max(lane))
 			lane->broken_pause_ms *= 2;
+		lane->n_tries_unasked++;
 		lane->is_broken = true;
 		lane_fail_queue(lane);
 	}
@@ -196,9 +231,20 @@ void lane_heal(struct core *c, struct lane *lane)
 		log_info("context %s works again", lane->name);
 	lane->failures = 0;
 	lane->is_broken = false;
+	lane->n_tries_unasked = 0;
 	lane->broken_pause_ms = c->limits.broken_retry_ms;
 	lane->not_before_ms = 0;
 	timer_clear(&c->timers, &lane->retry);
+	lane_touch(lane);
+}
+
+void lane_delete(struct core *c, struct lane *lane)
+{
+	log_info(
+		"context %s was deleted; %u jobs of it are still to end", lane->name, lane->n_jobs);
+	map_remove(&c->lanes, &lane->by_name);
+	list_append(&c->old_lanes, &lane->old);
+	lane->is_deleted = true;
 	lane_touch(lane);
 }
 
@@ -221,14 +267,19 @@ void lane_update(struct core *c, struct lane *lane, const struct catalog *old)
 		lane->is_describer || is_gone ? context_ref(lane->context)
 					      : catalog_context(c->catalog, lane->name);
 	const char *runtime = now->settings.runtime;
+	if (old && !lane->is_describer && catalog_has_context(old, lane->name) &&
+		!catalog_has_context(c->catalog, lane->name)) {
+		lane_delete(c, lane);
+		return;
+	}
 	bool is_same = conf_equal(context_conf, &now->settings, &lane->context->settings) &&
 		       (!old || is_same_runtime(old, c->catalog, runtime));
 	if (!is_same) {
 		context_unref(lane->context);
 		lane->context = TAKE_PTR(now);
-		log_info("context %s has new settings", lane->name);
-		list_each (n, &lane->workers)
-			worker_retire(c, container_of(n, struct worker, in_lane));
+		_cleanup_(freep) char *why = xasprintf("context %s has new settings", lane->name);
+		log_info("%s", why);
+		lane_retire_workers(lane, why);
 	}
 	if (!is_same || lane->is_broken)
 		lane_heal(c, lane);

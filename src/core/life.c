@@ -12,11 +12,16 @@
  * durable. A live job is freed where it ends, in life_end(), and nowhere else. */
 #include "core/private.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
-enum { RECORD_AFTER_MS = 100 };
+enum {
+	RECORD_AFTER_MS = 100,
+	UNASKED_MS = 10 * 1000, /* a worker that was told to end from outside ends in less */
+};
 
 static void job_move(struct job *j, enum job_state to)
 {
@@ -193,6 +198,7 @@ void life_queue(struct live_job *l)
 {
 	struct lane *lane = l->lane;
 	if (lane->is_broken) {
+		lane_ask_broken(lane);
 		life_end(l, JOB_FAILED, NULL, lane_broken_text(lane));
 		return;
 	}
@@ -255,6 +261,8 @@ static void life_leave_worker(struct live_job *l)
 	l->lane->n_running--;
 	worker_room_changed(w);
 	lane_touch(l->lane);
+	if (w->is_closed)
+		worker_check_overdue(l->core, w);
 }
 
 void life_downloading(struct live_job *l)
@@ -276,40 +284,94 @@ void life_started(struct live_job *l, int64_t at_ms)
 	life_moved(l);
 }
 
+/* What the gateway does with a job, in its own log, in the words of the job's. */
+static void life_log(const struct live_job *l, enum log_level level, const char *text)
+{
+	char id[UUID_TEXT];
+	uuid_format(&l->job->id, id);
+	log_write(level, "job %s of function %s: %s", id, l->job->function->name, text);
+}
+
+void life_stopped_unasked(struct live_job *l)
+{
+	l->is_stopped_unasked = true;
+	timer_set(&l->core->timers, &l->timer, UNASKED_MS);
+}
+
 void life_requeue(struct live_job *l, const char *why)
 {
 	life_leave_worker(l);
+	life_log(l, LOG_LEVEL_WARN, why);
 	joblog_add(l, "WARN", clock_wall_ms(), why);
 	l->job->started_ms = 0;
+	l->is_stopped_unasked = false;
 	if (l->job->state != JOB_QUEUED)
 		job_move(l->job, JOB_QUEUED);
 	life_moved(l);
 	life_queue(l);
 }
 
+/* It was to end, and does now. */
+static void life_cancelled(struct live_job *l, const char *why)
+{
+	joblog_add(l, "WARN", clock_wall_ms(), why);
+	life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+}
+
+static void life_fail_lost(struct live_job *l, const char *why)
+{
+	int64_t retries = l->job->function->settings.retries;
+	char *error = retries && l->job->state != JOB_CANCELLING
+			      ? xasprintf("Executor was terminated: %s; this was attempt %u, and "
+					  "the function has %" PRId64 " retries",
+					why, l->job->attempt, retries)
+			      : xasprintf("Executor was terminated: %s", why);
+	life_log(l, LOG_LEVEL_WARN, error);
+	life_end(l, JOB_FAILED, NULL, error);
+}
+
 void life_lost_worker(struct live_job *l, const char *why)
 {
-	struct job *j = l->job;
-	if (j->state == JOB_CANCELLING && l->is_kill_sent)
-		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	const struct job *j = l->job;
+	if (j->state == JOB_CANCELLING && l->is_overdue)
+		life_cancelled(l, why);
 	else if (j->state == JOB_CANCELLING || j->attempt > j->function->settings.retries)
-		life_end(l, JOB_FAILED, NULL, xasprintf("Executor was terminated: %s", why));
+		life_fail_lost(l, why);
 	else
 		life_requeue(l, why);
 }
 
-void life_cancel(struct live_job *l, const char *reason)
+void life_spared(struct live_job *l, const char *why)
+{
+	if (l->job->state == JOB_CANCELLING) {
+		life_cancelled(l, why);
+		return;
+	}
+	_cleanup_(freep) char *text =
+		xasprintf("%s; this job runs again, and has lost none of its attempts", why);
+	if (l->job->attempt)
+		l->job->attempt--;
+	life_requeue(l, text);
+}
+
+void life_cancel(struct live_job *l, const char *reason, const char *by)
 {
 	struct core *c = l->core;
 	struct job *j = l->job;
 	if (j->state == JOB_CANCELLING || j->state == JOB_INITIALIZED)
 		return;
+	_cleanup_(freep) char *text = by ? xasprintf("%s, by %s", reason, by) : xstrdup(reason);
+	life_log(l, LOG_LEVEL_INFO, text);
 	l->cancel_reason = xstrdup(reason);
 	job_move(j, JOB_CANCELLING);
 	publish(l, EVENT_CANCELLING, NULL, 0, NULL);
 	joblog_add(l, "WARN", clock_wall_ms(), reason);
 	if (!l->worker) {
 		lane_remove(l->lane, l);
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(reason));
+		return;
+	}
+	if (l->is_stopped_unasked) { /* it is done */
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(reason));
 		return;
 	}
@@ -324,18 +386,19 @@ static void job_timer_fired(struct timers *t, struct timer *timer)
 	struct core *c = l->core;
 	(void)t;
 	if (l->job->state == JOB_CANCELLING) {
-		l->is_kill_sent = true;
-		l->worker->is_killed = true;
-		worker_room_changed(l->worker);
-		c->crew->kill(c->room, l->worker);
+		l->is_overdue = true;
+		worker_check_overdue(c, l->worker);
+	} else if (l->is_stopped_unasked) {
+		life_fail_lost(l, "the worker stopped the job by itself");
 	} else if (l->worker) {
-		life_cancel(l, "Job was cancelled: timeout");
+		l->is_timed_out = true;
+		life_cancel(l, "Job was cancelled: timeout", NULL);
 	} else {
 		char timeout[32];
 		duration_print(l->job->start_timeout_ms, timeout, sizeof timeout);
 		_cleanup_(freep) char *reason =
 			xasprintf("Job was cancelled: start timeout was exceeded: %s", timeout);
-		life_cancel(l, reason);
+		life_cancel(l, reason, NULL);
 	}
 }
 
@@ -370,7 +433,7 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 
 	if (w)
 		acks_add(c, w, &j->id);
-	cancel_answer_all(l, how);
+	cancel_answer_all(l);
 	life_free(l);
 	core_check_stopped(c);
 }

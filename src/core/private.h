@@ -9,6 +9,7 @@
 #include "base/timers.h"
 #include "core/catalog.h"
 #include "core/core.h"
+#include "core/lane.h"
 
 /* One for each door. */
 struct intake {
@@ -39,33 +40,11 @@ struct live_job {
 	struct mail durable;     /* comes when its row is */
 	int durable_status;
 	int64_t log_bytes; /* of its log, 0 while it has none */
-	bool is_kill_sent;
-	bool is_resumed; /* its worker, back again, still holds it */
-	int64_t born_ms; /* monotonic */
-};
-
-struct lane {
-	struct core *core;
-	char *name;
-	const struct context *context;
-	struct map_node by_name;
-	struct heap queue;
-	struct list workers, free_workers;
-	unsigned n_jobs;     /* live jobs of it: also those whose row is being written */
-	unsigned n_running;  /* jobs on workers of it */
-	unsigned n_starting; /* slots of workers that are starting */
-	unsigned n_expected; /* workers of an earlier gateway that may come back */
-	unsigned failures;   /* in a row */
-	bool is_broken, is_describer;
-	char *last_failure;
-	int64_t not_before_ms; /* monotonic: no new worker until then */
-	int64_t broken_pause_ms;
-	struct timer retry;    /* not_before is over */
-	struct timer downtime; /* nothing to do for the context's downtime */
-	uint64_t worker_count;
-	struct list
-		dirty; /* in core->dirty: the scheduler has to look at it before the loop sleeps */
-	struct list describes; /* signatures that its workers owe */
+	bool is_overdue;   /* it did not end within the grace of its cancel: its worker has to */
+	bool is_resumed;   /* its worker, back again, still holds it */
+	bool is_stopped_unasked; /* its worker says so, and is perhaps about to end */
+	bool is_timed_out;       /* what it is cancelled for is its performTimeout */
+	int64_t born_ms;         /* monotonic */
 };
 
 /* What is known of a function's arguments. */
@@ -98,6 +77,7 @@ struct core {
 	struct catalog *catalog;
 	struct core_limits limits;
 	struct map lanes, jobs, workers, signatures;
+	struct list old_lanes; /* of deleted contexts */
 	struct map keys;       /* idempotency keys, */
 	struct list keys_aged; /* the oldest first */
 	struct list places_aged;
@@ -135,43 +115,36 @@ void life_assign(struct live_job *l, struct worker *w);
 void life_resume(struct live_job *l, struct worker *w); /* it is on that worker already */
 void life_downloading(struct live_job *l);
 void life_started(struct live_job *l, int64_t at_ms);
-void life_cancel(struct live_job *l, const char *reason);
+/* `by`: who asked for it, for the log; NULL: a time limit did. */
+void life_cancel(struct live_job *l, const char *reason, const char *by);
 void life_requeue(struct live_job *l, const char *why);
 /* Ends it: takes result and error. Frees l. */
 void life_end(struct live_job *l, enum job_state how, char *result, char *error);
-void life_lost_worker(struct live_job *l, const char *why); /* retried or failed */
+/* Its worker is gone, or came back without it: it is retried or fails. */
+void life_lost_worker(struct live_job *l, const char *why);
+/* The same, and it was nothing that the job did: it is run again, and has lost no attempt. */
+void life_spared(struct live_job *l, const char *why);
+/* Its worker says that it stopped it, and nobody asked for that: either it is ending itself, and
+ * why is known soon, or it has no reason. */
+void life_stopped_unasked(struct live_job *l);
 void life_record(struct live_job *l);
 void life_record_all(struct core *c);
 void life_record_moved(struct core *c);
 void life_record_tick(struct timers *t, struct timer *timer);
 struct live_job *life_find(struct core *c, const struct uuid *id);
 
-/* lane.c */
-struct lane *lane_find(struct core *c, const char *name);
-struct lane *lane_get(
-	struct core *c, const char *name, bool is_describer); /* NULL: over the limit */
-/* For what was accepted before: a limit does not take that back. */
-struct lane *lane_get_always(struct core *c, const char *name);
-void lane_push(struct lane *lane, struct live_job *l);
-void lane_remove(struct lane *lane, struct live_job *l);
-void lane_update(struct core *c, struct lane *lane, const struct catalog *old);
-void lane_break(struct core *c, struct lane *lane, const char *why);
-void lane_heal(struct core *c, struct lane *lane);
-void lane_start_precreated(void *core, const struct context *context);
-void lane_free(struct core *c, struct lane *lane);
-size_t lane_length(const struct lane *lane);
-char *lane_broken_text(const struct lane *lane);
-void lane_touch(struct lane *lane); /* the scheduler looks at it before the loop sleeps */
-
-/* scheduler.c: gives waiting jobs to workers and asks for more workers */
-void scheduler_run(struct lane *lane);
-
 /* workers.c */
 struct worker *worker_new(
 	struct core *c, struct lane *lane, const char *id, enum worker_state state);
 void worker_free(struct core *c, struct worker *w);
 void worker_room_changed(struct worker *w); /* keeps it in or out of its lane's free ones */
-void worker_retire(struct core *c, struct worker *w);
+/* It gets no more jobs, and ends when it has none. `why` is for the log: "context x was deleted".
+ */
+void worker_retire(struct core *c, struct worker *w, const char *why);
+/* Ends its process, now. `why` as in crew_ending. */
+void worker_end(struct core *c, struct worker *w, const char *why);
+/* A job of it became overdue, or left it while one was. */
+void worker_check_overdue(struct core *c, struct worker *w);
 void worker_launch(struct core *c, struct lane *lane);
 
 /* acks.c: workers are told that outcomes are durable */
@@ -245,7 +218,7 @@ struct transport_state door_state(const struct transport *door);
 char *status_metrics(struct core *c);
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
-void cancel_answer_all(struct live_job *l, enum job_state how);
+void cancel_answer_all(struct live_job *l);
 void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
 	const char *error);
 void core_check_stopped(struct core *c);

@@ -8,7 +8,14 @@
  *
  * A worker that should end is retired: it gets no more jobs, and is told to drain when it has none.
  * An exclusive worker is retired by its first job. The object is freed by crew_lost and
- * crew_start_failed only. */
+ * crew_start_failed only.
+ *
+ * Where the gateway ends a process, it says first why: that sentence, and not the signal that the
+ * process died of, is what the jobs' outcomes, their logs and the gateway's log have in common.
+ *
+ * A job that does not heed its cancel can only be ended with its process. Others that run in the
+ * same one have nothing to do with that: the worker is closed for new jobs, they get
+ * limits.neighbour-grace to end, and what is left then runs again elsewhere. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -18,6 +25,8 @@
 #include "base/log.h"
 
 enum { LOG_ENTRIES_MAX = 1000 }; /* of one frame, as the protocol says */
+
+static void neighbours_are_late(struct timers *t, struct timer *timer);
 
 struct worker *worker_new(
 	struct core *c, struct lane *lane, const char *id, enum worker_state state)
@@ -31,6 +40,7 @@ struct worker *worker_new(
 	w->started_ms = clock_wall_ms();
 	list_init(&w->jobs);
 	list_init(&w->in_free);
+	w->neighbour_timer.fire = neighbours_are_late;
 	list_append(&lane->workers, &w->in_lane);
 	map_add_str(&c->workers, &w->by_id, w->id);
 	if (state == WORKER_STARTING)
@@ -47,6 +57,7 @@ void worker_free(struct core *c, struct worker *w)
 		w->lane->n_starting -= w->capacity;
 	else if (w->state == WORKER_EXPECTED)
 		w->lane->n_expected--;
+	timer_clear(&c->timers, &w->neighbour_timer);
 	acks_forget(c, w);
 	c->crew->forget(c->room, w);
 	list_remove(&w->in_free);
@@ -58,6 +69,7 @@ void worker_free(struct core *c, struct worker *w)
 	free(w->address);
 	free(w->lang);
 	free(w->spark_version);
+	free(w->end_reason);
 	free(w->id);
 	free(w);
 	core_check_stopped(c);
@@ -67,7 +79,8 @@ void worker_room_changed(struct worker *w)
 {
 	struct core *c = w->lane->core;
 	bool has_room = w->state == WORKER_READY && w->is_entered && !w->is_draining &&
-			!w->is_killed && !w->lane->is_describer && w->n_jobs < w->capacity;
+			!w->is_killed && !w->is_closed && !w->lane->is_describer &&
+			w->n_jobs < w->capacity;
 	if (has_room && list_empty(&w->in_free))
 		list_append(&w->lane->free_workers, &w->in_free);
 	else if (!has_room)
@@ -79,14 +92,97 @@ void worker_room_changed(struct worker *w)
 	}
 }
 
-void worker_retire(struct core *c, struct worker *w)
+void worker_retire(struct core *c, struct worker *w, const char *why)
 {
+	if (!w->is_draining && !w->is_killed)
+		log_info("worker %s takes no more jobs: %s", w->id, why);
 	w->is_draining = true;
-	if (w->state == WORKER_STARTING && !w->is_killed) {
-		w->is_killed = true;
-		c->crew->kill(c->room, w);
+	if (w->state == WORKER_STARTING) {
+		_cleanup_(freep) char *text =
+			xasprintf("the worker was ended before it was ready: %s", why);
+		worker_end(c, w, text);
 	}
 	worker_room_changed(w);
+}
+
+void crew_ending(struct core *c, struct worker *w, const char *why)
+{
+	(void)c;
+	if (!w->end_reason)
+		w->end_reason = xstrdup(why);
+}
+
+void worker_end(struct core *c, struct worker *w, const char *why)
+{
+	if (w->is_killed)
+		return;
+	crew_ending(c, w, why);
+	w->is_killed = true;
+	worker_room_changed(w);
+	c->crew->kill(c->room, w);
+}
+
+static void end_for(struct core *c, struct worker *w, const struct live_job *overdue)
+{
+	char id[UUID_TEXT], grace[32];
+	uuid_format(&overdue->job->id, id);
+	duration_print(c->limits.cancel_grace_ms, grace, sizeof grace);
+	_cleanup_(freep) char *why = xasprintf(
+		"the worker was ended by the gateway because job %s did not end within %s "
+		"(limits.cancel-grace) of its cancel (%s)",
+		id, grace, overdue->cancel_reason);
+	w->is_ended_for_a_job = true;
+	worker_end(c, w, why);
+}
+
+static struct live_job *first_overdue(const struct worker *w, unsigned *ret_n)
+{
+	struct live_job *first = NULL;
+	*ret_n = 0;
+	list_each (n, &w->jobs) {
+		struct live_job *l = container_of(n, struct live_job, on_worker);
+		if (!l->is_overdue)
+			continue;
+		first = first ? first : l;
+		++*ret_n;
+	}
+	return first;
+}
+
+static void neighbours_are_late(struct timers *t, struct timer *timer)
+{
+	struct worker *w = container_of(timer, struct worker, neighbour_timer);
+	unsigned n;
+	const struct live_job *overdue = first_overdue(w, &n);
+	(void)t;
+	if (overdue)
+		end_for(w->lane->core, w, overdue);
+}
+
+void worker_check_overdue(struct core *c, struct worker *w)
+{
+	unsigned n;
+	const struct live_job *overdue = first_overdue(w, &n);
+	if (w->is_killed)
+		return;
+	if (!overdue) { /* it ended after all: nothing is wrong with its worker */
+		w->is_closed = false;
+		timer_clear(&c->timers, &w->neighbour_timer);
+		worker_room_changed(w);
+		lane_touch(w->lane);
+	} else if (n == w->n_jobs) {
+		end_for(c, w, overdue);
+	} else if (!w->is_closed) {
+		char id[UUID_TEXT];
+		uuid_format(&overdue->job->id, id);
+		w->is_closed = true;
+		log_warn("worker %s takes no more jobs and will be ended: job %s did not end when "
+			 "it was cancelled; %u others have limits.neighbour-grace to end",
+			w->id, id, w->n_jobs - n);
+		timer_set(&c->timers, &w->neighbour_timer, c->limits.neighbour_grace_ms);
+		worker_room_changed(w);
+		lane_touch(w->lane); /* what waits needs another one */
+	}
 }
 
 void worker_launch(struct core *c, struct lane *lane)
@@ -256,9 +352,14 @@ void crew_left(struct core *c, struct worker *w)
 void crew_lost(struct core *c, struct worker *w, const char *why)
 {
 	struct lane *lane = w->lane;
+	if (w->end_reason)
+		why = w->end_reason;
 	w->state = w->state == WORKER_EXPECTED ? WORKER_EXPECTED : WORKER_AWAY;
+	w->is_closed = false;
 	worker_room_changed(w);
-	if (!w->is_drain_sent && !w->is_killed) {
+	if (w->is_killed)
+		log_info("worker %s has ended with %u jobs: %s", w->id, w->n_jobs, why);
+	else if (!w->is_drain_sent) {
 		c->workers_lost++;
 		log_warn("worker %s is lost with %u jobs: %s", w->id, w->n_jobs, why);
 		int64_t lived = clock_wall_ms() - w->started_ms;
@@ -271,6 +372,8 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (w->has_left)
 			worker_never_had(l);
+		else if (w->is_ended_for_a_job)
+			life_spared(l, why);
 		else
 			life_lost_worker(l, why);
 	}
@@ -358,6 +461,22 @@ int crew_progress(struct core *c, struct worker *w, const char *job, double valu
 	return 0;
 }
 
+/* Its function did not mind being cancelled. What it returned stands, as in Mist, but not silently.
+ */
+static void warn_of_finish(struct live_job *l)
+{
+	char timeout[32];
+	duration_print(l->job->perform_timeout_ms, timeout, sizeof timeout);
+	_cleanup_(freep) char *text =
+		l->is_timed_out
+			? xasprintf("The function returned after its performTimeout of %s "
+				    "was over, although it was told to stop",
+				  timeout)
+			: xasprintf("The function returned although it was told to stop (%s)",
+				  l->cancel_reason);
+	joblog_add(l, "WARN", clock_wall_ms(), text);
+}
+
 int crew_ended(struct core *c, struct worker *w, const char *job, char *result, const char *error)
 {
 	_cleanup_(freep) char *mine = result;
@@ -371,14 +490,20 @@ int crew_ended(struct core *c, struct worker *w, const char *job, char *result, 
 	if (result) {
 		if (!l->job->started_ms)
 			return CREW_E_ORDER;
+		if (l->job->state == JOB_CANCELLING)
+			warn_of_finish(l);
 		life_end(l, JOB_FINISHED, TAKE_PTR(mine), NULL);
+	} else if (l->job->state == JOB_CANCELLING && !error) {
+		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
+	} else if (w->is_killed) { /* it did not end the job because of anything in the job */
+		if (w->is_ended_for_a_job)
+			life_spared(l, w->end_reason);
+		else
+			life_lost_worker(l, w->end_reason);
 	} else if (error) {
 		life_end(l, JOB_FAILED, NULL, xstrdup(error));
-	} else if (l->job->state == JOB_CANCELLING) {
-		life_end(l, JOB_CANCELLED, NULL, xstrdup(l->cancel_reason));
 	} else {
-		life_end(l, JOB_FAILED, NULL,
-			xstrdup("Executor was terminated: the worker stopped the job by itself"));
+		life_stopped_unasked(l);
 	}
 	return 0;
 }

@@ -77,6 +77,10 @@ static const struct conf_field limits_conf[] = {
 		.live = true,
 		.help = "a job that does not end in this time after a cancel is ended with its "
 			"worker" },
+	{ "neighbour-grace", CONF_DURATION, LIMIT(neighbour_grace_ms), "2 minutes", .min = 0,
+		.max = INT64_MAX, .live = true,
+		.help = "how long that end waits for other jobs of the same worker; those that are "
+			"not done by then are run again" },
 	{ "describe-timeout", CONF_DURATION, LIMIT(describe_timeout_ms), "60s", .min = 100,
 		.max = INT64_MAX, .live = true,
 		.help = "how long a worker may take to say what arguments a function has" },
@@ -151,6 +155,8 @@ static int add_context(void *arg, const char *name, const void *settings, struct
 			"contexts.default: the context default is set in context-defaults");
 	if (catalog_check_runtime(arg, s->runtime, f) < 0)
 		return fault_prefix(f, "contexts.%s.runtime", name);
+	if (run_options_check(s->run_options, f) < 0)
+		return fault_prefix(f, "contexts.%s.run-options", name);
 	if (s->max_jobs > 1 && s->worker_mode == WORKER_EXCLUSIVE && s->jobs_per_worker > 1)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"contexts.%s.jobs-per-worker: an exclusive worker runs one job; expected "
@@ -176,7 +182,9 @@ static int add_function(void *arg, const char *name, const void *settings, struc
 
 static int add_runtime(void *arg, const char *name, const void *settings, struct fault *f)
 {
-	(void)f;
+	const struct runtime_settings *s = settings;
+	if (run_options_check(s->command, f) < 0)
+		return fault_prefix(f, "runtimes.%s.command", name);
 	return catalog_add_runtime(arg, name, settings);
 }
 
@@ -215,6 +223,8 @@ static int read_catalog(
 		r = add_builtin_runtime(conf, c, "default", RUNTIME_SPARK, f);
 	if (r == 0)
 		r = add_builtin_runtime(conf, c, "plain", RUNTIME_PYTHON, f);
+	if (r == 0 && run_options_check(defaults.run_options, f) < 0)
+		r = fault_prefix(f, "context-defaults.run-options");
 	if (r == 0 && catalog_check_runtime(c, defaults.runtime, f) < 0)
 		r = fault_prefix(f, "context-defaults.runtime");
 	if (r == 0)

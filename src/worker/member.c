@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
 
@@ -41,22 +42,35 @@ static void overdue_kill(struct member *m)
 	process_signal(m, SIGKILL);
 }
 
+/* Ends it, and says why to whoever was interested: the core has it for the jobs on it. */
+static void kill_late(struct member *m, const char *what, const char *setting, int64_t limit_ms)
+{
+	char limit[32];
+	duration_print(limit_ms, limit, sizeof limit);
+	_cleanup_(freep) char *why =
+		xasprintf("the worker was ended by the gateway because it %s within %s (%s)", what,
+			limit, setting);
+	log_warn("worker %s: %s", m->id, why);
+	if (m->worker)
+		crew_ending(m->room->core, m->worker, why);
+	member_kill(m);
+}
+
 static void overdue_start(struct member *m)
 {
-	log_warn("worker %s is not ready in time (workers.start-timeout)", m->id);
-	member_kill(m);
+	kill_late(m, "was not ready", "workers.start-timeout", m->room->settings.start_timeout_ms);
 }
 
 static void overdue_back(struct member *m)
 {
-	log_warn("worker %s did not come back (workers.reconnect-grace)", m->id);
-	member_kill(m);
+	kill_late(m, "did not come back", "workers.reconnect-grace",
+		m->room->settings.reconnect_grace_ms);
 }
 
 static void overdue_drain(struct member *m)
 {
-	log_warn("worker %s does not end by itself (workers.reconnect-grace)", m->id);
-	member_kill(m);
+	kill_late(m, "did not end by itself", "workers.reconnect-grace",
+		m->room->settings.reconnect_grace_ms);
 }
 
 static void watch(struct timers *t, struct timer *timer)
@@ -65,7 +79,7 @@ static void watch(struct timers *t, struct timer *timer)
 	if (process_born(m->pid) != m->born) {
 		if (process_born(m->pid) < 0)
 			process_signal(m, SIGKILL); /* children that stayed behind */
-		member_gone(m, "its process ended");
+		member_gone(m, "the worker's process ended, and who or what ended it is not known");
 	} else {
 		timer_set(t, timer, WATCH_MS);
 	}
@@ -145,6 +159,8 @@ char *member_last_words(const struct member *m)
 static void gone_before_ready(struct member *m, const char *why)
 {
 	_cleanup_(freep) char *words = member_last_words(m);
+	if (m->worker->end_reason)
+		why = m->worker->end_reason;
 	_cleanup_(freep) char *text =
 		words ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
 				why, words)

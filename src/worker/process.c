@@ -132,8 +132,10 @@ static void add_spark_words(
 		words_add(args, xstrdup("--conf"));
 		words_add(args, xasprintf("%s=%s", key, json_string_value(value)));
 	}
-	words_add(args, xstrdup("--name"));
-	words_add(args, xstrdup(m->id));
+	if (!json_object_get(s->spark_conf, "spark.app.name")) { /* --name would win over it */
+		words_add(args, xstrdup("--name"));
+		words_add(args, xstrdup(m->id));
+	}
 	words_split(args, s->run_options);
 	words_add(args, xasprintf("%s/mist/worker.py", runner));
 }
@@ -204,12 +206,38 @@ void process_signal(const struct member *m, int signal)
 		kill(-m->pid, signal);
 }
 
+/* As far as the gateway had no part in it: else the core has its reason, and says that. */
+static char *how_it_ended(int status, int signal)
+{
+	enum { BY_SIGNAL = 128 }; /* what a shell, and our runners, say of a signal they ended by */
+	switch (signal) {
+	case 0:
+		break;
+	case SIGKILL:
+	case SIGTERM:
+	case SIGINT:
+	case SIGHUP:
+		return xasprintf(
+			"the worker was ended from outside by signal %d (%s): by somebody on "
+			"its machine%s",
+			signal, strsignal(signal),
+			signal == SIGKILL ? ", or by the kernel because memory ran out" : "");
+	default:
+		return xasprintf("the worker crashed: signal %d (%s)", signal, strsignal(signal));
+	}
+	if (status == BY_SIGNAL + SIGTERM || status == BY_SIGNAL + SIGKILL ||
+		status == BY_SIGNAL + SIGINT)
+		return xasprintf(
+			"the worker was ended from outside by signal %d (%s), and left with "
+			"exit code %d",
+			status - BY_SIGNAL, strsignal(status - BY_SIGNAL), status);
+	return xasprintf("the worker ended by itself with exit code %d", status);
+}
+
 static void process_exited(uv_process_t *process, int64_t status, int signal)
 {
 	struct member *m = process->data;
-	_cleanup_(freep) char *how =
-		signal ? xasprintf("it was ended by signal %d (%s)", signal, strsignal(signal))
-		       : xasprintf("it ended with exit code %d", (int)status);
+	_cleanup_(freep) char *how = how_it_ended((int)status, signal);
 	process_signal(m, SIGKILL); /* children that stayed behind */
 	member_gone(m, how);
 }

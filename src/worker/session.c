@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "frame.h"
 
@@ -327,8 +328,16 @@ static void on_pulse(struct timers *t, struct timer *timer)
 		session_refuse(s, WS_CLOSE_PROTOCOL, "hello did not come in time");
 		session_lost(s);
 	} else if (s->n_unheard++ == HEARTBEATS_LOST) {
-		log_warn("worker %s has not been heard of for %d heartbeats", m->id,
-			HEARTBEATS_LOST);
+		char heartbeat[32];
+		duration_print(beat, heartbeat, sizeof heartbeat);
+		_cleanup_(freep) char *why =
+			xasprintf("the worker was given up as lost and ended by the gateway: "
+				  "nothing was heard "
+				  "of it for %d heartbeats of %s (workers.heartbeat)",
+				HEARTBEATS_LOST, heartbeat);
+		log_warn("worker %s: %s", m->id, why);
+		if (m->worker)
+			crew_ending(m->room->core, m->worker, why);
 		session_lost(s);
 		process_signal(m, SIGKILL);
 	} else {

@@ -19,7 +19,7 @@ def test_a_job_on_a_killed_worker_fails_and_the_worker_is_replaced(plain_mist, t
     gateway.wait(job_id, ["started"])
     old = kill_worker_of(gateway, job_id)
     job = gateway.wait(job_id)
-    assert job["status"] == "failed" and job["jobResult"].startswith("Executor was terminated") and "signal 9" in job["jobResult"]
+    assert job["status"] == "failed" and job["jobResult"].startswith("Executor was terminated") and "ended from outside by signal 9" in job["jobResult"]
     after = gateway.wait(gateway.submit("typed", {"i": 1}))
     assert after["status"] == "finished" and after["workerId"] != old
 
@@ -47,8 +47,23 @@ def test_a_worker_that_hangs_is_found_by_its_heartbeat(plain_mist, tmp_path):
     began = time.monotonic()
     kill_worker_of(gateway, job_id, signal.SIGSTOP)
     job = gateway.wait(job_id)
-    assert job["status"] == "failed" and "Executor was terminated" in job["jobResult"]
+    assert job["status"] == "failed" and job["jobResult"] == (
+        "Executor was terminated: the worker was given up as lost and ended by the gateway: nothing was heard of it for 3 heartbeats "
+        "of 300ms (workers.heartbeat)")
+    assert job["jobResult"] in gateway.logs(job_id) and job["jobResult"] in gateway.stderr()
     assert time.monotonic() - began < 10
+
+
+def test_who_ended_a_worker_from_outside_is_not_the_gateway(plain_mist, tmp_path):
+    gateway = plain_mist()
+    job_id = gateway.submit("stubborn", {"path": str(tmp_path / "never")})
+    gateway.wait(job_id, ["started"])
+    gateway.until(lambda: (tmp_path / "never.running").exists())
+    kill_worker_of(gateway, job_id, signal.SIGTERM)
+    job = gateway.wait(job_id)
+    why = "Executor was terminated: the worker was ended from outside by signal 15 (Terminated), and left with exit code 143"
+    assert job["status"] == "failed" and job["jobResult"] == why
+    assert why in gateway.logs(job_id) and why in gateway.stderr()
 
 
 def test_a_crash_of_a_c_worker_is_no_crash_of_the_gateway(c_mist):

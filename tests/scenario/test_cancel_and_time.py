@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cancel in every state, start and perform timeouts, priority."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 
@@ -38,6 +40,72 @@ def test_a_job_that_does_not_end_is_ended_with_its_worker(gateway, tmp_path):
     assert gateway.delete(f"/v2/api/jobs/{job_id}").json()["status"] == "cancelled"
     after = gateway.submit("typed", {"i": 1}, context="one")
     assert gateway.wait(after)["status"] == "finished"
+
+
+def test_a_cancel_that_is_not_heeded_costs_the_neighbours_nothing(plain_mist, tmp_path):
+    """One Spark context, many jobs: whoever cancels one of them does not end those of others."""
+    gateway = plain_mist(contexts={"many": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 3, "jobs-per-worker": 3}},
+                         limits={"cancel-grace": "200ms", "neighbour-grace": "1 minute"}, workers={"kill-grace": "1s"})
+    stubborn = gateway.submit("stubborn", {"path": str(tmp_path / "never")}, context="many")
+    worker = gateway.wait(stubborn, ["started"])["workerId"]
+    flag = tmp_path / "flag"
+    neighbour = gateway.submit("wait_for", {"path": str(flag)}, context="many")
+    assert gateway.wait(neighbour, ["started"])["workerId"] == worker
+    gateway.until(lambda: (tmp_path / "never.running").exists())
+    with ThreadPoolExecutor(1) as pool:
+        cancel = pool.submit(gateway.delete, f"/v2/api/jobs/{stubborn}")
+        gateway.until(lambda: f"worker {worker} takes no more jobs" in gateway.stderr())
+        after = gateway.wait(gateway.submit("whoami", {}, context="many"))
+        assert after["status"] == "finished" and after["workerId"] != worker
+        flag.write_text("")
+        job = gateway.wait(neighbour)
+        assert job["status"] == "finished" and job["workerId"] == worker
+        assert cancel.result().json()["status"] == "cancelled"
+    why = f"because job {stubborn} did not end within 200ms (limits.cancel-grace) of its cancel (Job was cancelled: user request)"
+    assert why in gateway.logs(stubborn) and why in gateway.stderr()
+
+
+def test_neighbours_that_take_too_long_are_run_again(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"many": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 2, "jobs-per-worker": 2}},
+                         limits={"cancel-grace": "100ms", "neighbour-grace": "100ms"}, workers={"kill-grace": "1s"})
+    flag = tmp_path / "flag"
+    neighbour = gateway.submit("wait_for", {"path": str(flag)}, context="many")
+    worker = gateway.wait(neighbour, ["started"])["workerId"]
+    stubborn = gateway.submit("stubborn", {"path": str(tmp_path / "never")}, context="many", performTimeout="100ms")
+    assert gateway.wait(stubborn)["status"] == "cancelled"
+    gateway.until(lambda: (job := gateway.job(neighbour))["status"] == "started" and job["workerId"] != worker)
+    flag.write_text("")
+    job = gateway.wait(neighbour)
+    assert job["status"] == "finished", "its function has no retries, and it needed none"
+    why = f"because job {stubborn} did not end within 100ms (limits.cancel-grace) of its cancel (Job was cancelled: timeout)"
+    assert why in gateway.logs(neighbour) and "has lost none of its attempts" in gateway.logs(neighbour)
+    assert f"{why}; this job runs again" in gateway.stderr() and f"job {stubborn} of function stubborn: Job was cancelled: timeout" in gateway.stderr()
+
+
+def test_a_function_that_swallows_its_timeout_ends_with_a_warning(gateway, tmp_path):
+    flag = tmp_path / "flag"
+    job_id = gateway.submit("stubborn", {"path": str(flag)}, performTimeout="200ms")
+    gateway.wait(job_id, ["cancelling"])
+    flag.write_text("")
+    job = gateway.wait(job_id)
+    assert job["status"] == "finished" and job["jobResult"] == "ended by itself"
+    [line] = [line for line in gateway.logs(job_id).splitlines() if "WARN" in line and "returned" in line]
+    assert line.endswith("The function returned after its performTimeout of 200ms was over, although it was told to stop")
+
+
+def test_a_cancel_of_a_job_that_ends_meanwhile_shows_it(gateway, tmp_path):
+    """Whether it ended before the cancel or because it did not mind it, the answer is the same: the job as it is."""
+    flag = tmp_path / "flag"
+    job_id = gateway.submit("stubborn", {"path": str(flag)})
+    gateway.wait(job_id, ["started"])
+    with ThreadPoolExecutor(1) as pool:
+        cancel = pool.submit(gateway.delete, f"/v2/api/jobs/{job_id}")
+        gateway.wait(job_id, ["cancelling"])
+        flag.write_text("")
+        answer = cancel.result()
+    assert answer.status_code == 200 and answer.json()["status"] == "finished"
+    again = gateway.delete(f"/v2/api/jobs/{job_id}")
+    assert (again.status_code, again.json()) == (200, answer.json())
 
 
 def test_a_job_that_ended_is_answered_as_it_is(gateway):

@@ -64,6 +64,60 @@ def test_downtime_ends_idle_workers(plain_mist):
     assert first != second
 
 
+def test_workers_that_an_exclusive_context_started_for_nothing_end(plain_mist, tmp_path):
+    gateway = plain_mist(contexts={"ex": {"runtime": "plain", "worker-mode": "exclusive", "max-jobs": 5}})
+    gateway.wait(gateway.submit("typed", {"i": 1}, context="ex"))
+    jobs = [gateway.submit("typed", {"i": i}, context="ex", startTimeout="1ms") for i in range(5)]
+    for job_id in jobs:
+        gateway.wait(job_id)
+    gateway.until(lambda: [r for r in gateway.worker_records() if r["context"] == "ex"] == [])
+
+
+def put_context(gateway, **settings):
+    context = {"name": "c", "runtime": "plain", "workerMode": "shared", **settings}
+    answer = gateway.post("/v2/api/contexts", json=context)
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_context_that_is_made_again_has_workers_of_its_own(plain_mist, tmp_path):
+    gateway = plain_mist()
+    put_context(gateway)
+    [old] = pids(gateway, [gateway.submit("whoami", {}, context="c")])
+    flag = tmp_path / "flag"
+    running = gateway.submit("wait_for", {"path": str(flag)}, context="c")
+    gateway.wait(running, ["started"])
+    waiting = gateway.submit("whoami", {}, context="c")
+    assert gateway.delete("/v2/api/contexts/c").status_code == 200
+    put_context(gateway)
+    [new] = pids(gateway, [gateway.submit("whoami", {}, context="c")])
+    assert new != old
+    flag.write_text("")
+    assert gateway.wait(running)["status"] == "finished"
+    assert gateway.wait(waiting)["jobResult"] == old, "what was accepted for the old one runs as it was accepted"
+    gateway.until(lambda: not gateway.is_alive(old))
+    assert gateway.is_alive(new)
+
+
+def test_a_deleted_context_that_was_precreated_keeps_no_workers(plain_mist):
+    gateway = plain_mist()
+    put_context(gateway, precreated=True, maxJobs=2)
+    gateway.until(lambda: len(gateway.get("/v2/api/workers").json()) == 2)
+    assert gateway.delete("/v2/api/contexts/c").status_code == 200
+    gateway.until(lambda: gateway.worker_processes() == [])
+
+
+def test_a_worker_that_is_stopped_tells_its_job_by_whom(plain_mist, tmp_path):
+    gateway = plain_mist()
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    worker = gateway.wait(job_id, ["started"])["workerId"]
+    assert gateway.delete(f"/v2/api/workers/{worker}").status_code == 200
+    job = gateway.wait(job_id)
+    why = "Executor was terminated: the worker was stopped by a request for that (DELETE of the worker by http)"
+    assert job["status"] == "failed" and job["jobResult"] == why
+    assert f"FailedEvent with Error: {why}" in gateway.logs(job_id)
+    assert f"job {job_id} of function wait_for: {why}" in gateway.stderr()
+
+
 def test_a_context_that_is_configured_nowhere_has_the_defaults(plain_mist):
     gateway = plain_mist(mist={"unknown-contexts": "default"}, **{"context-defaults": {"runtime": "plain", "worker-mode": "shared"}})
     job = gateway.wait(gateway.submit("typed", {"i": 1}, context="anything"))

@@ -45,6 +45,8 @@ static void fake_start(void *room, struct worker *w, const struct job *j)
 	if (crew->is_deaf)
 		return;
 	uuid_format(&j->id, crew->last_job);
+	crew->last_worker = w;
+	crew->n_started++;
 	crew_started(crew->core, w, crew->last_job, clock_wall_ms());
 	if (crew->holds_jobs)
 		return;
@@ -55,6 +57,7 @@ static void fake_cancel(void *room, struct worker *w, const struct uuid *job, co
 {
 	struct crew *crew = room;
 	(void)w, (void)reason;
+	crew->n_cancelled++;
 	uuid_format(job, crew->cancelled_job);
 }
 
@@ -83,8 +86,8 @@ static void fake_drain(void *room, struct worker *w)
 
 static void fake_kill(void *room, struct worker *w)
 {
-	(void)w;
 	((struct crew *)room)->n_killed++;
+	((struct crew *)room)->last_killed = w;
 }
 
 static void fake_forget(void *room, struct worker *w)
@@ -107,17 +110,21 @@ static const struct crew_ops fake_crew = { .launch = fake_launch,
 	.forget = fake_forget,
 	.flush = fake_flush };
 
-struct catalog *catalog_of(int max_jobs, int64_t retries)
+struct context_settings house_context(void)
 {
-	struct context_settings context = { .spark_conf = json_object(),
+	return (struct context_settings){ .spark_conf = json_object(),
 		.run_options = (char *)"",
 		.runtime = (char *)"r",
 		.downtime_ms = DURATION_INF,
 		.streaming_ms = 1000,
-		.max_jobs = max_jobs,
+		.max_jobs = 1,
 		.jobs_per_worker = 1,
 		.max_conn_failures = 2,
 		.worker_mode = WORKER_SHARED };
+}
+
+struct catalog *catalog_with(struct context_settings context, int64_t retries, const char *name)
+{
 	struct runtime_settings runtime = { .spark_home = (char *)"",
 		.python = (char *)"",
 		.java = (char *)"",
@@ -130,11 +137,20 @@ struct catalog *catalog_of(int max_jobs, int64_t retries)
 		.retries = retries };
 	struct catalog *c = catalog_new(&context, "/nowhere");
 	assert_int_equal(catalog_add_context(c, "default", &context), 0);
+	if (name)
+		assert_int_equal(catalog_add_context(c, name, &context), 0);
 	assert_int_equal(catalog_add_runtime(c, "r", &runtime), 0);
 	assert_int_equal(catalog_add_function(c, "f", &function), 0);
 	json_decref(context.spark_conf);
 	json_decref(runtime.environment);
 	return c;
+}
+
+struct catalog *catalog_of(int max_jobs, int64_t retries)
+{
+	struct context_settings context = house_context();
+	context.max_jobs = max_jobs;
+	return catalog_with(context, retries, NULL);
 }
 
 const struct core_limits limits = { .queue_max = 5,
@@ -148,6 +164,7 @@ const struct core_limits limits = { .queue_max = 5,
 	.keys_max = 10,
 	.key_ms = 60000,
 	.history_ms = DURATION_INF,
+	.neighbour_grace_ms = 50,
 	.broken_retry_ms = 10 };
 
 _Atomic int house_disk, house_commit, house_commits_tried;
@@ -191,6 +208,8 @@ static void open_core(struct house *h)
 	}
 	h->door = h->doors[0];
 	core_set_doors(h->core, h->doors, 2);
+	if (h->expected)
+		assert_non_null(crew_expect(h->core, h->expected, "default"));
 	assert_int_equal(core_recover(h->core), 0);
 	core_start(h->core);
 	assert_int_equal(core_tell_owed(h->core), 0);
@@ -243,6 +262,7 @@ void house_restart(struct house *h)
 int house_down(void **state)
 {
 	struct house *h = *state;
+	house_commit = 0;
 	core_let_go(h->core);
 	store_stop(h->store);
 	close_core(h);

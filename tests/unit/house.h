@@ -24,7 +24,8 @@ struct crew {
 	bool holds_jobs;           /* jobs stay where they are */
 	bool is_deaf;              /* jobs do not reach them */
 	char last_job[UUID_TEXT], cancelled_job[UUID_TEXT];
-	int acked;
+	struct worker *last_worker, *last_killed; /* of last_job; borrowed */
+	int acked, n_started, n_cancelled;
 	struct timer turn;
 };
 
@@ -37,6 +38,7 @@ struct house {
 	struct transport *doors[2];
 	struct transport *door; /* the first of them */
 	char directory[32];
+	const char *expected; /* a worker of the context default that was there before the start */
 };
 
 extern const struct core_limits limits;
@@ -49,7 +51,13 @@ extern _Atomic int house_disk;
 enum { HOUSE_HOLDS = 1 };
 extern _Atomic int house_commit, house_commits_tried;
 
-/* A function f in the context default. */
+/* The context default of the tests: shared, and no worker of it ends for want of work. Its
+ * spark_conf is a reference. */
+struct context_settings house_context(void);
+
+/* A function f in the context default, which is the one given (taken), and beside it, under the
+ * name, another context of the same settings; NULL: there is none. */
+struct catalog *catalog_with(struct context_settings context, int64_t retries, const char *name);
 struct catalog *catalog_of(int max_jobs, int64_t retries);
 
 int house_up(void **state);

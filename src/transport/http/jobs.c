@@ -72,18 +72,14 @@ void job_show(struct request *rq)
 }
 
 /* 200: it is cancelled, or had ended before. 202: it is still being cancelled after CANCEL_WAIT_MS.
- * 400: it ended otherwise meanwhile. */
+ * What it ended as does not matter: a job that is done is shown as it is, whether it ended before
+ * the request or while it was looked at. */
 static void cancel_done(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
 	if (!row)
 		return;
-	if (rq->ask.fault.code == FAULT_CONFLICT) {
-		rq->ask.fault.code = FAULT_BAD_REQUEST;
-		answer_fault(rq, &rq->ask.fault);
-	} else {
-		answer_row(rq, job_state_is_final(row->state) ? 200 : 202, row);
-	}
+	answer_row(rq, job_state_is_final(row->state) ? 200 : 202, row);
 }
 
 void job_cancel(struct request *rq)

@@ -139,8 +139,7 @@ static void refuse_again_read(struct consumer *c, struct entry *e, const struct 
 static void cancel_answered(struct ask *a)
 {
 	struct entry *e = a->owner;
-	bool is_good = !a->fault.code || a->fault.code == FAULT_CONFLICT;
-	consumer_answered(e, is_good ? NULL : &a->fault);
+	consumer_answered(e, a->fault.code ? &a->fault : NULL);
 }
 
 static int ask_cancel(struct consumer *c, struct entry *e, const struct uuid *job)

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core and the ends of workers: who is ended for what, what becomes of the jobs beside, and
+ * what everybody is told about it. */
+#include "house.h"
+
+#include <string.h>
+
+static struct ask asked;
+static bool is_answered;
+
+static void answered(struct ask *a)
+{
+	ask_done(a);
+	is_answered = true;
+}
+
+static void ask(struct house *h, enum ask_kind kind, const char *what)
+{
+	is_answered = false;
+	asked = (struct ask){ .kind = kind, .wait_ms = 10000, .answered = answered };
+	if (kind == ASK_CANCEL)
+		assert_true(uuid_parse(what, &asked.job));
+	else
+		asked.name = xstrdup(what);
+	assert_int_equal(intake_ask(core_intake(h->core, "test"), &asked), 0);
+}
+
+static bool was_answered(struct house *h)
+{
+	(void)h;
+	return is_answered;
+}
+
+static bool was_killed(struct house *h)
+{
+	return h->crew.n_killed > 0;
+}
+
+static void configure(struct house *h, struct context_settings s, int64_t neighbour_grace_ms)
+{
+	struct core_limits l = limits;
+	l.neighbour_grace_ms = neighbour_grace_ms;
+	core_configure(h->core, catalog_with(s, 0, NULL), &l);
+}
+
+/* Two jobs to a worker, of which there may be many. */
+static struct context_settings pairs(void)
+{
+	struct context_settings s = house_context();
+	s.max_jobs = 6;
+	s.jobs_per_worker = 2;
+	return s;
+}
+
+/* Runs one that stays where it is, and copies its id. */
+static struct worker *run(struct house *h, char ret_id[UUID_TEXT])
+{
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	memcpy(ret_id, h->crew.last_job, UUID_TEXT);
+	return h->crew.last_worker;
+}
+
+static void turn_for(struct house *h, int64_t ms)
+{
+	int64_t until = clock_mono_ms() + ms;
+	while (clock_mono_ms() < until)
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+}
+
+static char *log_of(struct house *h, const char *job)
+{
+	struct uuid id;
+	char path[256], text[4096];
+	assert_true(uuid_parse(job, &id));
+	while (!store_is_settled(h->store))
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	store_log_path(h->store, &id, path, sizeof path);
+	FILE *f = fopen(path, "re");
+	assert_non_null(f);
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	return xstrdup(text);
+}
+
+static void await_failure(struct house *h, const char *expected)
+{
+	json_t *event = await(h, "failed");
+	assert_string_equal(json_string_of(event, "error"), expected);
+	json_decref(event);
+}
+
+static void a_cancel_that_is_not_heeded_lets_the_neighbours_finish(void **state)
+{
+	struct house *h = *state;
+	char stubborn[UUID_TEXT], neighbour[UUID_TEXT], third[UUID_TEXT];
+	struct context_settings s = pairs();
+	s.jobs_per_worker = 3; /* there is room for one more, and it is not used */
+	configure(h, s, 60000);
+	struct worker *w = run(h, stubborn);
+	assert_ptr_equal(run(h, neighbour), w);
+	ask(h, ASK_CANCEL, stubborn);
+	turn_for(h, 5 * limits.cancel_grace_ms);
+	assert_int_equal(h->crew.n_killed, 0);
+
+	struct worker *other = run(h, third);
+	assert_ptr_not_equal(other, w);
+	crew_ended(h->core, w, neighbour, xstrdup("1"), NULL);
+	await_and_drop(h, "finished");
+	assert_int_equal(h->crew.n_killed, 1);
+	assert_ptr_equal(h->crew.last_killed, w);
+	crew_lost(h->core, w, "the worker was ended from outside by signal 15");
+	await_and_drop(h, "cancelled");
+	await_true(h, was_answered);
+	assert_int_equal(asked.fault.code, FAULT_NONE);
+	_cleanup_(freep) char *log = log_of(h, stubborn);
+	assert_non_null(strstr(log, "did not end within 20ms (limits.cancel-grace) of its cancel "
+				    "(Job was cancelled: user request)"));
+	assert_null(strstr(log, "signal"));
+}
+
+static void neighbours_that_do_not_finish_run_again_for_free(void **state)
+{
+	struct house *h = *state;
+	char stubborn[UUID_TEXT], neighbour[UUID_TEXT];
+	struct core_limits l = limits;
+	l.neighbour_grace_ms = 30;
+	core_configure(h->core, catalog_with(pairs(), 1, NULL), &l);
+	struct worker *w = run(h, stubborn);
+	run(h, neighbour);
+	ask(h, ASK_CANCEL, stubborn);
+	await_true(h, was_killed);
+	/* What it says of its jobs while it is being ended is not theirs. */
+	assert_int_equal(crew_ended(h->core, w, neighbour, NULL, "KeyboardInterrupt"), 0);
+	await_and_drop(h, "queued");
+	crew_lost(h->core, w, "the worker ended by itself with exit code 143");
+	await_and_drop(h, "cancelled");
+	await_and_drop(h, "started");
+	assert_string_equal(h->crew.last_job, neighbour);
+	_cleanup_(freep) char *log = log_of(h, neighbour);
+	_cleanup_(freep) char *expected = xasprintf("because job %s did not end within", stubborn);
+	assert_non_null(strstr(log, expected));
+	assert_non_null(strstr(log, "this job runs again, and has lost none of its attempts"));
+
+	/* It has one retry, and still has it. */
+	crew_lost(h->core, h->crew.last_worker, "the worker crashed");
+	await_and_drop(h, "started");
+	crew_lost(h->core, h->crew.last_worker, "the worker crashed");
+	await_and_drop(h, "failed");
+}
+
+static void neighbours_that_were_silent_run_again_too(void **state)
+{
+	struct house *h = *state;
+	char stubborn[UUID_TEXT], neighbour[UUID_TEXT];
+	configure(h, pairs(), 0);
+	struct worker *w = run(h, stubborn);
+	run(h, neighbour);
+	ask(h, ASK_CANCEL, stubborn);
+	await_true(h, was_killed);
+	crew_lost(h->core, w, "the worker was ended from outside by signal 9");
+	await_and_drop(h, "started");
+	assert_string_equal(h->crew.last_job, neighbour);
+}
+
+static void a_job_that_ends_late_after_all_costs_nobody_anything(void **state)
+{
+	struct house *h = *state;
+	char stubborn[UUID_TEXT], neighbour[UUID_TEXT], next[UUID_TEXT];
+	configure(h, pairs(), 60000);
+	struct worker *w = run(h, stubborn);
+	run(h, neighbour);
+	ask(h, ASK_CANCEL, stubborn);
+	turn_for(h, 3 * limits.cancel_grace_ms);
+	crew_ended(h->core, w, stubborn, NULL, NULL);
+	await_and_drop(h, "cancelled");
+	assert_ptr_equal(run(h, next), w);
+	assert_int_equal(h->crew.n_killed, 0);
+}
+
+static void a_worker_that_is_being_ended_gets_no_more_jobs(void **state)
+{
+	struct house *h = *state;
+	char stubborn[UUID_TEXT], next[UUID_TEXT];
+	configure(h, pairs(), 0);
+	struct worker *w = run(h, stubborn);
+	ask(h, ASK_CANCEL, stubborn);
+	await_true(h, was_killed);
+	assert_ptr_not_equal(run(h, next), w);
+}
+
+static void a_stopped_worker_is_said_to_be_stopped(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT], other[UUID_TEXT];
+	static const char expected[] =
+		"Executor was terminated: the worker was stopped by a request for that (DELETE of "
+		"the worker by test)";
+	configure(h, pairs(), 60000);
+	struct worker *w = run(h, job);
+	run(h, other);
+	ask(h, ASK_WORKER_STOP, w->id);
+	await_true(h, was_killed);
+	assert_int_equal(crew_ended(h->core, w, job, NULL, NULL), 0);
+	await_failure(h, expected);
+	crew_lost(h->core, w, "the worker ended by itself with exit code 143");
+	await_failure(h, expected);
+	_cleanup_(freep) char *log = log_of(h, other);
+	assert_non_null(strstr(log, expected));
+}
+
+static void the_reason_of_the_room_is_what_the_job_says(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct worker *w = run(h, job);
+	crew_ending(h->core, w, "the worker was given up as lost");
+	crew_ending(h->core, w, "the worker was late");
+	crew_lost(h->core, w, "the worker was ended from outside by signal 9");
+	await_failure(h, "Executor was terminated: the worker was given up as lost");
+}
+
+static void a_worker_that_stops_a_job_unasked_is_heard_out(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct worker *w = run(h, job);
+	assert_int_equal(crew_ended(h->core, w, job, NULL, NULL), 0);
+	turn_for(h, 20);
+	crew_lost(h->core, w, "the worker was ended from outside by signal 15");
+	await_failure(h, "Executor was terminated: the worker was ended from outside by signal 15");
+}
+
+static void a_job_says_which_attempt_was_the_last(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	core_configure(h->core, catalog_of(1, 1), &limits);
+	crew_lost(h->core, run(h, job), "the worker crashed");
+	await_and_drop(h, "started");
+	crew_lost(h->core, h->crew.last_worker, "the worker crashed again");
+	await_failure(h,
+		"Executor was terminated: the worker crashed again; this was attempt 2, and "
+		"the function has 1 retries");
+}
+
+static void a_worker_that_goes_during_a_cancel_fails_the_job(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct worker *w = run(h, job);
+	ask(h, ASK_CANCEL, job);
+	await_and_drop(h, "cancelling");
+	crew_lost(h->core, w, "the worker was ended from outside by signal 9");
+	await_failure(h, "Executor was terminated: the worker was ended from outside by signal 9");
+	await_true(h, was_answered);
+	assert_int_equal(asked.fault.code, FAULT_NONE);
+}
+
+static void a_start_that_was_never_got_is_no_attempt(void **state)
+{
+	struct house *h = *state;
+	core_configure(h->core, catalog_of(1, 1), &limits);
+	h->crew.is_deaf = h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "worker-assigned");
+	h->crew.is_deaf = false;
+	crew_left(h->core, h->crew.ready[1]);
+	crew_lost(h->core, h->crew.ready[1], "the worker ended by itself with exit code 0");
+	await_and_drop(h, "started");
+	crew_lost(h->core, h->crew.last_worker, "the worker crashed");
+	await_and_drop(h, "started");
+	crew_lost(h->core, h->crew.last_worker, "the worker crashed");
+	await_and_drop(h, "failed");
+}
+
+static void comes_back(struct house *h, struct worker *w, const char *job)
+{
+	json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[s]}", "protocol", 1, "capacity", 1,
+				       "resumes", job);
+	crew_hello(h->core, w, hello, &forget);
+	assert_int_equal(json_array_size(forget), 0);
+	crew_settled(h->core, w);
+	json_decref(forget);
+	json_decref(hello);
+}
+
+static void a_cancel_is_sent_again_to_a_worker_that_comes_back(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct worker *w = run(h, job);
+	ask(h, ASK_CANCEL, job);
+	await_and_drop(h, "cancelling");
+	assert_int_equal(h->crew.n_cancelled, 1);
+	crew_away(h->core, w);
+	comes_back(h, w, job);
+	assert_int_equal(h->crew.n_cancelled, 2);
+	assert_string_equal(h->crew.cancelled_job, job);
+	crew_ended(h->core, w, job, NULL, NULL);
+	await_and_drop(h, "cancelled");
+}
+
+static void an_exclusive_worker_that_resumes_its_job_gets_no_other(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT], id[128];
+	struct context_settings s = house_context();
+	s.worker_mode = WORKER_EXCLUSIVE;
+	s.max_jobs = 2;
+	configure(h, s, 60000);
+	struct worker *w = run(h, job);
+	snprintf(id, sizeof id, "%s", w->id);
+	h->expected = id;
+	house_restart(h);
+	s = house_context();
+	s.worker_mode = WORKER_EXCLUSIVE;
+	s.max_jobs = 2;
+	configure(h, s, 60000);
+	w = crew_find(h->core, id);
+	assert_non_null(w);
+	comes_back(h, w, job);
+	assert_int_equal(h->crew.n_drained, 0);
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	assert_int_equal(h->crew.n_drained, 1);
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "finished");
+	assert_ptr_not_equal(h->crew.last_worker, w);
+	h->expected = NULL;
+}
+
+static bool was_acked(struct house *h)
+{
+	return h->crew.acked == 1;
+}
+
+static void an_outcome_is_acknowledged_when_the_disk_has_it(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct worker *w = run(h, job);
+	house_commit = HOUSE_HOLDS;
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	await_and_drop(h, "finished");
+	turn_for(h, 200); /* four times the pause for which acknowledgements are gathered */
+	assert_int_equal(h->crew.acked, 0);
+	house_commit = 0;
+	await_true(h, was_acked);
+}
+
+static void max_jobs_holds_where_workers_have_room_for_more(void **state)
+{
+	struct house *h = *state;
+	struct context_settings s = pairs();
+	s.max_jobs = 3;
+	configure(h, s, 60000);
+	h->crew.holds_jobs = true;
+	for (int i = 0; i < 5; i++)
+		submit(h, "{\"n\": 1}");
+	for (int i = 0; i < 3; i++)
+		await_and_drop(h, "started");
+	turn_for(h, 30);
+	assert_int_equal(h->crew.n_started, 3);
+}
+
+static void workers_of_an_exclusive_context_that_nobody_needs_end(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct context_settings s = house_context();
+	s.worker_mode = WORKER_EXCLUSIVE;
+	s.max_jobs = 5;
+	configure(h, s, 60000);
+	run(h, job); /* the signature is known from here on */
+	int before = h->crew.n_launched;
+	submit(h, "{\"n\": 1}");
+	json_t *event = await(h, "queued");
+	ask(h, ASK_CANCEL, json_string_of(event, "id"));
+	json_decref(event);
+	await_and_drop(h, "cancelled");
+	/* Whether it was ready already or not: it is told to end. */
+	while (h->crew.n_launched - before != h->crew.n_drained + h->crew.n_killed)
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+}
+
+static void a_deleted_context_keeps_no_workers(void **state)
+{
+	struct house *h = *state;
+	struct context_settings s = house_context();
+	s.precreated = true;
+	json_incref(s.spark_conf);
+	core_configure(h->core, catalog_with(s, 0, "extra"), &limits);
+	int n = h->crew.n_launched;
+	while (h->crew.n_ready < 2)
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	assert_true(h->crew.n_launched >= n);
+	core_configure(h->core, catalog_with(s, 0, NULL), &limits);
+	while (h->crew.n_drained < 1)
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	turn_for(h, 20);
+	assert_int_equal(h->crew.n_ready, 2); /* and none is made in its place */
+}
+
+static void a_broken_context_that_nobody_wants_is_tried_ever_more_rarely(void **state)
+{
+	struct house *h = *state;
+	struct core_limits l = limits;
+	struct context_settings s = house_context();
+	l.broken_retry_ms = 1;
+	s.precreated = true;
+	s.max_conn_failures = 1;
+	h->crew.start_failure = "no such luck";
+	core_configure(h->core, catalog_with(s, 0, NULL), &l);
+	turn_for(h, 600);
+	/* 1, 2, 4, … 256 ms are 9 tries; with a longest pause of 30 ms they would be 22. */
+	assert_in_range(h->crew.n_launched, 5, 14);
+
+	int before = h->crew.n_launched;
+	h->crew.start_failure = NULL;
+	submit(h, "{\"n\": 1}"); /* somebody wants it: it is tried at once */
+	turn_for(h, 100);
+	assert_true(h->crew.n_launched > before + 1); /* the describer, and one of it */
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "finished");
+}
+
+int main(void)
+{
+#define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
+	const struct CMUnitTest tests[] = {
+		IN_A_HOUSE(a_cancel_that_is_not_heeded_lets_the_neighbours_finish),
+		IN_A_HOUSE(neighbours_that_do_not_finish_run_again_for_free),
+		IN_A_HOUSE(neighbours_that_were_silent_run_again_too),
+		IN_A_HOUSE(a_job_that_ends_late_after_all_costs_nobody_anything),
+		IN_A_HOUSE(a_worker_that_is_being_ended_gets_no_more_jobs),
+		IN_A_HOUSE(a_stopped_worker_is_said_to_be_stopped),
+		IN_A_HOUSE(the_reason_of_the_room_is_what_the_job_says),
+		IN_A_HOUSE(a_worker_that_stops_a_job_unasked_is_heard_out),
+		IN_A_HOUSE(a_job_says_which_attempt_was_the_last),
+		IN_A_HOUSE(a_worker_that_goes_during_a_cancel_fails_the_job),
+		IN_A_HOUSE(a_start_that_was_never_got_is_no_attempt),
+		IN_A_HOUSE(a_cancel_is_sent_again_to_a_worker_that_comes_back),
+		IN_A_HOUSE(an_exclusive_worker_that_resumes_its_job_gets_no_other),
+		IN_A_HOUSE(an_outcome_is_acknowledged_when_the_disk_has_it),
+		IN_A_HOUSE(max_jobs_holds_where_workers_have_room_for_more),
+		IN_A_HOUSE(workers_of_an_exclusive_context_that_nobody_needs_end),
+		IN_A_HOUSE(a_deleted_context_keeps_no_workers),
+		IN_A_HOUSE(a_broken_context_that_nobody_wants_is_tried_ever_more_rarely),
+	};
+	return cmocka_run_group_tests_name("core-workers", tests, NULL, NULL);
+}
