@@ -17,8 +17,8 @@ struct core_limits {
 	int64_t contexts_max; /* contexts with something to do, counting those made by a request's
 				 name only */
 	int64_t backlog_max;  /* operations waiting for the disk, */
-	int64_t backlog_bytes_max; /* and what they hold in memory */
-	int64_t cancel_grace_ms;   /* from `cancel` to the end of the process */
+	int64_t backlog_bytes_max;  /* and what they hold in memory */
+	int64_t cancel_grace_ms;    /* from `cancel` to the end of the process */
 	int64_t neighbour_grace_ms; /* how long that end waits for other jobs of the process */
 	int64_t describe_timeout_ms;
 	int64_t log_max;    /* bytes of one job's log */
