@@ -102,3 +102,39 @@ void log_write(enum log_level level, const char *format, ...)
 		errno = saved_errno;
 	errno = saved_errno;
 }
+
+bool log_limit_tick(struct log_limit *l)
+{
+	if (l->until_ms && clock_mono_ms() >= l->until_ms) {
+		if (l->n_left_out)
+			log_warn("%u more lines like this in the last minute, the last of them: %s",
+				l->n_left_out, l->last);
+		*l = (struct log_limit){ 0 };
+	}
+	return l->n_left_out;
+}
+
+void log_limited(struct log_limit *l, enum log_level level, const char *format, ...)
+{
+	char message[MESSAGE_MAX];
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	if (len < 0)
+		return;
+	log_limit_tick(l);
+	if (!l->until_ms)
+		l->until_ms = clock_mono_ms() + LOG_LIMIT_MS;
+	if (l->n < LOG_LIMIT_LINES) {
+		l->n++;
+		log_write(level, "%s", message);
+		return;
+	}
+	l->n_left_out++;
+	size_t kept = strlen(message);
+	if (kept > sizeof l->last - 1)
+		kept = utf8_whole(message, sizeof l->last - 1);
+	memcpy(l->last, message, kept);
+	l->last[kept] = '\0';
+}

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, _LOG_LEVEL_MAX };
 
@@ -20,3 +21,20 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 #define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+
+/* Lines of one cause that somebody outside can bring about at will: so many of them a minute are
+ * written, the others counted, and the count is written when the minute is over. All zeroes to
+ * begin with; one thread at a time. */
+struct log_limit {
+	int64_t until_ms; /* monotonic: when the minute is over; 0: none has begun */
+	unsigned n, n_left_out;
+	char last[200]; /* the newest of those left out */
+};
+
+enum { LOG_LIMIT_LINES = 10, LOG_LIMIT_MS = 60000 };
+
+void log_limited(struct log_limit *l, enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Writes the count if the minute is over. True: call again later, something is counted. */
+bool log_limit_tick(struct log_limit *l);

@@ -80,6 +80,27 @@ TEST(errno_survives_a_log_line)
 	check_str(captured(), "INFO cannot write: No space left on device\n");
 }
 
-RUN_TESTS(PROVES(a_line_has_time_level_and_message), PROVES(foreign_text_cannot_forge_a_line),
-	PROVES(a_long_message_is_cut), PROVES(what_is_below_the_level_is_not_written),
-	PROVES(errno_survives_a_log_line))
+TEST(lines_of_one_cause_are_counted_once_there_were_enough)
+{
+	struct log_limit limit = { 0 };
+	capture();
+	for (int i = 0; i < 822; i++)
+		log_limited(&limit, LOG_LEVEL_WARN, "refused number %d", i);
+	check(log_limit_tick(&limit));
+	limit.until_ms = clock_mono_ms(); /* the minute is over */
+	check(!log_limit_tick(&limit));
+	log_limited(&limit, LOG_LEVEL_WARN, "refused again");
+	const char *text = captured();
+	int n = 0;
+	for (const char *p = text; (p = strchr(p, '\n')); p++)
+		n++;
+	check_int(n, LOG_LIMIT_LINES + 2);
+	check(strstr(text, "812 more lines like this in the last minute, the last of them: refused "
+			   "number 821\n"));
+	check(strstr(text, "refused again\n"));
+}
+
+RUN_TESTS(PROVES(a_line_has_time_level_and_message),
+	PROVES(lines_of_one_cause_are_counted_once_there_were_enough),
+	PROVES(foreign_text_cannot_forge_a_line), PROVES(a_long_message_is_cut),
+	PROVES(what_is_below_the_level_is_not_written), PROVES(errno_survives_a_log_line))
