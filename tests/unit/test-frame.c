@@ -42,6 +42,31 @@ static int each_sample(const char *folder, sample_fn *each)
 	return n;
 }
 
+/* What is read without building the result is the same otherwise. */
+static void is_read_likewise(const char *name, const char *text, enum frame_from sender, int r,
+	enum frame_type type, json_t *parsed)
+{
+	struct frame frame;
+	struct fault f = { 0 };
+	if ((frame_read(text, strlen(text), sender, &frame, &f) == 0) != (r == 0))
+		fail_msg("%s: %s", name, f.text);
+	if (r) {
+		check(f.code == FAULT_BAD_REQUEST && f.text[0] && !frame.members);
+		return;
+	}
+	check_int(frame.type, type);
+	_cleanup_(json_decrefp) json_t *any =
+		frame.any ? json_loadb(frame.any, frame.any_len, JSON_DECODE_ANY, NULL) : NULL;
+	if (any)
+		check_int(json_object_set(frame.members, "result", any), 0);
+	const char *key;
+	json_t *value;
+	json_object_foreach (frame.members, key, value)
+		check(json_equal(value, json_object_get(parsed, key)));
+	check(!json_object_get(parsed, "result") == !any);
+	frame_done(&frame);
+}
+
 static int parse_sample(const char *name, const json_t *sample, enum frame_type *ret_type,
 	json_t **ret, struct fault *f)
 {
@@ -51,9 +76,11 @@ static int parse_sample(const char *name, const json_t *sample, enum frame_type 
 		fail_msg("%s: from is worker or gateway", name);
 	_cleanup_(freep) char *text =
 		raw ? xstrdup(json_string_value(raw)) : json_text(json_object_get(sample, "frame"));
-	return frame_parse(text, strlen(text),
-		strcmp(from, "worker") == 0 ? FRAME_FROM_WORKER : FRAME_FROM_GATEWAY, ret_type, ret,
-		f);
+	enum frame_from sender =
+		strcmp(from, "worker") == 0 ? FRAME_FROM_WORKER : FRAME_FROM_GATEWAY;
+	int r = frame_parse(text, strlen(text), sender, ret_type, ret, f);
+	is_read_likewise(name, text, sender, r, *ret_type, *ret);
+	return r;
 }
 
 static bool seen[_FRAME_MAX];
@@ -130,6 +157,9 @@ TEST(a_refusal_names_the_member_and_what_was_expected)
 		check(frame_parse(rows[i].text, strlen(rows[i].text), rows[i].from, &type, &frame,
 			      &f) < 0);
 		check_str(f.text, rows[i].sentence);
+		struct frame read;
+		check(frame_read(rows[i].text, strlen(rows[i].text), rows[i].from, &read, &f) < 0);
+		check_str(f.text, rows[i].sentence);
 	}
 }
 
@@ -174,6 +204,29 @@ TEST(depth_is_bounded)
 	check(strstr(f.text, "nested deeper"));
 }
 
+TEST(a_frame_has_no_more_values_than_somebody_looks_at)
+{
+	enum { HEAD = 100 };
+	size_t room = HEAD + 3 * (FRAME_VALUES_MAX + 10);
+	_cleanup_(freep) char *text = xcalloc(room, 1);
+	static const char *const heads[] = { "{\"type\":\"log\",\"job\":\"j\",\"entries\":[",
+		"{\"type\":\"finished\",\"job\":\"j\",\"at\":1,\"result\":[" };
+	for (int i = 0; i < 2; i++) {
+		size_t len = (size_t)snprintf(text, HEAD, "%s", heads[i]);
+		for (int k = 0; k < FRAME_VALUES_MAX; k++, len += 3)
+			memcpy(text + len, "{},", 3);
+		memcpy(text + len, "{}]}", 4);
+		struct frame frame;
+		struct fault f = { 0 };
+		int r = frame_read(text, len + 4, FRAME_FROM_WORKER, &frame, &f);
+		check_int(r == 0, i);
+		if (r == 0)
+			frame_done(&frame);
+		else
+			check(strstr(f.text, "member entries: more than 200000 values"));
+	}
+}
+
 TEST(every_type_is_found_by_its_name)
 {
 	for (int t = 0; t < _FRAME_MAX; t++) {
@@ -198,4 +251,5 @@ RUN_TESTS(PROVES(every_golden_sample_is_taken), PROVES(every_bad_sample_is_refus
 	PROVES(a_refusal_names_the_member_and_what_was_expected),
 	PROVES(text_that_is_no_json_is_refused),
 	PROVES(members_the_book_does_not_know_are_left_alone), PROVES(depth_is_bounded),
+	PROVES(a_frame_has_no_more_values_than_somebody_looks_at),
 	PROVES(every_type_is_found_by_its_name))
