@@ -6,14 +6,19 @@
  * number of frames, leave in one send(); written separately they would wait for each other's
  * acknowledgement, or cost a system call each.
  *
+ * A message that comes is gathered here and not by wslay, which would keep it in pieces and copy it
+ * together at its end: its frame says how long it is, so it is written to its place at once, and
+ * whoever wants to keep it takes it without another copy.
+ *
  * Life: ws_new, any number of ws_read, ws_send, ws_flush, at most one ws_close, ws_free. Once
  * ws_read has failed there is nothing more to read; what was queued (the close frame that says why)
  * can still be flushed. After ws_close no message is delivered any more, only the peer's close is
  * waited for.
  *
- * Limits: a message (max_message), its fragments (FRAGMENTS_MAX, because each costs an allocation
- * of its own), and what waits to be written (max_out; control frames have a little room beyond it,
- * or a full buffer could not say why it closes).
+ * Limits: a message (max_message), its fragments (FRAGMENTS_MAX), control frames between two
+ * messages (CONTROLS_MAX, because each ping is answered; of an end that takes messages), and what
+ * waits to be written (max_out; control frames have a little room beyond it, or a full buffer could
+ * not say why it closes).
  *
  * One thread at a time; the owner sees to that. */
 #include "base/ws.h"
@@ -37,8 +42,10 @@ enum {
 	CHUNK = 64 * 1024,
 	CHUNKS_PER_READ = 4,
 	FRAGMENTS_MAX = 16 * 1024,
+	CONTROLS_MAX = 1000,
 	CONTROL_ROOM = 1024,
 	FRAME_HEADER_MAX = 14,
+	KEEP_TEXT = 64 * 1024,  /* likewise, of messages that come */
 	KEEP_MAX = 1024 * 1024, /* a buffer that grew larger is given back once it is empty */
 	MASKS = 256,            /* a getrandom() of more can be cut short by a signal */
 };
@@ -49,7 +56,11 @@ struct ws {
 	int failed; /* negative errno of what ended the reading, beyond what wslay knows */
 	bool closing;
 	unsigned n_fragments; /* of the message that is being received */
-	const uint8_t *in;    /* what wslay has not taken yet of the chunk at hand */
+	unsigned n_controls;  /* control frames since the last message */
+	bool is_control;      /* the frame that is being received */
+	char *text;           /* the message that is being received, NULL or text_room + 1 bytes */
+	size_t text_len, text_room, max_text;
+	const uint8_t *in; /* what wslay has not taken yet of the chunk at hand */
 	size_t in_len;
 	struct buf out; /* frames; the first `sent` bytes are gone already */
 	size_t sent, max_out;
@@ -122,13 +133,58 @@ static void refuse(struct ws *w, int code, int error)
 	wslay_event_shutdown_read(w->event);
 }
 
+/* A frame may say that it is long and never come: what is not written to costs nothing yet. */
+static void text_reserve(struct ws *w, size_t len)
+{
+	if (len > w->max_text)
+		len = w->max_text;
+	if (w->text && len <= w->text_room)
+		return;
+	if (w->text && len < 2 * w->text_room) /* of many fragments */
+		len = 2 * w->text_room < w->max_text ? 2 * w->text_room : w->max_text;
+	w->text = xrealloc(w->text, len + 1);
+	w->text_room = len;
+}
+
+static void text_drop(struct ws *w)
+{
+	w->text_len = 0;
+	if (w->text_room <= KEEP_TEXT)
+		return;
+	free(TAKE_PTR(w->text));
+	w->text_room = 0;
+}
+
 static void on_frame(wslay_event_context_ptr event,
 	const struct wslay_event_on_frame_recv_start_arg *a, void *arg)
 {
 	struct ws *w = arg;
 	(void)event;
-	if (!wslay_is_ctrl_frame(a->opcode) && ++w->n_fragments > FRAGMENTS_MAX)
+	w->is_control = wslay_is_ctrl_frame(a->opcode);
+	if (w->is_control) {
+		if (w->message && ++w->n_controls > CONTROLS_MAX && !w->failed)
+			refuse(w, WSLAY_CODE_POLICY_VIOLATION, -EPROTO);
+	} else if (++w->n_fragments > FRAGMENTS_MAX) {
 		refuse(w, WSLAY_CODE_MESSAGE_TOO_BIG, -EMSGSIZE);
+	} else if (w->message && a->payload_length < SIZE_MAX / 2) {
+		text_reserve(w, w->text_len + (size_t)a->payload_length);
+	}
+}
+
+static void on_chunk(wslay_event_context_ptr event,
+	const struct wslay_event_on_frame_recv_chunk_arg *a, void *arg)
+{
+	struct ws *w = arg;
+	(void)event;
+	if (w->is_control || !w->message || w->failed)
+		return;
+	if (a->data_length > w->max_text - w->text_len) {
+		refuse(w, WSLAY_CODE_MESSAGE_TOO_BIG, -EMSGSIZE);
+		return;
+	}
+	text_reserve(w, w->text_len + a->data_length);
+	memcpy(w->text + w->text_len, a->data, a->data_length);
+	w->text_len += a->data_length;
 }
 
 static void on_message(
@@ -138,13 +194,23 @@ static void on_message(
 	(void)event;
 	if (wslay_is_ctrl_frame(a->opcode))
 		return;
-	w->n_fragments = 0;
+	w->n_fragments = w->n_controls = 0;
 	if (!w->message)
 		return;
-	if (a->opcode != WSLAY_TEXT_FRAME)
+	if (a->opcode != WSLAY_TEXT_FRAME) {
 		refuse(w, WSLAY_CODE_UNSUPPORTED_DATA, -EPROTO);
-	else if (!w->closing && !w->failed)
-		w->message(w->owner, a->msg ? (const char *)a->msg : "", a->msg_length);
+	} else if (!w->closing && !w->failed) {
+		text_reserve(w, w->text_len);
+		w->text[w->text_len] = '\0';
+		w->message(w->owner, w->text, w->text_len);
+	}
+	text_drop(w);
+}
+
+char *ws_take_message(struct ws *w)
+{
+	w->text_room = 0;
+	return TAKE_PTR(w->text);
 }
 
 struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out,
@@ -155,6 +221,7 @@ struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out,
 		.send_callback = give_output,
 		.genmask_callback = make_mask,
 		.on_frame_recv_start_callback = on_frame,
+		.on_frame_recv_chunk_callback = on_chunk,
 		.on_msg_recv_callback = on_message,
 	};
 	struct ws *w = xcalloc(1, sizeof *w);
@@ -167,6 +234,8 @@ struct ws *ws_new(int fd, bool is_server, size_t max_message, size_t max_out,
 			  : wslay_event_context_client_init(&w->event, &callbacks, w);
 	must(r == 0); /* it fails only when memory is out */
 	wslay_event_config_set_max_recv_msg_length(w->event, max_message);
+	wslay_event_config_set_no_buffering(w->event, 1);
+	w->max_text = max_message;
 	/* Fails on what is not TCP, where nothing waits anyway. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	return w;
@@ -178,6 +247,7 @@ void ws_free(struct ws *w)
 		return;
 	wslay_event_context_free(w->event);
 	buf_done(&w->out);
+	free(w->text);
 	free(w);
 }
 

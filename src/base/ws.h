@@ -25,6 +25,9 @@ struct ws;
  * the ws. */
 typedef void ws_message_fn(void *owner, const char *text, size_t len);
 
+/* From within the callback: the message is the caller's now, NUL-terminated. To be freed. */
+char *ws_take_message(struct ws *w);
+
 /* The socket stays the caller's. Without `message` what the peer sends, be it text or not, is
  * thrown away. max_message bounds what is taken in (a longer message closes with 1009), max_out
  * what may wait to be written. Sets TCP_NODELAY. */
@@ -38,8 +41,9 @@ int ws_feed(struct ws *w, const void *data, size_t len);
 
 /* Reads what is there (at most some hundred KB a call, so that others get their turn) and delivers
  * messages. 0, or a negative errno when the connection is over: -ECONNRESET (end of file or reset),
- * -EPROTO (the peer broke RFC 6455 or sent a binary message), -EMSGSIZE, -ESHUTDOWN (a close was
- * received). Answers to pings and closes are queued: call ws_flush afterwards. */
+ * -EPROTO (the peer broke RFC 6455, sent a binary message, or a thousand control frames in a row),
+ * -EMSGSIZE, -ESHUTDOWN (a close was received). Answers to pings and closes are queued: call
+ * ws_flush afterwards. */
 int ws_read(struct ws *w);
 
 /* Queues one text message; copies it. -ENOBUFS when max_out would be crossed, -ESHUTDOWN after
