@@ -76,8 +76,8 @@ DEFINE_CLEANUP(struct conf *, conf_free)
 int conf_check_sections(struct conf *c, const struct conf_section *sections, struct fault *f);
 
 /* Fills all fields of a plain section: from --set, else the file, else `base` (copied; may be
- * NULL), else the default. An unknown name, a wrong type, a value out of range: "FILE:LINE:
- * http.port: expected an integer from 0 to 65535, got 70000". */
+ * NULL), else the default. An unknown name, a wrong type, a value out of range:
+ * "FILE:LINE: http.port: expected an integer from 0 to 65535, got 70000". */
 int conf_read(struct conf *c, const struct conf_section *s, const void *base, void *settings,
 	struct fault *f);
 
@@ -87,6 +87,12 @@ int conf_read(struct conf *c, const struct conf_section *s, const void *base, vo
  * `each`, with the fault set, ends it; the place is then put before the sentence. Groups that exist
  * only through --set are made too. */
 int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
+	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
+	struct fault *f);
+
+/* The same, with a base of its own for each name; NULL: the defaults. Borrowed for the call. */
+typedef const void *conf_base_fn(void *arg, const char *name);
+int conf_read_named_on(struct conf *c, const struct conf_section *s, conf_base_fn *base_of,
 	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
 	struct fault *f);
 

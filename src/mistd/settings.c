@@ -180,33 +180,52 @@ static int add_function(void *arg, const char *name, const void *settings, struc
 	return catalog_add_function(arg, name, s);
 }
 
-static int add_runtime(void *arg, const char *name, const void *settings, struct fault *f)
+/* Runtimes that are always there: what the configuration says of them is added to this. */
+static const struct {
+	const char *name;
+	int kind;
+} builtin[] = { { "default", RUNTIME_SPARK }, { "plain", RUNTIME_PYTHON } };
+
+struct runtimes {
+	struct catalog *catalog;
+	struct runtime_settings builtin[ARRAY_SIZE(builtin)];
+};
+
+static const void *runtime_base(void *arg, const char *name)
 {
-	const struct runtime_settings *s = settings;
-	if (run_options_check(s->command, f) < 0)
-		return fault_prefix(f, "runtimes.%s.command", name);
-	return catalog_add_runtime(arg, name, settings);
+	const struct runtimes *r = arg;
+	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
+		if (strcmp(builtin[i].name, name) == 0)
+			return &r->builtin[i];
+	return NULL;
 }
 
-/* Runtimes that are always there. */
-static int add_builtin_runtime(
-	struct conf *conf, struct catalog *c, const char *name, int kind, struct fault *f)
+static int add_runtime(void *arg, const char *name, const void *settings, struct fault *f)
+{
+	const struct runtimes *r = arg;
+	(void)f;
+	return catalog_add_runtime(r->catalog, name, settings);
+}
+
+static int read_runtimes(struct conf *conf, struct catalog *c, struct fault *f)
 {
 	struct conf_section plain = settings_sections[RUNTIMES_SECTION];
 	_cleanup_(conf_freep) struct conf *empty = NULL;
-	struct runtime_settings s;
-	(void)conf;
-	if (catalog_runtime(c, name))
-		return 0;
+	struct runtimes all = { .catalog = c };
 	plain.named = false;
 	int r = conf_open(&empty, NULL, NULL, 0, f);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(builtin); i++) {
+		r = conf_read(empty, &plain, NULL, &all.builtin[i], f);
+		all.builtin[i].kind = builtin[i].kind;
+	}
 	if (r == 0)
-		r = conf_read(empty, &plain, NULL, &s, f);
-	if (r < 0)
-		return r;
-	s.kind = kind;
-	r = catalog_add_runtime(c, name, &s);
-	conf_done(runtime_conf, &s);
+		r = conf_read_named_on(conf, &settings_sections[RUNTIMES_SECTION], runtime_base,
+			add_runtime, &all, f);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(builtin); i++)
+		if (!catalog_runtime(c, builtin[i].name))
+			r = catalog_add_runtime(c, builtin[i].name, &all.builtin[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
+		conf_done(runtime_conf, &all.builtin[i]);
 	return r;
 }
 
@@ -218,11 +237,7 @@ static int read_catalog(
 	if (r < 0)
 		return r;
 	_cleanup_(catalog_freep) struct catalog *c = catalog_new(&defaults, artifacts);
-	r = conf_read_named(conf, &settings_sections[RUNTIMES_SECTION], NULL, add_runtime, c, f);
-	if (r == 0)
-		r = add_builtin_runtime(conf, c, "default", RUNTIME_SPARK, f);
-	if (r == 0)
-		r = add_builtin_runtime(conf, c, "plain", RUNTIME_PYTHON, f);
+	r = read_runtimes(conf, c, f);
 	if (r == 0 && run_options_check(defaults.run_options, f) < 0)
 		r = fault_prefix(f, "context-defaults.run-options");
 	if (r == 0 && catalog_check_runtime(c, defaults.runtime, f) < 0)

@@ -392,7 +392,8 @@ struct naming {
 	struct conf *c;
 	const struct conf_section *section;
 	const void *base;
-	json_t *seen; /* name to place */
+	conf_base_fn *base_of; /* or NULL: the base is the same for all */
+	json_t *seen;          /* name to place */
 	int (*each)(void *arg, const char *name, const void *settings, struct fault *f);
 	void *arg;
 	struct fault *f;
@@ -420,7 +421,8 @@ static int one_named(
 	must(json_object_set_new(n->seen, name, json_stringn_nocheck(place, strlen(place))) == 0);
 	const struct reader reader = { n->c, n->section, name, group, is_in_list, n->kind, n->f };
 	_cleanup_(freep) void *settings = xcalloc(1, n->section->size);
-	int r = read_group(&reader, n->base, settings);
+	const void *base = n->base_of ? n->base_of(n->arg, name) : n->base;
+	int r = read_group(&reader, base, settings);
 	if (r < 0)
 		return r;
 	r = n->kind ? n->each_kind(n->arg, n->kind, name, settings, n->f)
@@ -464,15 +466,15 @@ static int named_by_sets(const struct naming *n)
 	return 0;
 }
 
-int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
-	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
-	struct fault *f)
+static int read_named(const struct naming *all)
 {
+	struct naming n = *all;
+	struct conf *c = n.c;
+	const struct conf_section *s = n.section;
+	struct fault *f = n.f;
 	must(s->named);
 	_cleanup_(json_decrefp) json_t *seen = json_object();
-	const struct naming n = {
-		.c = c, .section = s, .base = base, .seen = seen, .each = each, .arg = arg, .f = f
-	};
+	n.seen = seen;
 	const config_setting_t *section =
 		config_setting_get_member(config_root_setting(&c->tree), s->name);
 	bool is_list = section && config_setting_is_list(section);
@@ -485,6 +487,22 @@ int conf_read_named(struct conf *c, const struct conf_section *s, const void *ba
 	for (int i = 0; r == 0 && section && i < config_setting_length(section); i++)
 		r = named_in_file(&n, config_setting_get_elem(section, (unsigned)i), is_list);
 	return r < 0 ? r : named_by_sets(&n);
+}
+
+int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
+	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
+	struct fault *f)
+{
+	return read_named(&(struct naming){
+		.c = c, .section = s, .base = base, .each = each, .arg = arg, .f = f });
+}
+
+int conf_read_named_on(struct conf *c, const struct conf_section *s, conf_base_fn *base_of,
+	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
+	struct fault *f)
+{
+	return read_named(&(struct naming){
+		.c = c, .section = s, .base_of = base_of, .each = each, .arg = arg, .f = f });
 }
 
 static const struct conf_section *kind_of(const struct conf_section *s, const char *type)
