@@ -34,6 +34,7 @@ struct worker {
 	bool is_drain_sent;
 	bool has_left; /* it said bye: it ends, and what it was given meanwhile it does not take */
 	bool is_entered; /* it was welcomed on this connection: frames may be sent */
+	bool is_behind;  /* it does not take what it is sent: it gets no more jobs meanwhile */
 	bool is_killed;  /* ended by us: no failure of its context */
 	/* One of its jobs did not end when it was cancelled, so the process has to: it takes no
 	 * more jobs, and those beside that one have until `neighbour_timer` to end. */
@@ -83,6 +84,10 @@ void crew_settled(struct core *c, struct worker *w);
 
 /* The connection broke and the process may come back. */
 void crew_away(struct core *c, struct worker *w);
+/* It does not keep up with what it is sent, or does again. */
+void crew_behind(struct core *c, struct worker *w, bool is_behind);
+/* More waits to be written by the store than should: what workers say can wait, too. */
+bool crew_is_congested(struct core *c);
 /* It says that it ends, and holds nothing. */
 void crew_left(struct core *c, struct worker *w);
 /* The room of workers is about to end its process. `why`, one sentence that begins with "the

@@ -79,7 +79,7 @@ void worker_room_changed(struct worker *w)
 {
 	struct core *c = w->lane->core;
 	bool has_room = w->state == WORKER_READY && w->is_entered && !w->is_draining &&
-			!w->is_killed && !w->is_closed && !w->lane->is_describer &&
+			!w->is_killed && !w->is_closed && !w->is_behind && !w->lane->is_describer &&
 			w->n_jobs < w->capacity;
 	if (has_room && list_empty(&w->in_free))
 		list_append(&w->lane->free_workers, &w->in_free);
@@ -340,6 +340,19 @@ void crew_away(struct core *c, struct worker *w)
 	if (w->state == WORKER_READY)
 		w->state = WORKER_AWAY;
 	worker_room_changed(w);
+}
+
+void crew_behind(struct core *c, struct worker *w, bool is_behind)
+{
+	(void)c;
+	w->is_behind = is_behind;
+	worker_room_changed(w);
+	lane_touch(w->lane);
+}
+
+bool crew_is_congested(struct core *c)
+{
+	return store_backlog(c->store) > (size_t)c->limits.backlog_max;
 }
 
 void crew_left(struct core *c, struct worker *w)

@@ -10,7 +10,6 @@
  * start, and frees itself when the process is gone and the core has forgotten the worker. */
 #include "worker/private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,8 +20,15 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "worker/leavings.h"
 
-enum { LAST_LINES = 25, LAST_BYTES = 16 * 1024, WATCH_MS = 500, SECRET_BYTES = 24 };
+enum {
+	LAST_LINES = 25,
+	LAST_BYTES = 16 * 1024,
+	WATCH_MS = 500,
+	SECRET_BYTES = 24,
+	RECORD_MAX = 16 << 20
+};
 
 static void member_late(struct timers *t, struct timer *timer)
 {
@@ -77,8 +83,6 @@ static void watch(struct timers *t, struct timer *timer)
 {
 	struct member *m = container_of(timer, struct member, watch);
 	if (process_born(m->pid) != m->born) {
-		if (process_born(m->pid) < 0)
-			process_signal(m, SIGKILL); /* children that stayed behind */
 		member_gone(m, "the worker's process ended, and who or what ended it is not known");
 	} else {
 		timer_set(t, timer, WATCH_MS);
@@ -97,6 +101,7 @@ struct member *member_new(struct room *r, struct worker *w)
 	m->deadline.fire = member_late;
 	m->watch.fire = watch;
 	list_append(&r->members, &m->node);
+	room_tick_soon(r);
 	return m;
 }
 
@@ -107,6 +112,7 @@ static void member_free_now(struct member *m)
 	free(m->directory);
 	free(m->output);
 	free(m->spawn_error);
+	free(m->gone_why);
 	free(m);
 }
 
@@ -135,7 +141,7 @@ char *member_last_words(const struct member *m)
 {
 	char text[LAST_BYTES + 1];
 	struct stat st;
-	_cleanup_(closep) int fd = open(m->output, O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int fd = open(m->output, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return NULL;
 	off_t from = st.st_size > LAST_BYTES ? st.st_size - LAST_BYTES : 0;
@@ -165,25 +171,27 @@ static void gone_before_ready(struct member *m, const char *why)
 		words ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
 				why, words)
 		      : xasprintf("The worker did not start: %s; it printed nothing", why);
-	unlink(m->output); /* its end is in the text */
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
 void member_gone(struct member *m, const char *why)
 {
-	bool is_clean = !m->worker || m->worker->has_left || m->worker->is_killed;
+	/* The end of what it printed is in the text of a worker that did not start. */
+	bool is_clean = !m->worker || m->worker->has_left || m->worker->is_killed ||
+			m->worker->state == WORKER_STARTING;
 	m->is_running = false;
-	if (m->session)
-		session_drain_input(m->session); /* an outcome may stand in the socket still */
+	if (m->session && !session_drain_input(m->session)) { /* an outcome may stand in it still */
+		free(m->gone_why);
+		m->gone_why = xstrdup(why);
+		return;
+	}
 	if (m->session)
 		session_end(m->session);
 	if (m->worker && m->worker->state == WORKER_STARTING)
 		gone_before_ready(m, why);
 	else if (m->worker)
 		crew_lost(m->room->core, m->worker, why);
-	member_remove_files(m);
-	if (is_clean)
-		unlink(m->output);
+	member_clear(m, !is_clean);
 	member_free(m);
 }
 
@@ -233,11 +241,13 @@ static int write_json(const char *directory, const char *name, json_t *json)
 	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name),
 			      *part = xasprintf("%s/%s.part", directory, name);
 	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
-	size_t len = strlen(text);
-	int r = fail_point(FAIL_LAUNCHER_RECORD);
+	size_t len = text ? strlen(text) : 0;
+	int r = text ? fail_point(FAIL_LAUNCHER_RECORD) : -EILSEQ; /* a path that is not UTF-8 */
 	if (r < 0)
 		return r;
-	_cleanup_(closep) int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	unlink(part);
+	_cleanup_(closep) int fd =
+		open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	ssize_t n = write(fd, text, len);
@@ -262,9 +272,9 @@ static char *make_secret(void)
 static int write_record(struct member *m)
 {
 	return write_json(m->directory, "worker.json",
-		json_pack("{s:s, s:s, s:i, s:I, s:b}", "worker", m->id, "context",
+		json_pack("{s:s, s:s, s:i, s:I, s:s, s:b}", "worker", m->id, "context",
 			m->worker->context->name, "pid", m->pid, "born", (json_int_t)m->born,
-			"describer", (int)m->is_describer));
+			"boot", m->room->boot, "describer", (int)m->is_describer));
 }
 
 int member_write_files(struct member *m, const struct context *context)
@@ -290,10 +300,19 @@ int member_write_files(struct member *m, const struct context *context)
 			(int)m->worker->capacity, "describer", (int)m->is_describer));
 }
 
+json_t *member_read_json(const char *directory, const char *name)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name);
+	struct stat st;
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > RECORD_MAX)
+		return NULL;
+	return json_loadfd(fd, 0, NULL);
+}
+
 int member_rewrite_url(struct member *m)
 {
-	_cleanup_(freep) char *path = xasprintf("%s/connect.json", m->directory);
-	json_t *json = json_load_file(path, 0, NULL);
+	json_t *json = member_read_json(m->directory, "connect.json");
 	const char *secret = json_string_of(json, "secret");
 	if (!secret) {
 		json_decref(json);
@@ -304,31 +323,26 @@ int member_rewrite_url(struct member *m)
 	return write_json(m->directory, "connect.json", json);
 }
 
-static void remove_tree(const char *path, int depth)
+/* NULL-ended; the strings are the members'. */
+static const char **outputs_in_use(const struct room *r)
 {
-	DIR *d = depth < 16 ? opendir(path) : NULL;
-	for (struct dirent *e; d && (e = readdir(d));) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		_cleanup_(freep) char *child = xasprintf("%s/%s", path, e->d_name);
-		struct stat st;
-		if (lstat(child, &st) == 0 && S_ISDIR(st.st_mode))
-			remove_tree(child, depth + 1);
-		else
-			unlink(child);
-	}
-	if (d)
-		closedir(d);
-	rmdir(path);
+	size_t n = 0;
+	list_each (it, &r->members)
+		n++;
+	const char **paths = xcalloc(n + 1, sizeof *paths);
+	n = 0;
+	list_each (it, &r->members)
+		paths[n++] = container_of(it, struct member, node)->output;
+	return paths;
 }
 
-void tree_remove(const char *path)
+void member_clear(struct member *m, bool keep_output)
 {
-	remove_tree(path, 0);
-}
-
-void member_remove_files(struct member *m)
-{
+	_cleanup_(freep) const char **in_use = keep_output ? outputs_in_use(m->room) : NULL;
 	(void)fail_point(FAIL_LAUNCHER_REMOVE);
-	tree_remove(m->directory);
+	leavings_clear(m->room->loop, &(struct leavings){ .directory = m->directory,
+					      .output = keep_output ? NULL : m->output,
+					      .logs = m->room->logs,
+					      .in_use = in_use,
+					      .keep = m->room->settings.outputs_kept });
 }

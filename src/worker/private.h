@@ -2,6 +2,7 @@
 /* What the files of the room of workers share. */
 #pragma once
 
+#include "base/log.h"
 #include "base/ws.h"
 #include "worker/room.h"
 
@@ -17,6 +18,10 @@ struct room {
 	struct list members, sessions, dirty; /* dirty: sessions with something to write */
 	struct worker_door door;
 	bool is_closing;
+	char *boot; /* which run of the machine this is: pids of another say nothing */
+	struct timer tick;
+	bool is_rotating; /* what workers print is being looked at, on another thread */
+	struct log_limit protocol_errors, refusals;
 };
 
 /* One worker process: w->process. It lives from launch (or scan) until the process is gone and the
@@ -28,6 +33,7 @@ struct member {
 	struct session *session;                /* NULL while it is not connected */
 	char *id, *secret, *directory, *output; /* output: path of what it prints */
 	char *spawn_error;
+	char *gone_why; /* its process is gone, and what it said last is being read */
 	uv_process_t process;
 	bool is_child;   /* of this gateway process; else `pid` was found by record */
 	bool is_running; /* as far as we know */
@@ -37,8 +43,12 @@ struct member {
 	struct timer
 		deadline; /* start timeout, reconnect grace or kill grace: what `overdue` says */
 	void (*overdue)(struct member *m);
-	struct timer watch; /* of a process that is no child of ours */
+	struct timer watch;  /* of a process that is no child of ours */
+	unsigned n_mistakes; /* protocol errors since it last ended a job or described one */
 };
+
+/* room.c */
+void room_tick_soon(struct room *r);
 
 /* member.c */
 struct member *member_new(struct room *r, struct worker *w);
@@ -50,21 +60,23 @@ void member_drains(struct member *m); /* it was told to end by itself: it has th
 void member_expect_back(struct member *m); /* it lost its connection: it has the reconnect grace */
 void member_await_ready(struct member *m); /* it has the start timeout */
 void member_ready(struct member *m);
-void tree_remove(const char *path); /* a worker's directory and all in it */
 int member_write_files(struct member *m, const struct context *context);
 int member_rewrite_url(struct member *m);
-void member_remove_files(struct member *m);
+/* What one of its files holds; NULL: it is none of ours. A new reference. */
+json_t *member_read_json(const char *directory, const char *name);
+/* Ends what may live of its processes and removes its files, later. */
+void member_clear(struct member *m, bool keep_output);
 char *member_last_words(const struct member *m);
 
 /* process.c */
 int process_spawn(struct member *m, const struct runtime_settings *runtime, struct fault *f);
-long long process_born(int pid); /* -1: there is no such process */
 void process_signal(const struct member *m, int signal);
 
 /* session.c */
 void session_begin(struct room *r, struct member *m, struct arrival *a);
-void session_end(struct session *s);                 /* closes; the member learns nothing */
-void session_drain_input(struct session *s);         /* takes in what the socket still holds */
+void session_end(struct session *s); /* closes; the member learns nothing */
+/* Takes in what the socket still holds. False: that is not done; member_gone is called again. */
+bool session_drain_input(struct session *s);
 void session_send(struct session *s, json_t *frame); /* takes the reference */
 void session_send_text(struct session *s, const char *text, size_t len);
 void session_flush(struct session *s);

@@ -4,18 +4,23 @@
  * The process gets a session of its own, so that neither a Ctrl-C at the gateway's terminal nor the
  * gateway's end reaches it, and so that it can be ended with all its children. What it prints goes
  * to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in
- * the environment: only the path of the file that has it. */
+ * the environment: only the path of the file that has it.
+ *
+ * Of the gateway's environment a worker gets what workers.pass-environment names: what the gateway
+ * was started with may hold secrets that are no function's business. */
 #include "worker/private.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/fail_point.h"
+#include "worker/leavings.h"
+#include "worker/spark_local.h"
 
 extern char **environ;
 
@@ -73,9 +78,48 @@ static void env_set(struct words *env, const char *name, const char *value)
 	words_add(env, text);
 }
 
+static const char *env_get(const struct words *env, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; i < env->n; i++)
+		if (strncmp(env->v[i], name, len) == 0 && env->v[i][len] == '=')
+			return env->v[i] + len + 1;
+	return NULL;
+}
+
+/* Is the variable "NAME=…" one of the list's names, which are patterns? */
+static bool is_passed(const char *list, const char *variable)
+{
+	_cleanup_(freep) char *name = strndup(variable, strcspn(variable, "="));
+	_cleanup_(freep) char *patterns = xstrdup(list);
+	char *rest = NULL;
+	must(name);
+	for (char *p = strtok_r(patterns, " \t\n,", &rest); p; p = strtok_r(NULL, " \t\n,", &rest))
+		if (fnmatch(p, name, 0) == 0)
+			return true;
+	return false;
+}
+
+/* What of the gateway's own environment is none of its secrets, then what the runtime says. */
+static void add_environment(
+	const struct member *m, const struct runtime_settings *rt, struct words *env)
+{
+	_cleanup_(freep) char *file = worker_file(m->directory);
+	const char *key;
+	json_t *value;
+	for (char **e = environ; *e; e++)
+		if (is_passed(m->room->settings.pass_environment, *e))
+			words_add(env, xstrdup(*e));
+	json_object_foreach (rt->environment, key, value)
+		env_set(env, key, json_string_value(value));
+	env_set(env, WORKER_MARK, file);
+	if (rt->java[0])
+		env_set(env, "JAVA_HOME", rt->java);
+}
+
 static void env_prepend(struct words *env, const char *name, const char *path)
 {
-	const char *old = getenv(name);
+	const char *old = env_get(env, name);
 	_cleanup_(freep) char *value = old && *old ? xasprintf("%s:%s", path, old) : xstrdup(path);
 	env_set(env, name, value);
 }
@@ -121,13 +165,48 @@ static int add_python(struct member *m, const struct runtime_settings *rt, struc
 	return 0;
 }
 
-static void add_spark_words(
-	struct member *m, struct words *args, const char *spark_home, const char *runner)
+/* `--conf KEY=VALUE` for Spark on this machine only, where nothing else was said. */
+static void add_local_defaults(const struct context_settings *s, const struct words *options,
+	struct words *args, struct words *env, const char *spark_home)
+{
+	static const struct {
+		const char *key, *value;
+	} defaults[] = {
+		{ "spark.driver.host", "127.0.0.1" },
+		{ "spark.driver.bindAddress", "127.0.0.1" },
+		{ "spark.ui.enabled", "false" },
+	};
+	const struct spark_said said = { .conf = s->spark_conf,
+		.options = (const char *const *)options->v,
+		.n_options = options->n,
+		.home = spark_home,
+		.conf_folder = env_get(env, "SPARK_CONF_DIR"),
+		.master = env_get(env, "MASTER") };
+	if (!spark_is_local(&said))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+		/* Who binds to an address of his own is found at it. */
+		const char *other = i == 1 ? defaults[0].key : defaults[i].key;
+		if (spark_says(&said, defaults[i].key) || spark_says(&said, other))
+			continue;
+		words_add(args, xstrdup("--conf"));
+		words_add(args, xasprintf("%s=%s", defaults[i].key, defaults[i].value));
+	}
+	if (!env_get(env, "SPARK_LOCAL_IP"))
+		env_set(env, "SPARK_LOCAL_IP", "127.0.0.1");
+}
+
+static void add_spark_words(struct member *m, struct words *args, struct words *env,
+	const char *spark_home, const char *runner)
 {
 	const struct context_settings *s = &m->worker->context->settings;
+	struct words options = { 0 };
 	const char *key;
 	json_t *value;
+	words_split(&options, s->run_options);
 	words_add(args, xasprintf("%s/bin/spark-submit", spark_home));
+	add_local_defaults(s, &options, args, env, spark_home);
+	words_done(&options);
 	json_object_foreach (s->spark_conf, key, value) {
 		words_add(args, xstrdup("--conf"));
 		words_add(args, xasprintf("%s=%s", key, json_string_value(value)));
@@ -144,17 +223,7 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 	struct words *env, struct fault *f)
 {
 	_cleanup_(freep) char *runner = NULL;
-	const char *key;
-	json_t *value;
-	for (char **e = environ; *e; e++)
-		words_add(env, xstrdup(*e));
-	json_object_foreach (rt->environment, key, value)
-		env_set(env, key, json_string_value(value));
-	_cleanup_(freep) char *file = xasprintf("%s/connect.json", m->directory);
-	env_set(env, "MIST_WORKER_FILE", file);
-	if (rt->java[0])
-		env_set(env, "JAVA_HOME", rt->java);
-
+	add_environment(m, rt, env);
 	if (rt->kind == RUNTIME_PROGRAM) {
 		words_split(args, rt->command);
 		return args->n ? 0
@@ -178,31 +247,16 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 			"its runtime has no spark-home and the gateway's environment no "
 			"SPARK_HOME: where is Spark?");
 	env_set(env, "MIST_SPARK", "1");
-	add_spark_words(m, args, spark_home, runner);
+	add_spark_words(m, args, env, spark_home, runner);
 	return 0;
 }
 
-long long process_born(int pid)
-{
-	char path[64], stat[1024];
-	snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	_cleanup_(fclosep) FILE *f = fopen(path, "re");
-	size_t n = f ? fread(stat, 1, sizeof stat - 1, f) : 0;
-	stat[n] = '\0';
-	char *p = strrchr(stat, ')'); /* the name before it may hold anything */
-	char state;
-	long long born;
-	if (!p || sscanf(p + 1,
-			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-			  "%*d %lld",
-			  &state, &born) != 2)
-		return -1;
-	return state == 'Z' ? -1 : born;
-}
-
+/* The number of a child of ours is nobody else's until we have asked how it ended. That of a
+ * process which an earlier gateway started may have been given to a stranger, whose group has it
+ * too. */
 void process_signal(const struct member *m, int signal)
 {
-	if (m->pid > 0)
+	if (m->pid > 0 && (m->is_child || process_is_of(m->pid, m->born, m->directory)))
 		kill(-m->pid, signal);
 }
 
@@ -251,10 +305,10 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 		r = fault_set(
 			f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0], strerror(-r));
 	if (r == 0) {
-		out = open(m->output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+		out = output_open(m->output);
 		if (out < 0)
 			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->output,
-				strerror(errno));
+				strerror(-out));
 	}
 	if (r == 0) {
 		uv_stdio_container_t stdio[] = { { .flags = UV_IGNORE },

@@ -7,15 +7,24 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
+#include "worker/leavings.h"
+
+enum { TICK_MS = 1000 };
 
 #define SETTING(m) offsetof(struct room_settings, m)
 
 const struct conf_field room_conf[] = {
 	{ "heartbeat", CONF_DURATION, SETTING(heartbeat_ms), "5s", .min = 100, .max = 3600000,
 		.live = true,
-		.help = "a worker that is silent for three of these is taken for lost" },
+		.help = "a worker that is silent for three of these and has no living process is "
+			"taken for lost" },
+	{ "mute", CONF_DURATION, SETTING(mute_ms), "5 minutes", .min = 100, .max = INT64_MAX,
+		.live = true,
+		.help = "a worker that is silent though its process lives, as one whose job holds "
+			"the interpreter's lock, is ended after this time" },
 	{ "gateway-grace", CONF_DURATION, SETTING(gateway_grace_ms), "2 minutes", .min = 100,
 		.max = INT64_MAX, .live = true,
 		.help = "a worker that cannot reach the gateway for this time ends by itself" },
@@ -31,11 +40,95 @@ const struct conf_field room_conf[] = {
 	{ "frame", CONF_SIZE, SETTING(frame_max), "64m", .min = 1024, .max = 1 << 30,
 		.unit = "bytes", .live = true,
 		.help = "longest message of the worker protocol, and so the largest result" },
+	{ "protocol-errors", CONF_INT, SETTING(mistakes_max), "10", .min = 1, .max = INT32_MAX,
+		.live = true,
+		.help = "a worker that breaks the protocol so often in a row is ended" },
+	{ "output", CONF_SIZE, SETTING(output_max), "64m", .min = 64 * 1024,
+		.max = INT64_C(1) << 40, .unit = "bytes", .live = true,
+		.help = "what is kept of all that one worker prints: the newest, in two files" },
+	{ "outputs", CONF_INT, SETTING(outputs_kept), "100", .min = 0, .max = 100000, .live = true,
+		.help = "of so many workers that ended badly is kept what they printed" },
+	{ "pass-environment", CONF_STR, SETTING(pass_environment),
+		"PATH HOME USER LOGNAME SHELL TMPDIR LANG LC_* TZ LD_LIBRARY_PATH JAVA_HOME "
+		"JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS SPARK_* PYSPARK_* HADOOP_* HDFS_* YARN_* "
+		"HIVE_* KRB5* SSL_CERT_* *_proxy *_PROXY PYTHON*",
+		.live = true,
+		.help = "variables of the gateway's environment that workers get, with * and ?; a "
+			"runtime's own environment is added" },
 	{ "runner", CONF_PATH, SETTING(runner), "", .live = true,
 		.help = "folder of the Python package mist; empty: where it was built or "
 			"installed" },
 	{ 0 },
 };
+
+static char *read_boot(void)
+{
+	char text[64] = "";
+	_cleanup_(fclosep) FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	if (f && fgets(text, sizeof text, f))
+		text[strcspn(text, "\n")] = '\0';
+	return xstrdup(text);
+}
+
+/* Looks after what workers print. */
+struct rotation {
+	uv_work_t work;
+	struct room *room;
+	int64_t max;
+	size_t n;
+	char **paths;
+};
+
+static void rotate(uv_work_t *work)
+{
+	struct rotation *t = work->data;
+	for (size_t i = 0; i < t->n; i++)
+		output_rotate(t->paths[i], t->max);
+}
+
+static void rotated(uv_work_t *work, int status)
+{
+	struct rotation *t = work->data;
+	(void)status;
+	t->room->is_rotating = false;
+	for (size_t i = 0; i < t->n; i++)
+		free(t->paths[i]);
+	free(t->paths);
+	free(t);
+}
+
+static void rotate_outputs(struct room *r)
+{
+	struct rotation *t = xcalloc(1, sizeof *t);
+	size_t n = 0;
+	list_each (it, &r->members)
+		n++;
+	*t = (struct rotation){ .room = r, .max = r->settings.output_max };
+	t->work.data = t;
+	t->paths = xcalloc(n, sizeof *t->paths);
+	list_each (it, &r->members)
+		t->paths[t->n++] = xstrdup(container_of(it, struct member, node)->output);
+	r->is_rotating = true;
+	must(uv_queue_work(r->loop, &t->work, rotate, rotated) == 0);
+}
+
+static void on_tick(struct timers *t, struct timer *timer)
+{
+	struct room *r = container_of(timer, struct room, tick);
+	(void)t;
+	bool is_noisy = log_limit_tick(&r->protocol_errors);
+	is_noisy |= log_limit_tick(&r->refusals);
+	if (!list_empty(&r->members) && !r->is_rotating)
+		rotate_outputs(r);
+	if (!list_empty(&r->members) || is_noisy)
+		room_tick_soon(r);
+}
+
+void room_tick_soon(struct room *r)
+{
+	if (!timer_is_set(&r->tick) && !r->is_closing)
+		timer_set(core_timers(r->core), &r->tick, TICK_MS);
+}
 
 struct room *room_new(uv_loop_t *loop, const char *data_directory)
 {
@@ -46,6 +139,8 @@ struct room *room_new(uv_loop_t *loop, const char *data_directory)
 	list_init(&r->members);
 	list_init(&r->sessions);
 	list_init(&r->dirty);
+	r->boot = read_boot();
+	r->tick.fire = on_tick;
 	return r;
 }
 
@@ -57,6 +152,7 @@ void room_free(struct room *r)
 	free(r->directory);
 	free(r->logs);
 	free(r->url);
+	free(r->boot);
 	free(r);
 }
 
@@ -72,8 +168,7 @@ static void launch_failed(struct member *m)
 	_cleanup_(freep) char *why = TAKE_PTR(m->spawn_error);
 	if (m->worker)
 		crew_start_failed(m->room->core, m->worker, why);
-	member_remove_files(m);
-	unlink(m->output);
+	member_clear(m, false);
 	member_free(m);
 }
 
@@ -240,8 +335,11 @@ static void admission_deliver(struct mail *mail, void *owner)
 	a->is_stopping = r->is_closing;
 	a->is_admitted = m && m->secret && !r->is_closing && !member_is_ending(m) &&
 			 is_same_secret(m->secret, a->secret);
-	if (!a->is_admitted)
-		log_warn("a worker that calls itself %.80s was refused", a->worker);
+	if (!a->is_admitted) {
+		log_limited(&r->refusals, LOG_LEVEL_WARN,
+			"a worker that calls itself %.80s was refused", a->worker);
+		room_tick_soon(r);
+	}
 	a->answered(a);
 }
 
@@ -284,29 +382,45 @@ void room_attach(struct room *r, struct core *c, const char *url)
 	r->door = (struct worker_door){ .admit = door_admit, .arrive = door_arrive, .room = r };
 }
 
-/* A worker found by its record. One that only described is not worth keeping. */
+/* Not a worker of any gateway: what somebody put there. A link is removed, what it leads to stays.
+ */
+static bool is_foreign(const char *directory)
+{
+	struct stat st;
+	if (lstat(directory, &st) == 0 && S_ISDIR(st.st_mode))
+		return false;
+	log_warn("%s is no directory of a worker, and is removed", directory);
+	unlink(directory);
+	return true;
+}
+
+/* A worker found by its record. One that only described is not worth keeping. What is to be ended
+ * is known by its environment: since the record was written its pid may have come to a stranger. */
 static void scan_one(struct room *r, const char *id)
 {
 	_cleanup_(freep) char *directory = xasprintf("%s/%s", r->directory, id);
-	_cleanup_(freep) char *path = xasprintf("%s/worker.json", directory);
-	_cleanup_(json_decrefp) json_t *record = json_load_file(path, 0, NULL);
-	const char *context = json_string_of(record, "context");
-	int pid = json_integer_value(json_object_get(record, "pid"));
+	if (is_foreign(directory))
+		return;
+	_cleanup_(json_decrefp) json_t *record = member_read_json(directory, "worker.json");
+	const char *context = json_string_of(record, "context"),
+		   *boot = json_string_of(record, "boot");
+	json_int_t pid = json_integer_value(json_object_get(record, "pid"));
 	long long born = json_integer_value(json_object_get(record, "born"));
-	bool is_alive = pid > 1 && process_born(pid) == born;
+	bool is_alive = pid > 1 && pid <= INT32_MAX && (!boot || strcmp(boot, r->boot) == 0) &&
+			process_is_of((int)pid, born, directory);
 	bool is_describer = json_is_true(json_object_get(record, "describer"));
 	struct worker *w =
 		is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
 	if (!w) {
-		/* Its children, too, if it is gone itself: no other group can have its number then.
-		 */
-		if (pid > 1 && (is_alive || process_born(pid) < 0))
-			kill(-pid, SIGKILL);
-		tree_remove(directory);
+		if (is_alive)
+			kill((pid_t)-pid, SIGKILL);
+		leavings_clear(r->loop,
+			&(struct leavings){
+				.directory = directory, .logs = r->logs, .keep = INT64_MAX });
 		return;
 	}
 	struct member *m = member_new(r, w);
-	m->pid = pid;
+	m->pid = (int)pid;
 	m->born = born;
 	m->is_running = m->has_been_ready = true;
 	if (member_rewrite_url(m) < 0)
@@ -328,6 +442,8 @@ void room_scan(struct room *r)
 void room_close(struct room *r)
 {
 	r->is_closing = true;
+	if (r->core)
+		timer_clear(core_timers(r->core), &r->tick);
 	list_each (n, &r->members)
 		member_free(container_of(n, struct member, node));
 }

@@ -7,8 +7,9 @@
 #include "core/worker_door.h"
 
 struct room_settings {
-	int64_t heartbeat_ms, gateway_grace_ms, reconnect_grace_ms, start_timeout_ms, kill_grace_ms,
-		frame_max;
+	int64_t heartbeat_ms, mute_ms, gateway_grace_ms, reconnect_grace_ms, start_timeout_ms,
+		kill_grace_ms, frame_max, output_max, outputs_kept, mistakes_max;
+	char *pass_environment; /* patterns of names, with blanks between */
 	char *runner; /* the folder of the Python package; empty: where it was built or installed */
 };
 

@@ -3,10 +3,12 @@
 
 import json
 import sys
+import time
 
 import pytest
 
-from support.mistd import ROOT
+from support.gateways import PLAIN
+from support.mistd import PATIENCE, ROOT, TERMINAL
 
 MODES = [
     ("no-hello-first", 1002, "first frame must be hello"),
@@ -53,7 +55,7 @@ def test_no_member_of_any_frame_ends_the_gateway(plain_mist, tmp_path):
     gateway = plain_mist(
         runtimes={"rogue": {"kind": "program", "command": command, "environment": {"MIST_PROTO": str(ROOT / "proto")}}},
         contexts={"rogue": {"runtime": "rogue", "worker-mode": "shared"}},
-        functions={"f": {"class-name": "f", "context": "rogue"}}, limits={"queue": 1000}, workers={"frame": "8m"})
+        functions={"f": {"class-name": "f", "context": "rogue"}}, limits={"queue": 1000}, workers={"protocol-errors": 1000000})
     pid = gateway.pid
     jobs = [gateway.submit("f") for _ in range(60)]
     for job in jobs:
@@ -68,3 +70,57 @@ def test_no_member_of_any_frame_ends_the_gateway(plain_mist, tmp_path):
     for job in jobs:  # whatever the worker said of them can be read
         assert gateway.get(f"/v2/api/jobs/{job}").json()["status"] in ("finished", "failed")
         gateway.logs(job)
+
+
+def rogue(plain_mist, mode, **changes):
+    return plain_mist(
+        runtimes={"rogue": {"kind": "program", "command": f"{sys.executable} {ROOT}/tests/support/rogue_worker.py {mode}"}},
+        contexts={"rogue": {"runtime": "rogue", "worker-mode": "shared"}, "plain": PLAIN},
+        functions={"f": {"class-name": "f", "context": "rogue"}}, **changes)
+
+
+def test_a_worker_that_only_breaks_the_protocol_is_ended_and_does_not_fill_the_log(plain_mist):
+    gateway = rogue(plain_mist, "always")
+    gateway.submit("f")
+    gateway.until(lambda: gateway.stderr().count("10 times in a row (workers.protocol-errors)") >= 3)
+    assert gateway.stderr().count(" broke the protocol: ") <= 10
+    assert gateway.run("typed", {"i": 1})["success"]
+
+
+def test_a_worker_that_floods_pings_and_reads_nothing_is_not_kept_in_memory(plain_mist, tmp_path):
+    note = tmp_path / "note"
+    gateway = rogue(plain_mist, f"flood {note}")
+    gateway.run("typed", {"i": 1})
+    before = gateway.resident_bytes()
+    job = gateway.submit("f")
+    gateway.until(note.exists)
+    assert gateway.resident_bytes() - before < 50 * 1024 * 1024
+    assert "nothing but pings" in gateway.stderr()
+    assert gateway.wait(job)["jobResult"] == "well behaved"
+
+
+def test_a_large_result_takes_its_bytes_and_holds_up_nobody(plain_mist):
+    gateway = rogue(plain_mist, f"large [] {20_000_000}")
+    gateway.run("typed", {"i": 1})
+    before = gateway.resident_bytes()
+    job = gateway.submit("f")
+    times, most = [], 0
+    while gateway.job(job)["status"] not in TERMINAL:
+        began = time.monotonic()
+        assert gateway.run("typed", {"i": 1})["success"]
+        times.append(time.monotonic() - began)
+        most = max(most, gateway.resident_bytes())
+    times.sort()
+    worst, middle = times[-1], times[len(times) // 2]
+    print(f"{len(times)} calls beside it: middle {middle * 1000:.1f} ms, worst {worst * 1000:.1f} ms; {(most - before) >> 20} MB")
+    assert most - before < 400 * 1024 * 1024
+    assert worst < 1 * PATIENCE
+    result = gateway.get(f"/v2/api/jobs/{job}").content
+    assert result.count(b"[]") == 20_000_001
+
+
+def test_a_large_result_that_is_not_json_is_refused(plain_mist):
+    gateway = rogue(plain_mist, f"large [01] {100_000}")
+    job = gateway.submit("f")
+    gateway.until(lambda: "broke the protocol: frame: not JSON: expected a number" in gateway.stderr())
+    gateway.cancel(job)

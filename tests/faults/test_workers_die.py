@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 and other ends of workers."""
 
+import json
 import os
 import signal
+import subprocess
 import time
+
+import pytest
 
 
 def kill_worker_of(gateway, job_id, sig=signal.SIGKILL):
@@ -41,15 +45,15 @@ def test_retries_give_the_job_to_another_worker(plain_mist, tmp_path):
 
 
 def test_a_worker_that_hangs_is_found_by_its_heartbeat(plain_mist, tmp_path):
-    gateway = plain_mist(workers={"heartbeat": "300ms"})
+    gateway = plain_mist(workers={"heartbeat": "300ms", "mute": "1s"})
     job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
     gateway.wait(job_id, ["started"])
     began = time.monotonic()
     kill_worker_of(gateway, job_id, signal.SIGSTOP)
     job = gateway.wait(job_id)
     assert job["status"] == "failed" and job["jobResult"] == (
-        "Executor was terminated: the worker was given up as lost and ended by the gateway: nothing was heard of it for 3 heartbeats "
-        "of 300ms (workers.heartbeat)")
+        "Executor was terminated: the worker was given up as lost and ended by the gateway: it was not heard of for 1s "
+        "(workers.mute)")
     assert job["jobResult"] in gateway.logs(job_id) and job["jobResult"] in gateway.stderr()
     assert time.monotonic() - began < 10
 
@@ -110,3 +114,122 @@ def test_contexts_that_only_requests_name_do_not_pile_up_when_they_break(plain_m
         assert "broken" in gateway.run("typed", {"i": 1}, context=f"made-up-{i}")["errors"][0]
     assert gateway.run("typed", {"i": 1})["success"]
     assert list(gateway.data.glob("logs/worker-made-up-*.log")) == []
+
+
+def test_a_job_that_keeps_the_interpreter_to_itself_is_not_a_lost_worker(plain_mist):
+    gateway = plain_mist(workers={"heartbeat": "200ms"})
+    job_id = gateway.submit("hold", {"seconds": 3})
+    gateway.until(lambda: "but its process lives" in gateway.stderr())
+    job = gateway.wait(job_id)
+    assert job["status"] == "finished" and job["jobResult"] == "held"
+    gateway.until(lambda: "is heard of again" in gateway.stderr())
+    after = gateway.wait(gateway.submit("typed", {"i": 1}))
+    assert after["status"] == "finished" and after["workerId"] == job["workerId"]
+
+
+def test_a_mute_worker_gets_no_more_jobs(plain_mist, tmp_path):
+    gateway = plain_mist(workers={"heartbeat": "200ms"})
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    gateway.wait(job_id, ["started"])
+    mute = kill_worker_of(gateway, job_id, signal.SIGSTOP)
+    gateway.until(lambda: "but its process lives" in gateway.stderr())
+    job = gateway.wait(gateway.submit("typed", {"i": 1}))
+    assert job["status"] == "finished" and job["workerId"] != mute
+
+
+def test_children_that_left_their_worker_end_with_it(plain_mist):
+    gateway = plain_mist(contexts={"ex": {"runtime": "plain", "worker-mode": "exclusive"}})
+    jobs = [gateway.submit("leave_children", {"n": 5}, context="ex") for _ in range(2)]
+    pids = [pid for job in jobs for pid in gateway.wait(job)["jobResult"]]
+    assert len(pids) == 10
+    gateway.until(lambda: not any(gateway.is_alive(pid) for pid in pids))
+    gateway.until(lambda: all("ex_" not in r["worker"] for r in gateway.worker_records()))
+
+
+def test_children_that_left_their_worker_end_with_it_when_it_is_killed(plain_mist, tmp_path):
+    gateway = plain_mist()
+    [pid] = gateway.wait(gateway.submit("leave_children", {"n": 1}))["jobResult"]
+    assert gateway.is_alive(pid)
+    job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+    gateway.wait(job_id, ["started"])
+    kill_worker_of(gateway, job_id)
+    gateway.until(lambda: not gateway.is_alive(pid))
+
+
+@pytest.fixture
+def stranger():
+    """A process that leads a group of its own, and that no gateway started."""
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def record_of(process, **more):
+    with open(f"/proc/{process.pid}/stat") as f:
+        born = int(f.read().rsplit(")", 1)[1].split()[19])
+    return {"worker": "plain_1", "context": "plain", "pid": process.pid, "born": born, "describer": False, **more}
+
+
+@pytest.mark.parametrize("change", [{"boot": "another"}, {}, {"born": 1}, {"boot": "another", "describer": True}])
+def test_a_start_ends_no_stranger_whose_pid_stands_in_a_record(plain_mist, stranger, change):
+    gateway = plain_mist()
+    gateway.stop()
+    folder = gateway.data / "workers" / "plain_1"
+    folder.mkdir()
+    (folder / "worker.json").write_text(json.dumps({**record_of(stranger), **change}))
+    (folder / "connect.json").write_text(json.dumps({"url": "ws://x", "worker": "plain_1", "secret": "s"}))
+    gateway.start()
+    gateway.until(lambda: not folder.exists())
+    assert gateway.run("typed", {"i": 1})["success"]
+    assert stranger.poll() is None
+
+
+def test_what_is_no_directory_of_a_worker_is_removed_and_not_followed(plain_mist, tmp_path):
+    gateway = plain_mist()
+    gateway.stop()
+    workers, elsewhere = gateway.data / "workers", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("kept")
+    (workers / "link").symlink_to(elsewhere)
+    os.mkfifo(workers / "fifo")
+    (workers / "file").write_text("")
+    for name in ("fifo-inside", "link-inside", "folder-inside"):
+        (workers / name).mkdir()
+    os.mkfifo(workers / "fifo-inside" / "worker.json")
+    (workers / "link-inside" / "worker.json").symlink_to(elsewhere / "precious")
+    (workers / "link-inside" / "more").symlink_to(elsewhere)
+    (workers / "folder-inside" / "worker.json" / "deep").mkdir(parents=True)
+    gateway.start()
+    gateway.until(lambda: not list(workers.iterdir()))
+    assert (elsewhere / "precious").read_text() == "kept"
+    assert gateway.run("typed", {"i": 1})["success"]
+
+
+def test_what_a_worker_prints_has_a_limit_and_the_newest_is_kept(plain_mist):
+    gateway = plain_mist(workers={"output": "1m"})
+    job = gateway.wait(gateway.submit("babble", {"megabytes": 5}), timeout=60)
+    [output] = gateway.data.glob(f"logs/worker-{job['workerId']}.log")
+    older = output.with_name(output.name + ".1")
+
+    def is_bounded():
+        return output.stat().st_size + (older.stat().st_size if older.exists() else 0) <= 1024 * 1024
+
+    gateway.until(is_bounded)
+    gateway.kill9()
+    gateway.start()
+    assert gateway.wait(gateway.submit("babble", {"megabytes": 3}))["workerId"] == job["workerId"]
+    gateway.until(is_bounded)
+    kept = (older.read_bytes() if older.exists() else b"") + output.read_bytes()
+    assert b"line 3 of the last megabyte" in kept
+    gateway.kill_workers()
+
+
+def test_the_outputs_of_workers_that_ended_badly_are_kept_of_the_newest_only(plain_mist, tmp_path):
+    gateway = plain_mist(workers={"outputs": 2})
+    names = []
+    for i in range(4):
+        job = gateway.wait(gateway.submit("die", {"path": str(tmp_path / str(i))}))
+        names.append(job["workerId"])
+    gateway.until(lambda: len(list(gateway.data.glob("logs/worker-plain_*.log"))) <= 3)
+    assert not (gateway.data / "logs" / f"worker-{names[0]}.log").exists()

@@ -357,7 +357,12 @@ static void up(struct play *p)
 		.reconnect_grace_ms = 30000,
 		.start_timeout_ms = 60000,
 		.kill_grace_ms = 5000,
+		.mute_ms = 60000,
 		.frame_max = FRAME_MAX / 2,
+		.mistakes_max = 10,
+		.output_max = 1 << 20,
+		.outputs_kept = 10,
+		.pass_environment = (char *)"",
 		.runner = (char *)"" };
 	const struct store_settings ss = { .directory = directory() };
 	struct fault f;

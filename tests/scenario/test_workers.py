@@ -228,3 +228,56 @@ def test_a_workers_secret_is_for_its_owner_only(plain_mist):
         secret = record["connect"]["secret"]
         assert secret not in open(f"/proc/{record['pid']}/cmdline").read()
         assert secret not in open(f"/proc/{record['pid']}/environ").read()
+
+
+def test_a_worker_gets_of_the_gateways_environment_what_is_named(plain_mist, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "of the gateway")
+    monkeypatch.setenv("HADOOP_OF_A_TEST", "a distribution's")
+    monkeypatch.setenv("https_proxy", "http://proxy:1")
+    gateway = plain_mist(runtimes={"plain": {"python": sys.executable, "environment": {"ADDED": "by the runtime"}}})
+    seen = gateway.run("environment", {})["payload"]
+    assert "SECRET_TOKEN" not in seen and seen["PATH"] == os.environ["PATH"]
+    assert seen["HADOOP_OF_A_TEST"] == "a distribution's" and seen["https_proxy"] == "http://proxy:1"
+    assert seen["ADDED"] == "by the runtime" and seen["MIST_WORKER_FILE"]
+
+    gateway.reconfigure(workers={"pass-environment": "PATH SECRET_*"}, contexts={"new": {"runtime": "plain"}})
+    gateway.until(lambda: gateway.get("/v2/api/contexts/new").status_code == 200)
+    seen = gateway.run("environment", {}, context="new")["payload"]
+    assert seen["SECRET_TOKEN"] == "of the gateway" and "HADOOP_OF_A_TEST" not in seen
+
+
+def test_what_is_said_of_the_runtime_plain_is_added_to_what_it_is(plain_mist):
+    gateway = plain_mist(runtimes={"plain": {"python": sys.executable}})
+    assert gateway.run("typed", {"i": 1})["success"]
+
+
+def listening(pids):
+    """(address, port) of each socket on which one of these processes takes TCP connections."""
+    inodes = set()
+    for pid in pids:
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+        except OSError:
+            continue
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in open(table).readlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in inodes:
+                found.add(tuple(words[1].split(":")))
+    return found
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.parametrize("spark_conf,n_ui", [({}, 0), ({"spark.master": "local[1]", "spark.ui.enabled": "true"}, 1)])
+def test_spark_with_a_local_master_listens_on_this_machine_only(mist_factory, spark_conf, n_ui):
+    gateway = mist_factory({"contexts": {"own": {"worker-mode": "shared", "spark-conf": spark_conf}}, "functions": {
+        "pi": {"path": str(ROOT / "jobs" / "pi" / "pi.py"), "class-name": "pi", "context": "own"}}})
+    assert gateway.run("pi", {"samples": 1000})["success"]
+    [worker] = gateway.get("/v2/api/workers").json()
+    sockets = listening(gateway.worker_processes())
+    assert len(sockets) >= 2 and {address for address, _ in sockets} <= LOOPBACK, sockets
+    assert bool(worker.get("sparkUi")) == bool(n_ui)

@@ -115,5 +115,35 @@ def unencodable():
 
 
 @mist.function
+def hold(ctx, seconds: int):
+    """A long call in C that keeps the interpreter's lock."""
+    import ctypes
+
+    ctypes.PyDLL(None).sleep(seconds)
+    return "held"
+
+
+@mist.function
+def leave_children(ctx, n: int):
+    """Starts processes in sessions of their own."""
+    import subprocess
+
+    return [subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=subprocess.DEVNULL).pid for _ in range(n)]
+
+
+@mist.function
+def babble(ctx, megabytes: int):
+    for _ in range(megabytes):
+        os.write(2, (b"x" * 99 + b"\n") * 10_000)
+    os.write(2, b"line 3 of the last megabyte\n")
+    return megabytes
+
+
+@mist.function
+def environment(ctx):
+    return dict(os.environ)
+
+
+@mist.function
 def big(n: int):
     return "x" * n

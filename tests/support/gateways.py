@@ -12,7 +12,7 @@ PLAIN = {"runtime": "plain", "worker-mode": "shared", "max-jobs": 4, "jobs-per-w
 
 def plain_functions():
     names = ("record", "wait_for", "stubborn", "die", "typed", "whoami", "chatty", "nothing", "odd_values", "unencodable", "big", "report",
-             "takes_any")
+             "takes_any", "hold", "leave_children", "babble", "environment")
     functions = {name: {"path": FUNCTIONS, "class-name": name, "context": "plain"} for name in names}
     functions["missing"] = {"path": "/no/such/artifact.py", "class-name": "f", "context": "plain"}
     functions["no-such-name"] = {"path": FUNCTIONS, "class-name": "no_such_name", "context": "plain"}
@@ -106,7 +106,8 @@ def c_sections(**changes):
     command = str(build_folder() / "tests" / "support" / "mist-example-worker")
     base = {"functions": c_functions(),
             "contexts": {"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 8, "jobs-per-worker": 8}}}
-    base["runtimes"] = {**runtimes(), "example": {"kind": "program", "command": command}}
+    sanitizers = {name: value for name, value in os.environ.items() if name.endswith("SAN_OPTIONS")}
+    base["runtimes"] = {**runtimes(), "example": {"kind": "program", "command": command, "environment": sanitizers}}
     return sections_of(base, changes)
 
 

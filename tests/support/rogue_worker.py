@@ -162,6 +162,43 @@ def behave(held):
             ws.send(json.dumps({"type": "finished", "job": job, "at": now(), "result": "well behaved"}))
 
 
+def always():
+    """Breaks the protocol on every connection."""
+    while True:
+        with session() as ws:
+            ws.send(hello())
+            ws.send('{"type": "surprise"}')
+            try:
+                while True:
+                    ws.recv()
+            except ConnectionClosed:
+                pass
+
+
+def flood(note):
+    """Pings, and reads nothing."""
+    with session() as ws:
+        ws.send(hello())
+        ping = b"\x89\x80\x00\x00\x00\x00"
+        try:
+            for _ in range(2000):
+                ws.socket.sendall(ping * 1000)
+        except OSError:
+            pass
+    open(note, "w").close()
+
+
+def large(text, count):
+    """Every job's result is `text`, count times and once more, in a list."""
+    result = "[" + (text + ",") * int(count) + text + "]"
+    with session() as ws:
+        ws.send(hello())
+        while True:
+            job = next_job(ws)
+            ws.send(json.dumps({"type": "started", "job": job, "at": now()}))
+            ws.send(f'{{"type":"finished","job":"{job}","at":{now()},"result":{result}}}')
+
+
 def describe():
     with session() as ws:
         ws.send(hello())
@@ -182,6 +219,15 @@ if __name__ == "__main__":
             is_describer = json.load(f)["describer"]
         if is_describer:
             describe()
+        elif sys.argv[1] == "always":
+            always()
+        elif sys.argv[1] == "flood" and not os.path.exists(sys.argv[2]):
+            flood(sys.argv[2])
+            behave([])
+        elif sys.argv[1] == "flood":
+            behave([])
+        elif sys.argv[1] == "large":
+            large(*sys.argv[2:])
         else:
             behave(every(sys.argv[2]) if sys.argv[1] == "every" else misbehave(sys.argv[1], sys.argv[2]))
     except ConnectionClosed:

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nothing stays of a worker that is gone.
+ *
+ * A worker's process leads a group, and the group is ended with it. But what a function starts can
+ * leave the group (setsid, a daemon) and go on for ever. What it cannot leave is the environment it
+ * was started with, in which WORKER_MARK names the file of its worker: so /proc is searched for
+ * that, again until a search finds nothing, because what is being ended may fork. A process is held
+ * by a descriptor while its environment is read, so that its number cannot pass to a stranger in
+ * between. A process that was given another environment on purpose is not found; one must not run
+ * such code without isolation.
+ *
+ * All of it may take long (many processes, deep folders, a slow disk), so it runs on the pool of
+ * the loop. Folders are walked by descriptors and never through symbolic links: their contents are
+ * what users' code made. */
+#include "worker/leavings.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+enum {
+	SEARCHES_MAX = 100,
+	PAUSE_MS = 5,
+	DEPTH_MAX = 200,
+	OUTPUTS_MAX = 100000,
+	COPY_BYTES = 64 * 1024,
+};
+#define ENVIRON_MAX ((size_t)8 << 20)
+
+char *worker_file(const char *directory)
+{
+	return xasprintf("%s/connect.json", directory);
+}
+
+long long process_born(int pid)
+{
+	char path[64], stat[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
+	size_t n = f ? fread(stat, 1, sizeof stat - 1, f) : 0;
+	stat[n] = '\0';
+	char *p = strrchr(stat, ')'); /* the name before it may hold anything */
+	char state;
+	long long born;
+	if (!p || sscanf(p + 1,
+			  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			  "%*d %lld",
+			  &state, &born) != 2)
+		return -1;
+	return state == 'Z' ? -1 : born;
+}
+
+/* "NAME=value" is one of the entries. */
+static bool has_entry(const struct buf *entries, const char *entry)
+{
+	const char *p = entries->data, *end = p + entries->len;
+	size_t len = strlen(entry);
+	while (p < end) {
+		size_t n = strnlen(p, (size_t)(end - p));
+		if (n == len && memcmp(p, entry, len) == 0)
+			return true;
+		p += n + 1;
+	}
+	return false;
+}
+
+static bool is_marked(int pid, const char *mark)
+{
+	char path[64], part[16 * 1024];
+	struct buf entries;
+	ssize_t n;
+	snprintf(path, sizeof path, "/proc/%d/environ", pid);
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	buf_init(&entries, ENVIRON_MAX);
+	while ((n = read(fd, part, sizeof part)) > 0 && buf_add(&entries, part, (size_t)n) == 0)
+		;
+	bool is_there = entries.len && has_entry(&entries, mark);
+	buf_done(&entries);
+	return is_there;
+}
+
+static char *mark_of(const char *directory)
+{
+	_cleanup_(freep) char *file = worker_file(directory);
+	return xasprintf(WORKER_MARK "=%s", file);
+}
+
+bool process_is_of(int pid, long long born, const char *directory)
+{
+	_cleanup_(freep) char *mark = mark_of(directory);
+	return pid > 1 && born >= 0 && process_born(pid) == born && is_marked(pid, mark);
+}
+
+/* Ends those that are found; how many. */
+static unsigned end_marked(const char *mark)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc");
+	for (struct dirent *e; d && (e = readdir(d));) {
+		int pid =
+			isdigit((unsigned char)e->d_name[0]) ? (int)strtol(e->d_name, NULL, 10) : 0;
+		if (pid < 2 || pid == getpid())
+			continue;
+		_cleanup_(closep) int fd = pidfd_open(pid, 0);
+		if (fd >= 0 && process_born(pid) >= 0 && is_marked(pid, mark) &&
+			pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0)
+			n++;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static void end_descendants(const char *directory)
+{
+	const struct timespec pause = { 0, PAUSE_MS * 1000000 };
+	_cleanup_(freep) char *mark = mark_of(directory);
+	for (int i = 0; i < SEARCHES_MAX && end_marked(mark); i++)
+		nanosleep(&pause, NULL);
+}
+
+static void remove_at(int folder, const char *name, int depth)
+{
+	if (unlinkat(folder, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+		return;
+	int fd = depth < DEPTH_MAX
+			 ? openat(folder, name,
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+			 : -1;
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (fd >= 0 && !d)
+		close(fd);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			remove_at(fd, e->d_name, depth + 1);
+	if (d)
+		closedir(d);
+	unlinkat(folder, name, AT_REMOVEDIR);
+}
+
+void tree_remove(const char *path)
+{
+	struct stat st;
+	remove_at(AT_FDCWD, path, 0);
+	if (lstat(path, &st) == 0)
+		log_warn("%s cannot be removed", path);
+}
+
+int output_open(const char *path)
+{
+	struct stat st;
+	int fd = open(path,
+		O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+		0640);
+	if (fd < 0)
+		return errno == ENXIO || errno == EISDIR || errno == ELOOP ? -EEXIST : -errno;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return -EEXIST;
+}
+
+/* What stands from `at` on, also what is being added meanwhile. 0 or negative errno. */
+static int copy_rest(int from, int to, off_t at)
+{
+	char part[COPY_BYTES];
+	ssize_t n;
+	while ((n = pread(from, part, sizeof part, at)) > 0) {
+		if (write(to, part, (size_t)n) != n)
+			return -ENOSPC;
+		at += n;
+	}
+	return n < 0 ? -errno : 0;
+}
+
+void output_rotate(const char *path, int64_t max)
+{
+	struct stat st;
+	_cleanup_(closep) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= max / 2)
+		return;
+	_cleanup_(freep) char *older = xasprintf("%s.1", path);
+	unlink(older);
+	_cleanup_(closep) int to =
+		open(older, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+	off_t from = st.st_size > max / 2 ? st.st_size - max / 2 : 0;
+	if (to < 0 || copy_rest(fd, to, from) < 0)
+		unlink(older); /* the disk is full: then the older half goes */
+	if (ftruncate(fd, 0) < 0)
+		log_warn("%s cannot be cut: %s", path, strerror(errno));
+}
+
+struct output {
+	char *path;
+	int64_t at_ns;
+};
+
+static int by_age(const void *a, const void *b)
+{
+	const struct output *x = a, *y = b;
+	return x->at_ns < y->at_ns ? 1 : x->at_ns > y->at_ns ? -1 : 0; /* the newest first */
+}
+
+static bool is_output(const char *name)
+{
+	static const char head[] = "worker-", tail[] = ".log";
+	size_t len = strlen(name);
+	return strncmp(name, head, sizeof head - 1) == 0 && len > sizeof tail &&
+	       strcmp(name + len - (sizeof tail - 1), tail) == 0;
+}
+
+static void output_remove(const char *path)
+{
+	_cleanup_(freep) char *older = xasprintf("%s.1", path);
+	unlink(path);
+	unlink(older);
+}
+
+static bool is_among(char *const *paths, const char *path)
+{
+	for (; paths && *paths; paths++)
+		if (strcmp(*paths, path) == 0)
+			return true;
+	return false;
+}
+
+static void prune_outputs(const char *logs, int64_t keep, char *const *in_use)
+{
+	struct output *outputs = NULL;
+	size_t n = 0;
+	DIR *d = opendir(logs);
+	for (struct dirent *e; d && n < OUTPUTS_MAX && (e = readdir(d));) {
+		struct stat st;
+		if (!is_output(e->d_name))
+			continue;
+		char *path = xasprintf("%s/%s", logs, e->d_name);
+		if (lstat(path, &st) < 0 || is_among(in_use, path)) {
+			free(path);
+			continue;
+		}
+		outputs = xrealloc(outputs, (n + 1) * sizeof *outputs);
+		outputs[n++] = (struct output){ path,
+			st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec };
+	}
+	if (d)
+		closedir(d);
+	if (n)
+		qsort(outputs, n, sizeof *outputs, by_age);
+	for (size_t i = 0; i < n; i++) {
+		if ((int64_t)i >= keep)
+			output_remove(outputs[i].path);
+		free(outputs[i].path);
+	}
+	free(outputs);
+}
+
+struct clearing {
+	uv_work_t work;
+	char *directory, *output, *logs;
+	char **in_use;
+	int64_t keep;
+};
+
+static void clear(uv_work_t *work)
+{
+	struct clearing *c = work->data;
+	end_descendants(c->directory);
+	tree_remove(c->directory);
+	if (c->output)
+		output_remove(c->output);
+	else
+		prune_outputs(c->logs, c->keep, c->in_use);
+}
+
+static void cleared(uv_work_t *work, int status)
+{
+	struct clearing *c = work->data;
+	(void)status;
+	for (char **p = c->in_use; p && *p; p++)
+		free(*p);
+	free(c->in_use);
+	free(c->directory);
+	free(c->output);
+	free(c->logs);
+	free(c);
+}
+
+static char **copy_paths(const char *const *paths)
+{
+	size_t n = 0;
+	while (paths && paths[n])
+		n++;
+	char **copy = xcalloc(n + 1, sizeof *copy);
+	for (size_t i = 0; i < n; i++)
+		copy[i] = xstrdup(paths[i]);
+	return copy;
+}
+
+void leavings_clear(uv_loop_t *loop, const struct leavings *l)
+{
+	struct clearing *c = xcalloc(1, sizeof *c);
+	c->work.data = c;
+	c->directory = xstrdup(l->directory);
+	c->output = l->output ? xstrdup(l->output) : NULL;
+	c->logs = xstrdup(l->logs);
+	c->in_use = copy_paths(l->in_use);
+	c->keep = l->keep;
+	must(uv_queue_work(loop, &c->work, clear, cleared) == 0);
+}
