@@ -139,18 +139,19 @@ static void signature_refresh(struct signature *s, const struct function *f)
 		return;
 	s->checked_ms = now;
 	int r = stat(f->location, &st) || access(f->location, R_OK) ? errno : 0;
+	/* A worker that opened a pipe would wait for ever. */
+	const char *why = r ? strerror(r) : S_ISREG(st.st_mode) ? NULL : "it is no file";
 	int64_t mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	if (r == 0 && s->fault != FAULT_NOT_FOUND && mtime_ns == s->mtime_ns &&
-		st.st_size == s->size)
+	if (!why && s->fault != FAULT_NOT_FOUND && mtime_ns == s->mtime_ns && st.st_size == s->size)
 		return;
 	signature_forget(s);
 	signature_leave(s);
 	s->mtime_ns = mtime_ns;
 	s->size = st.st_size;
-	if (r) {
+	if (why) {
 		s->fault = FAULT_NOT_FOUND;
 		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
-			f->location, strerror(r));
+			f->location, why);
 	}
 }
 

@@ -182,18 +182,22 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 	return 0;
 }
 
+static int refuse_start(const char *what, int r, struct fault *f)
+{
+	return fault_set(f, FAULT_UNAVAILABLE, "%s cannot be read from the store: %s", what,
+		r == -EUCLEAN ? "its database is damaged, and mistd --check-data tells more"
+			      : strerror(-r));
+}
+
 static int serve(struct gateway *g, struct fault *f)
 {
 	int r = core_load(g->core);
 	if (r < 0)
-		return fault_set(f, FAULT_UNAVAILABLE,
-			"the functions and contexts cannot be read from the store: %s",
-			strerror(-r));
+		return refuse_start("the functions and contexts", r, f);
 	room_scan(g->room);
 	r = core_recover(g->core);
 	if (r < 0)
-		return fault_set(f, FAULT_UNAVAILABLE,
-			"the jobs of before cannot be read from the store: %s", strerror(-r));
+		return refuse_start("the jobs of before", r, f);
 	for (; g->n_serving < g->n_doors; g->n_serving++) {
 		struct transport *door = g->doors[g->n_serving];
 		r = door->ops->start(door->self, f);
@@ -202,10 +206,7 @@ static int serve(struct gateway *g, struct fault *f)
 	}
 	core_start(g->core);
 	r = core_tell_owed(g->core);
-	return r < 0 ? fault_set(f, FAULT_UNAVAILABLE,
-			       "the outcomes that are owed cannot be read from the store: %s",
-			       strerror(-r))
-		     : 0;
+	return r < 0 ? refuse_start("the outcomes that are owed", r, f) : 0;
 }
 
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f)

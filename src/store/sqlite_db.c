@@ -85,8 +85,10 @@ int sqlite_errno(sqlite3 *db)
 static int db_fault(sqlite3 *db, const char *path, struct fault *f)
 {
 	int why = sqlite3_errcode(db) == SQLITE_IOERR ? errno : 0;
-	return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be used: %s", path,
-		why ? strerror(why) : sqlite3_errmsg(db));
+	bool is_damaged = sqlite3_errcode(db) == SQLITE_CORRUPT;
+	return fault_set(f, FAULT_UNAVAILABLE, "the database %s cannot be used: %s%s", path,
+		why ? strerror(why) : sqlite3_errmsg(db),
+		is_damaged ? "; mistd --check-data tells more" : "");
 }
 
 /* Creates the file with its mode, and finds out why it cannot be written: SQLite would open such a

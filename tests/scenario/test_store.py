@@ -179,6 +179,20 @@ def test_a_damaged_page_makes_no_answer_that_is_none(c_mist):
     assert "damaged" in cli(gateway, "store", "check", code=5)[1]
 
 
+def test_a_database_that_is_damaged_where_the_start_reads_is_refused_with_the_way_on(c_mist):
+    gateway = c_mist()
+    for _ in range(30):
+        gateway.wait(gateway.submit("echo", {"text": "x" * 500}))
+    gateway.stop()
+    path = gateway.data / "mist.db"
+    with open(path, "r+b") as f:
+        for page in range(1, path.stat().st_size // 4096):
+            f.seek(page * 4096)
+            f.write(b"\xa5" * 4096)
+    r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert r.returncode == 1 and "mistd --check-data tells more" in r.stderr and str(gateway.data) in r.stderr + str(check_data(gateway, 1))
+
+
 def test_what_is_no_file_holds_up_nobody(c_mist):
     gateway = c_mist()
     for make in os.mkfifo, os.mkdir, lambda path: os.symlink("/etc/passwd", path):
@@ -192,6 +206,11 @@ def test_what_is_no_file_holds_up_nobody(c_mist):
         assert gateway.get("/v2/api/artifacts/odd.py/sha", timeout=10 * PATIENCE).status_code == 404
         assert "odd.py" not in gateway.get("/v2/api/artifacts").json()
         (os.rmdir if make is os.mkdir else os.unlink)(gateway.data / "artifacts" / "odd.py")
+    os.mkfifo(gateway.data / "artifacts" / "pipe.py")
+    r = gateway.post("/v2/hidden/devrun", json={"fakeName": "f", "path": "pipe.py", "className": "f", "context": "default", "parameters": {}},
+                     timeout=10 * PATIENCE)
+    assert "pipe.py cannot be read: it is no file" in r.text
+    os.unlink(gateway.data / "artifacts" / "pipe.py")
     gateway.stop()
     assert sum(line.endswith("is no file") for line in check_data(gateway, 1)) == 3
 
