@@ -228,12 +228,14 @@ def test_a_file_beside_sees_no_packages_of_an_archive(loader, tmp_path, user_fil
 
 def test_a_replaced_archive_serves_the_jobs_it_has_and_then_goes(loader, tmp_path):
     path = app_of(tmp_path / "app.zip", "old")
-    with loader.using(str(path), "app.job.lazily") as old:
-        copy = next(iter(loader._loaded.values())).package.path
-        app_of(path, "new")
-        assert run(loader, path, "app.job.lazily") == ("new", "new")
-        assert old.call(None, {}) == ("old", "old") and os.path.exists(copy)
-    assert not os.path.exists(copy) and copy.rpartition("/")[2].removesuffix(".zip").replace("-", "_") not in str(sys.modules)
+    old = loader.load(str(path), "app.job.lazily", holder="a job")
+    package = next(iter(loader._loaded.values())).package
+    app_of(path, "new")
+    assert run(loader, path, "app.job.lazily") == ("new", "new")
+    loader.release("another job")
+    assert old.call(None, {}) == ("old", "old") and os.path.exists(package.path)
+    loader.release("a job")
+    assert not os.path.exists(package.path) and package.name not in str(list(sys.modules))
     assert run(loader, path, "app.job.lazily") == ("new", "new")
 
 

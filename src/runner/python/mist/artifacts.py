@@ -58,8 +58,7 @@ class Package:
         self.name = f"mist_{stem}_{path_hash(path)}_{content[:12]}"
         self.path = os.path.join(folder, f"{stem}-{path_hash(path)}-{content[:12]}{suffix}")
         self.shown = path
-        self.n_jobs = 0
-        self.is_replaced = False
+        self.holders = set()     # jobs that were given its code
         self.given_to = None     # the SparkContext whose executors have it, and the files it was given
         self.given = ()
 

@@ -254,13 +254,14 @@ class Jobs:
         self._outbox.post(job)
         logs.ensure()
         job.enter_spark()
-        with self._loader.using(path, frame["className"]) as function:
-            values = convert(function, frame["parameters"])
-            context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
-            return encode.text(function.call(context, values), self._outbox.max_frame)
+        function = self._loader.load(path, frame["className"], holder=job.id)
+        values = convert(function, frame["parameters"])
+        context = Context(job.id, external_id=frame.get("externalId"), attempt=frame["attempt"], job=job)
+        return encode.text(function.call(context, values), self._outbox.max_frame)
 
     def _end(self, job, result_text, error):
         streaming.stop(job.id)
+        self._loader.release(job.id)
         if self.spark_log is not None:
             self.spark_log.settle()
         if error is None:

@@ -15,7 +15,6 @@ older than the clock of the file system is coarse: a file that was written twice
 
 Any thread; one lock for each path, so that a slow import holds up only the jobs that need it."""
 
-import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -63,14 +62,9 @@ class Loader:
         self._n_modules = 0
         compat.make_importable()
 
-    def load(self, path, class_name):
-        """The Function. Raises a Refusal that says what is wrong with the file or the name."""
-        with self.using(path, class_name) as function:
-            return function
-
-    @contextlib.contextmanager
-    def using(self, path, class_name):
-        """The Function, for a job that runs it within: its code stays importable until then."""
+    def load(self, path, class_name, holder=None):
+        """The Function. Raises a Refusal that says what is wrong with the file or the name. A replaced archive whose
+        code the `holder` (a job's id) was given stays importable until release(holder)."""
         name = fetch.name_of(path).lower()
         is_packed = name.endswith(PACKED)
         if not is_packed and not name.endswith(".py"):
@@ -80,20 +74,19 @@ class Loader:
             lock = self._locks.setdefault(path, threading.RLock())
         with lock:
             loaded = self._packed(path) if is_packed else self._file(path)
-            package = loaded.package
-            if package:
-                with self._lock:
-                    package.n_jobs += 1
-        try:
-            with lock:
-                function = self._function(loaded, path, class_name)
-            artifacts.enter(package.name if package else loaded.module.__name__)
-            yield function
-        finally:
-            if package:
-                with self._lock:
-                    package.n_jobs -= 1
-                self._sweep()
+            if loaded.package and holder:
+                loaded.package.holders.add(holder)
+            function = self._function(loaded, path, class_name)
+        artifacts.enter(loaded.package.name if is_packed else loaded.module.__name__)
+        return function
+
+    def release(self, holder):
+        """Not in a thread that may be interrupted: half of it done would be a leak."""
+        with self._lock:
+            packages = [loaded.package for loaded in self._loaded.values() if loaded.package]
+            for package in packages + self._replaced:
+                package.holders.discard(holder)
+        self._sweep()
 
     def fetch(self, path):
         """Where it is on this machine; load() takes that, too."""
@@ -146,21 +139,19 @@ class Loader:
                     raise Refusal(f"cannot import from {path}: it is no archive: {e}") from None
                 except OSError as e:
                     raise Refusal(f"{path} cannot be copied: {e.strerror}") from None
-                if loaded:
-                    loaded.package.is_replaced = True
-                    with self._lock:
+                with self._lock:
+                    if loaded:
                         self._replaced.append(loaded.package)
-                self._loaded[path] = loaded = Loaded(content, package=package)
+                    self._loaded[path] = loaded = Loaded(content, package=package)
         loaded.content = content
-        self._sweep()
         spark.give(loaded.package)
         return loaded
 
     def _sweep(self):
         """Replaced packages without jobs go."""
         with self._lock:
-            unused = [p for p in self._replaced if p.n_jobs == 0]
-            self._replaced = [p for p in self._replaced if p.n_jobs]
+            unused = [p for p in self._replaced if not p.holders]
+            self._replaced = [p for p in self._replaced if p.holders]
         for package in unused:
             spark.take_back(package)
             package.close()

@@ -273,6 +273,7 @@ class Session:
         answer = {"type": "described", "id": frame["id"]}
         try:
             answer["signature"] = self._loader.load(frame["path"], frame["className"]).signature()
+            self._loader.release(None)  # what this has replaced and no job uses
         except BaseException as e:
             worker_log.warning("%s of %s: %s", frame["className"], frame["path"], explain(e))
             answer["error"] = sentence(e)

@@ -179,26 +179,35 @@ def _decimals_of(values):
             continue
         if kind is decimal.Decimal:
             found.setdefault(None, []).append(value)
-        elif kind is dict:
-            for name, inner in value.items():
-                if type(inner) is decimal.Decimal:
-                    found.setdefault(name, []).append(inner)
-        elif isinstance(value, tuple) and hasattr(value, "__fields__"):
-            for name, inner in zip(value.__fields__, value):
-                if type(inner) is decimal.Decimal:
-                    found.setdefault(name, []).append(inner)
+            continue
+        for name, inner in _fields_of(value, kind):
+            if type(inner) is decimal.Decimal:
+                found.setdefault(name, []).append(inner)
     return {name: texts.decimals_are_numbers(column) for name, column in found.items()} or None
+
+
+def _fields_of(value, kind):
+    """Of what may be a row: dicts, Spark's Rows, named tuples, dataclasses."""
+    if kind is dict:
+        return value.items()
+    if isinstance(value, tuple):
+        names = getattr(value, "__fields__", None) or getattr(value, "_fields", None)
+        return zip(names, value) if isinstance(names, (list, tuple)) else ()
+    if dataclasses.is_dataclass(kind):
+        return [(f.name, getattr(value, f.name, None)) for f in dataclasses.fields(kind)]
+    return ()
 
 
 def _encode_decided(value, path, depth, as_numbers):
     kind = type(value)
     if kind is decimal.Decimal:
-        return texts.number_or_text(value, as_numbers[None])
+        return texts.number_or_text(value, as_numbers.get(None, False))
     if kind is dict:
         return _encode_dict(value, path, depth, as_numbers)
     if isinstance(value, tuple) and hasattr(value, "__fields__"):
         return _encode_dict(_dict_of_row(value, path), path, depth, as_numbers)
-    return _encode(value, path, depth)
+    fields = dict(_fields_of(value, kind))
+    return _encode_dict(fields, path, depth, as_numbers) if fields else _encode(value, path, depth)
 
 
 def _encode_dict(value, path, depth, as_numbers=None):
@@ -208,7 +217,7 @@ def _encode_dict(value, path, depth, as_numbers=None):
     for name, key in _names(value, path).items():
         inner = value[key]
         if as_numbers and type(inner) is decimal.Decimal:
-            out[name] = texts.number_or_text(inner, as_numbers[key])
+            out[name] = texts.number_or_text(inner, as_numbers.get(key, False))
         else:
             out[name] = _encode(inner, ("." + name, path), depth + 1)
     return out
