@@ -165,6 +165,7 @@ struct place {
 	const struct place *up; /* NULL: an argument */
 	const char *key;        /* NULL: an item of a list */
 	size_t index;
+	const json_t *object; /* the MObj that the key is a field of, or NULL */
 };
 
 struct check {
@@ -273,13 +274,14 @@ static bool is_in(const json_t *values, const json_t *value)
 static void check_value(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value);
 
-static void check_members(
-	struct check *c, const struct place *up, const json_t *fields, const json_t *value)
+/* `object` is the MObj, NULL: the arguments of the function. */
+static void check_members(struct check *c, const struct place *up, const json_t *object,
+	const json_t *fields, const json_t *value)
 {
 	const char *key;
 	json_t *field;
 	json_object_foreach ((json_t *)fields, key, field)
-		check_value(c, &(struct place){ .up = up, .key = key }, field,
+		check_value(c, &(struct place){ .up = up, .key = key, .object = object }, field,
 			json_object_get(value, key));
 }
 
@@ -324,24 +326,39 @@ static void check_map(
 	}
 }
 
-static bool matches(struct check *c, const json_t *type, const json_t *value)
+static bool matches(
+	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
 	struct check silent = { .is_silent = true, .problems_max = 1, .steps = c->steps };
-	check_value(&silent, &(struct place){ .key = "" }, type, value);
+	check_value(&silent, at, type, value);
 	return !silent.problems;
 }
 
 /* What is said beside the type, of a value that is there. */
-static bool matches_more(struct check *c, const json_t *type, const json_t *value)
+static bool matches_more(
+	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
 	const json_t *values = json_object_get(type, "enum"),
 		     *any_of = json_object_get(type, "anyOf");
 	const struct arg_format *format = type_format(type);
 	bool is_one = !any_of;
 	for (size_t i = 0; !is_one && i < json_array_size(any_of); i++)
-		is_one = matches(c, json_array_get(any_of, i), value);
+		is_one = matches(c, at, json_array_get(any_of, i), value);
 	return is_one && (!values || is_in(values, value)) &&
 	       (!format || matches_format(format, value));
+}
+
+/* The MObj that `again` means; NULL: there is none. */
+static const json_t *type_again(const struct place *at, const json_t *type)
+{
+	const json_t *again = json_object_get(type, "again");
+	json_int_t n = json_integer_value(again);
+	if (!json_is_integer(again) || n < 0)
+		return NULL;
+	for (; at; at = at->up)
+		if (at->object && n-- == 0)
+			return at->object;
+	return NULL;
 }
 
 static bool has_more(const json_t *type)
@@ -353,6 +370,8 @@ static bool has_more(const json_t *type)
 static void check_value(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
+	const json_t *again = type_again(at, type);
+	type = again ? again : type;
 	const char *name = type_name(type);
 	if (c->problems >= c->problems_max)
 		return;
@@ -367,14 +386,14 @@ static void check_value(
 			check_value(c, at, type_arg(type, 0), value);
 	} else if (!value && strcmp(name, "MAny") == 0 && !has_more(type)) {
 		return;
-	} else if (!value || !matches_more(c, type, value)) {
+	} else if (!value || !matches_more(c, at, type, value)) {
 		complain(c, at, type, value);
 	} else if (strcmp(name, "MList") == 0 && json_is_array(value)) {
 		check_list(c, at, type, value);
 	} else if (strcmp(name, "MMap") == 0 && json_is_object(value)) {
 		check_map(c, at, type, value);
 	} else if (strcmp(name, "MObj") == 0 && json_is_object(value)) {
-		check_members(c, at, json_object_get(type, "fields"), value);
+		check_members(c, at, type, json_object_get(type, "fields"), value);
 		if (json_is_true(json_object_get(type, "closed")))
 			check_no_others(c, at, json_object_get(type, "fields"), value);
 	} else if (!matches_plain(name, value)) {
@@ -393,7 +412,7 @@ int params_check(const json_t *execute, const json_t *arguments, enum unknown_ar
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the arguments must be a JSON object, not %s", json_kind(arguments));
 	buf_init(&c.out, sizeof f->text);
-	check_members(&c, NULL, execute, arguments);
+	check_members(&c, NULL, NULL, execute, arguments);
 	if (unknown == UNKNOWN_REFUSE)
 		check_no_others(&c, NULL, execute, arguments);
 	int r = 0;

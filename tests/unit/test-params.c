@@ -185,6 +185,16 @@ static void what_runners_say_beside_mists_types_is_checked(void **state)
 	value_is(closed, "{\"low\": 1}", NULL);
 	value_is(closed, "{\"low\": 1, \"lwo\": 1}",
 		"Invalid field a.lwo: there is no such field; did you mean low?");
+	const char *tree = "{\"type\": \"MObj\", \"closed\": true, \"fields\": {\"v\": {\"type\": "
+			   "\"MInt\"}, \"of\": {\"type\": \"MOption\", \"args\": [{\"type\": "
+			   "\"MList\", \"args\": [{\"type\": \"MAny\", \"again\": 0}]}]}}}";
+	value_is(tree, "{\"v\": 1, \"of\": [{\"v\": 2, \"of\": [{\"v\": 3}]}]}", NULL);
+	value_is(tree, "{\"v\": 1, \"of\": [{\"v\": 2, \"of\": [{\"v\": \"x\"}]}]}",
+		"Invalid field a.of[0].of[0].v: Invalid type: expected Int, got \"x\"");
+	value_is(tree, "{\"v\": 1, \"of\": [{\"w\": 2}]}",
+		"Errors[Invalid field a.of[0].v: Invalid type: expected Int, got nothing,"
+		"Invalid field a.of[0].w: there is no such field]");
+	value_is("{\"type\": \"MAny\", \"again\": 7}", "1", NULL);
 	const char *keys = "{\"type\": \"MMap\", \"args\": [{\"type\": \"MString\", \"format\": "
 			   "\"integer\"}, {\"type\": \"MInt\"}]}";
 	value_is(keys, "{\"1\": 2}", NULL);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import collections
 import dataclasses
 import datetime
 import decimal
 import enum
 import pathlib
 import uuid
-from typing import (Annotated, Any, Dict, List, Literal, NamedTuple, NewType, Optional, Set, Tuple, TypedDict, Union)
+from typing import (AbstractSet, Annotated, Any, Deque, Dict, List, Literal, NamedTuple, NewType, Optional, OrderedDict, Set,
+                    Tuple, TypedDict, Union)
 
 import pytest
 
@@ -83,6 +85,11 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
 class Options(TypedDict, total=False):
     limit: int
 
@@ -128,6 +135,8 @@ DAY, ID = datetime.date(2019, 10, 7), "0190f0a0-0000-7000-8000-00000000abcd"
     (Options, {}, {}), (Options, {"limit": 1}, {"limit": 1}),
     (Pair, {"x": 1}, Pair(1)), (Pair, {"x": 1, "y": "2019-10-07"}, Pair(1, DAY)),
     (Node, {"at": "2019-10-07", "below": [{"at": "2019-10-07", "seed": 1}]}, Node(DAY, [Node(DAY)])),
+    (Rights, 3, Rights.READ | Rights.WRITE), (Deque[int], [1], collections.deque([1])), (AbstractSet[int], [1, 1], {1}),
+    (OrderedDict[str, float], {"b": 1, "a": 2}, collections.OrderedDict(b=1.0, a=2.0)),
     (Annotated[int, "a note"], 1, 1), (NewType("Id", str), "x", "x"),
 ])
 def test_a_value_becomes_what_is_annotated(annotation, value, expected):
@@ -180,6 +189,7 @@ def test_null_is_a_value_for_any_and_missing_is_not():
     (decimal.Decimal, "NaN", "expected a decimal number"), (decimal.Decimal, "1e99999", "expected a decimal number"),
     (uuid.UUID, "{" + ID + "}", "expected a UUID"), (bytes, "A-_A", "expected bytes"), (bytes, "A", "expected bytes"),
     (Colour, "RED", 'expected one of "red", "PAIR", got "RED"'), (Level, True, "expected 1, got true"),
+    (Rights, 8, "expected a sum of values of Rights, got 8"), (Rights, "READ", "expected an integer"),
     (Literal[1], True, "expected 1, got true"), (Literal["x"], None, "it is missing"),
     (Union[int, str], [1], r"Invalid field a: expected an integer or a string, got \[1\]"),
     (Tuple[int, str], [1], r"Invalid field a: expected a list of 2, got \[1\]"),

@@ -85,7 +85,7 @@ def test_a_dataclass_that_contains_itself_has_an_end():
     def f(t: Tree):
         pass
     assert execute(f)["t"] == {"type": "MObj", "closed": True,
-                               "fields": {"value": INT, "children": {"type": "MList", "args": [ANY]}}}
+                               "fields": {"value": INT, "children": {"type": "MList", "args": [{"type": "MAny", "again": 0}]}}}
 
 
 class Colour(enum.Enum):

@@ -11,6 +11,7 @@ The grammar of texts is that of src/domain/arg_format.c. Annotations that are no
 as it came."""
 
 import base64
+import collections
 import collections.abc
 import dataclasses
 import datetime
@@ -30,8 +31,11 @@ from mist.texts import FOREIGN
 
 SHOWN_MAX = 120
 UNIONS = (typing.Union, getattr(types, "UnionType", typing.Union))
-LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
-MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+LISTS = {list: list, tuple: tuple, set: set, frozenset: frozenset, collections.deque: collections.deque,
+         collections.abc.Sequence: list, collections.abc.MutableSequence: list, collections.abc.Iterable: list,
+         collections.abc.Collection: list, collections.abc.Set: set, collections.abc.MutableSet: set}
+MAPS = {dict: dict, collections.OrderedDict: collections.OrderedDict, collections.abc.Mapping: dict,
+        collections.abc.MutableMapping: dict}
 NONE = type(None)
 
 OFFSET = r"(?P<offset>[Zz]|[+-]\d\d(?::?\d\d)(?:(?<=:\d\d):\d\d)?)?"
@@ -210,6 +214,24 @@ class Values(Kind):
         require(False, shown if len(self.by_json) == 1 else f"one of {shown:.{SHOWN_MAX}}", value, path)
 
 
+class Flags(Kind):
+    """An enum.Flag: the sum of its members' values."""
+    takes_null = False
+    tree = {"type": "MInt"}
+    expected = "an integer"
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def convert(self, value, path):
+        number = Plain(int).convert(value, path)
+        known = 0
+        for member in self.kind.__members__.values():
+            known |= member.value
+        require(number >= 0 and not number & ~known, f"a sum of values of {self.kind.__name__}", value, path)
+        return self.kind(number)
+
+
 class Optional(Kind):
     takes_null = False
     is_optional = True
@@ -274,13 +296,13 @@ class Map(Kind):
     takes_null = False
     expected = "an object"
 
-    def __init__(self, key, value):
-        self.key, self.value = key, value
+    def __init__(self, kind, key, value):
+        self.kind, self.key, self.value = kind, key, value
         self.tree = {"type": "MMap", "args": [key.tree, value.tree]}
 
     def convert(self, value, path):
         require(isinstance(value, dict), self.expected, value, path)
-        made = {}
+        made = self.kind()
         for k, v in value.items():
             key = self.key.convert(k, f"{path}.{k}")
             if key in made:
@@ -315,8 +337,9 @@ class Again(Kind):
     """A type within itself: the tree has an end there, the values have not."""
     takes_null = False
 
-    def __init__(self, annotation):
+    def __init__(self, annotation, again):
         self.annotation = annotation
+        self.tree = {"type": "MAny", "again": again}
 
     def convert(self, value, path):
         return kind_of(self.annotation).convert(value, path)
@@ -397,7 +420,9 @@ def kind_of(annotation, above=()):
         made = _of_class(annotation, above)
         if made is not None:
             return made
-    return _of_many(origin or annotation, typing.get_args(annotation), above) or Kind()
+    whole = origin or annotation
+    is_hashable = isinstance(whole, collections.abc.Hashable)
+    return is_hashable and _of_many(whole, typing.get_args(annotation), above) or Kind()
 
 
 def _of_class(annotation, above):
@@ -405,12 +430,14 @@ def _of_class(annotation, above):
         return Plain(annotation)
     if annotation in TEXTS:
         return TEXTS[annotation]
+    if issubclass(annotation, enum.Flag):
+        return Flags(annotation)
     if issubclass(annotation, enum.Enum):
         return _enum(annotation)
     if issubclass(annotation, pathlib.PurePath):
         return Path(annotation)
     if annotation in above:
-        return Again(annotation)
+        return Again(annotation, len(above) - 1 - above.index(annotation))
     above = (*above, annotation)
     if dataclasses.is_dataclass(annotation):
         return Object(annotation, _fields_of_dataclass(annotation, above))
@@ -427,14 +454,14 @@ def _of_class(annotation, above):
 
 def _of_many(origin, args, above):
     if origin in LISTS:
-        kind = origin if origin in (tuple, set, frozenset) else list
+        kind = LISTS[origin]
         if kind is tuple and args and Ellipsis not in args:
             return Tuple([kind_of(a, above) for a in args if a != ()])
         inner = [a for a in args if a is not Ellipsis]
         return List(kind, kind_of(inner[0], above) if len(inner) == 1 else Kind())
     if origin in MAPS:
         key, value = args if len(args) == 2 else (str, typing.Any)
-        return Map(_key(key, above), kind_of(value, above))
+        return Map(MAPS[origin], _key(key, above), kind_of(value, above))
     return None
 
 
