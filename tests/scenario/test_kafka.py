@@ -345,13 +345,19 @@ def test_a_small_window_lets_everything_through(c_mist, kafka, prefix):
 def test_events_that_nobody_is_owed_are_dropped_when_there_is_no_room(c_mist, kafka_factory, prefix):
     kafka = kafka_factory()
     door = Door(kafka, prefix, buffer=5)
-    gateway = c_mist(transports=[door.settings])
+    by_bytes = {**door.settings, "name": "bytes", "buffer": 10000, "buffer-bytes": "64k", "group": f"{prefix}-2",
+                "functions-prefix": f"{prefix}.g."}
+    gateway = c_mist(transports=[door.settings, by_bytes])
     until(lambda: is_ready(gateway))
     kafka.stop()
     for i in range(10):
         gateway.run("echo", {"text": str(i)})
     until(lambda: 'mist_transport_events_dropped_total{transport="main"} 0' not in gateway.get("/metrics").text)
     assert 'mist_transport_events_waiting{transport="main"} 5' in gateway.get("/metrics").text
+    assert 'mist_transport_events_dropped_total{transport="bytes"} 0' in gateway.get("/metrics").text
+    for _ in range(5):
+        gateway.run("big", {"bytes": 50_000})
+    until(lambda: 'mist_transport_events_dropped_total{transport="bytes"} 0' not in gateway.get("/metrics").text)
 
 
 def test_a_broker_that_is_down_at_the_start_is_named_and_joined_when_it_comes(c_mist, kafka_factory, prefix):

@@ -19,7 +19,10 @@ class Relay:
                 client, _ = self.server.accept()
             except OSError:
                 return
-            self.join(client)
+            try:
+                self.join(client)
+            except OSError:
+                client.close()
 
     def join(self, client):
         self.connect(client, b"")

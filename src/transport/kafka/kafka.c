@@ -46,6 +46,9 @@ const struct conf_field kafka_conf[] = {
 	{ "buffer", CONF_INT, FIELD(buffer), "10000", .min = 1, .max = 10000000, .unit = "events",
 		.help = "events that may wait for the brokers; more are dropped and counted, but "
 			"outcomes never" },
+	{ "buffer-bytes", CONF_SIZE, FIELD(buffer_bytes), "64m", .min = 65536,
+		.max = INT64_C(1) << 40, .unit = "bytes",
+		.help = "what they may hold in memory; more are dropped, but outcomes never" },
 	{ "password-file", CONF_PATH, FIELD(password_file), "",
 		.help = "its first line is the password, sasl.password among the options" },
 	{ "options", CONF_MAP, FIELD(options), NULL,

@@ -49,7 +49,8 @@ struct outbox {
 	pthread_mutex_t lock;
 	struct list overflow, later; /* in the order of their numbers; under the lock */
 	uint64_t n_sent;
-	atomic_size_t n_waiting, n_events; /* letters, and those of them that are events */
+	atomic_size_t n_waiting, n_events; /* letters, and those of them that are events, */
+	atomic_size_t event_bytes;         /* with what these hold in memory */
 	_Atomic uint64_t n_told, n_dropped;
 	/* The thread's own. */
 	struct uuid *delivered;
@@ -94,6 +95,7 @@ static void letter_ends(struct outbox *o, struct letter *l)
 {
 	o->n_waiting--;
 	o->n_events -= l->kind == LETTER_EVENT;
+	o->event_bytes -= l->counted;
 	if (l->kind == LETTER_OWED)
 		o->delivered[o->n_delivered++] = l->job;
 	if (l->entry)
@@ -341,6 +343,8 @@ void outbox_send(struct outbox *o, struct letter *l)
 {
 	o->n_waiting++;
 	o->n_events += l->kind == LETTER_EVENT;
+	l->counted = l->kind == LETTER_EVENT ? sizeof *l + l->payload_len + envelope_size(l) : 0;
+	o->event_bytes += l->counted;
 	pthread_mutex_lock(&o->lock);
 	l->number = ++o->n_sent;
 	bool is_first = list_empty(&o->overflow);
@@ -359,7 +363,8 @@ void outbox_give_up(struct outbox *o)
 
 bool outbox_has_room(struct outbox *o)
 {
-	if (o->n_events < (size_t)o->kafka->settings.buffer)
+	const struct kafka_settings *s = &o->kafka->settings;
+	if (o->n_events < (size_t)s->buffer && o->event_bytes < (size_t)s->buffer_bytes)
 		return true;
 	o->n_dropped++;
 	return false;

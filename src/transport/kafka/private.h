@@ -85,10 +85,10 @@ enum letter_kind {
 struct letter {
 	struct list node;
 	enum letter_kind kind;
-	uint64_t number;             /* the order in which letters were sent */
-	char *topic, *key, *payload; /* owned; key and payload may be NULL */
-	size_t key_len, payload_len;
-	rd_kafka_headers_t *headers; /* owned, but while the client has the letter */
+	uint64_t number;                      /* the order in which letters were sent */
+	char *topic, *key, *payload;          /* owned; key and payload may be NULL */
+	size_t key_len, payload_len, counted; /* counted: bytes of an event that waits */
+	rd_kafka_headers_t *headers;          /* owned, but while the client has the letter */
 	struct uuid job;
 	struct entry *entry;
 	int64_t not_before_ms; /* of those that wait for a topic to be made */

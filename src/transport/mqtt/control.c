@@ -127,8 +127,15 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 	struct request r;
 	int64_t pause_ms = 0;
 	int result;
+	size_t n = strlen(m->status_topic);
 	if (strcmp(topic, m->status_topic) == 0) {
 		status_arrived(m, message);
+		return;
+	}
+	if (strncmp(topic, m->status_topic, n) == 0 && topic[n] == '/') {
+		pthread_mutex_lock(&m->lock);
+		peers_heard(m, topic, message);
+		pthread_mutex_unlock(&m->lock);
 		return;
 	}
 	if (message->retained)

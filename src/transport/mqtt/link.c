@@ -41,7 +41,23 @@ enum {
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
 	CODE_OLD_VERSION = 1,
 	CODE_VERSION = 0x84,
+	CODE_NO_RETAIN = 0x9a,
+	CODE_NO_QOS = 0x9b,
+	CODE_NO_SHARE = 0x9e,
+	CODE_NO_WILDCARDS = 0xa2,
+	CODE_NOT_ALLOWED = 0x87,
 };
+
+#define NO_QOS                                                                                     \
+	"the broker takes QoS 0 only, and would lose requests and answers: it has to allow QoS 1 " \
+	"(max_qos of mosquitto)"
+#define NO_SHARE                                                                                   \
+	"the broker has no shared subscriptions: let it have them, or set share to \"\" if there " \
+	"is "                                                                                      \
+	"one gateway only"
+#define NO_WILDCARDS                                                                               \
+	"the broker has no wildcard subscriptions, which Mist needs to take requests for any "     \
+	"function"
 
 bool link_enter(struct link *l)
 {
@@ -123,7 +139,7 @@ static void set_up(struct link *l)
 	l->was_up = true;
 	l->n_ups++;
 	l->has_lost = false;
-	l->up_at_ms = clock_mono_ms();
+	l->up_at_ms = l->quiet_since_ms = clock_mono_ms();
 	l->pause_ms = PAUSE_MS;
 	l->why[0] = '\0';
 	if (l == m->links[LINK_SENDER])
@@ -144,7 +160,15 @@ static void subscription_failed(struct link *l, int code)
 	const MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
 	if (!link_enter(l))
 		return;
-	snprintf(why, sizeof why, "the broker refused a subscription (%d)", code);
+	if (code == CODE_NO_SHARE)
+		snprintf(why, sizeof why, "%s", NO_SHARE);
+	else if (code == CODE_NO_WILDCARDS)
+		snprintf(why, sizeof why, "%s", NO_WILDCARDS);
+	else
+		snprintf(why, sizeof why, "the broker refused a subscription to %.128s%s (%d)",
+			l->n_filters ? l->filters[l->n_filters - 1] : "",
+			code == CODE_NOT_ALLOWED ? ", for which its user needs the right" : "",
+			code);
 	pthread_mutex_lock(&l->mqtt->lock);
 	if (l->state == LINK_SUBSCRIBING)
 		set_down(l, REFUSED_PAUSE_MS, why);
@@ -227,14 +251,37 @@ static void unsubscribe_all(struct link *l)
 	}
 }
 
-static void leave_leftover(struct link *l)
+void link_unsubscribe(struct link *l)
+{
+	struct mqtt *m = l->mqtt;
+	pthread_mutex_lock(&m->lock);
+	bool is_up = l->state == LINK_UP;
+	pthread_mutex_unlock(&m->lock);
+	if (is_up) /* the broker has it before the good-bye that follows */
+		unsubscribe_all(l);
+}
+
+void link_let_go(struct link *l)
 {
 	const MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
+	l->paho->disconnect(l->handle, &plain);
+}
+
+bool link_is_idle(struct link *l, int64_t ms)
+{
+	pthread_mutex_lock(&l->lock);
+	bool is_idle = l->n_inside == 0 && clock_mono_ms() - l->quiet_since_ms >= ms;
+	pthread_mutex_unlock(&l->lock);
+	return is_idle;
+}
+
+static void leave_leftover(struct link *l)
+{
 	pthread_mutex_lock(&l->mqtt->lock);
 	l->state = LINK_NEEDLESS;
 	mqtt_wake(l->mqtt);
 	pthread_mutex_unlock(&l->mqtt->lock);
-	l->paho->disconnect(l->handle, &plain);
+	link_let_go(l);
 }
 
 static void connected(struct link *l, bool has_session)
@@ -264,25 +311,109 @@ static void connect_done(void *context, MQTTAsync_successData *data)
 	connected(context, data && data->alt.connect.sessionPresent);
 }
 
+/* Seconds between two tests of a connection: paho misses an answer after more than twice that, and
+ * a broker that does not answer is to be missed after one and a half times the setting. */
+static int keep_alive_of(const struct mqtt *m)
+{
+	int64_t wanted = m->settings.keep_alive_ms / 1000;
+	if (m->keep_alive_s && m->keep_alive_s < wanted)
+		wanted = m->keep_alive_s;
+	return wanted > 1 ? (int)((wanted * 5 + 8) / 9) : 1;
+}
+
+static void set_forgetful(struct mqtt *m)
+{
+	if (!m->is_forgetful)
+		log_warn(
+			"transport %s: the broker keeps no retained messages: whether gateways are "
+			"online is told only to those that listen at that moment",
+			m->env.name);
+	m->is_forgetful = true;
+}
+
+static void set_session(struct mqtt *m, unsigned seconds)
+{
+	if (m->session_s != seconds)
+		log_warn("transport %s: the broker keeps sessions for %u s only, less than "
+			 "session-expiry: requests that come while no gateway is there longer than "
+			 "that are lost",
+			m->env.name, seconds);
+	m->session_s = seconds;
+}
+
+/* What the broker has to say, holding the lock. NULL: it is good. *ret_again: the connection is to
+ * be made once more, otherwise. */
+static const char *heed(struct link *l, const MQTTProperties *said, bool *ret_again)
+{
+	struct mqtt *m = l->mqtt;
+	const char *why = NULL;
+	int used = keep_alive_of(m);
+	for (int i = 0; i < said->count; i++) {
+		const MQTTProperty *p = &said->array[i];
+		switch (p->identifier) {
+		case MQTTPROPERTY_CODE_RECEIVE_MAXIMUM:
+			l->unacked_max = p->value.integer2;
+			break;
+		case MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE:
+			l->packet_max = p->value.integer4;
+			break;
+		case MQTTPROPERTY_CODE_SERVER_KEEP_ALIVE:
+			m->keep_alive_s = p->value.integer2;
+			break;
+		case MQTTPROPERTY_CODE_RETAIN_AVAILABLE:
+			if (!p->value.byte)
+				set_forgetful(m);
+			break;
+		case MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL:
+			if (l->n_filters &&
+				p->value.integer4 <
+					(unsigned)(m->settings.session_expiry_ms / 1000) &&
+				!l->is_leftover)
+				set_session(m, p->value.integer4);
+			break;
+		case MQTTPROPERTY_CODE_MAXIMUM_QOS:
+			why = p->value.byte ? why : NO_QOS;
+			break;
+		case MQTTPROPERTY_CODE_SHARED_SUBSCRIPTION_AVAILABLE:
+			if (!p->value.byte && m->settings.share[0])
+				why = NO_SHARE;
+			break;
+		case MQTTPROPERTY_CODE_WILDCARD_SUBSCRIPTION_AVAILABLE:
+			why = p->value.byte ? why : NO_WILDCARDS;
+			break;
+		case MQTTPROPERTY_CODE_ASSIGNED_CLIENT_IDENTIFER:
+			why = "the broker gives connections ids of its own, so that it cannot keep "
+			      "requests for a gateway that is away: it has to leave them theirs";
+			break;
+		default:
+			break;
+		}
+	}
+	*ret_again = m->keep_alive_s && used > m->keep_alive_s && keep_alive_of(m) < used;
+	return why;
+}
+
 static void connect_done5(void *context, MQTTAsync_successData5 *data)
 {
+	const MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
 	struct link *l = context;
-	size_t unacked_max = UINT16_MAX, packet_max = SIZE_MAX;
-	for (int i = 0; i < data->properties.count; i++) {
-		const MQTTProperty *p = &data->properties.array[i];
-		if (p->identifier == MQTTPROPERTY_CODE_RECEIVE_MAXIMUM)
-			unacked_max = p->value.integer2;
-		else if (p->identifier == MQTTPROPERTY_CODE_MAXIMUM_PACKET_SIZE)
-			packet_max = p->value.integer4;
-	}
+	bool is_again;
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&l->mqtt->lock);
-	l->unacked_max = unacked_max;
-	l->packet_max = packet_max;
+	l->unacked_max = UINT16_MAX;
+	l->packet_max = SIZE_MAX;
+	const char *why = heed(l, &data->properties, &is_again);
+	if (why)
+		set_down(l, REFUSED_PAUSE_MS, why);
+	else if (is_again)
+		set_down(l, 0, "the broker wants a shorter keep-alive");
 	pthread_mutex_unlock(&l->mqtt->lock);
+	if (why || is_again)
+		l->paho->disconnect(l->handle, &plain);
 	link_exit(l);
-	connected(l, data->alt.connect.sessionPresent);
+	if (!why && !is_again)
+		connected(l, data->alt.connect.sessionPresent);
 }
 
 static void connect_failed(struct link *l, int code, const char *message)
@@ -292,12 +423,20 @@ static void connect_failed(struct link *l, int code, const char *message)
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&m->lock);
-	if (m->settings.version == MQTT_AUTO && !m->is_settled && !m->is_old &&
-		(code == CODE_OLD_VERSION || code == CODE_VERSION)) {
+	if (l->is_taken) {
+		l->state = LINK_NEEDLESS;
+		mqtt_wake(m);
+	} else if (m->settings.version == MQTT_AUTO && !m->is_settled && !m->is_old &&
+		   (code == CODE_OLD_VERSION || code == CODE_VERSION)) {
 		m->is_old = true;
 		set_down(l, 0, "the broker does not know MQTT 5");
+	} else if (code == CODE_NO_RETAIN && !m->is_forgetful) {
+		set_forgetful(m);
+		set_down(l, 0, "the broker keeps no retained messages");
 	} else {
-		if (code > 0)
+		if (code == CODE_NO_QOS)
+			snprintf(why, sizeof why, "%s", NO_QOS);
+		else if (code > 0)
 			snprintf(why, sizeof why, "%s refuses the connection: %s (%d)",
 				m->settings.url, message ? message : "no reason is given", code);
 		else
@@ -332,6 +471,11 @@ static void ended(struct link *l, bool is_taken_over, const char *why)
 	char text[WHY_MAX];
 	if (l->state <= LINK_DOWN)
 		return;
+	if (l->is_taken) { /* its gateway is back, as a rule */
+		l->state = LINK_NEEDLESS;
+		mqtt_wake(m);
+		return;
+	}
 	bool is_innocent =
 		!is_taken_over && l->state == LINK_UP && (mqtt_outbox_flies(m, l) || l->has_lost);
 	if (now - l->innocent_ms > INNOCENT_MS) {
@@ -395,6 +539,11 @@ static int arrived(void *context, char *topic, int topic_len, MQTTAsync_message 
 	(void)fail_point(FAIL_MQTT_ARRIVED);
 	if (topic_len == 0 || strlen(topic) == (size_t)topic_len)
 		l->arrived(l, topic, message);
+	if (l->is_taken) {
+		pthread_mutex_lock(&l->lock);
+		l->quiet_since_ms = clock_mono_ms();
+		pthread_mutex_unlock(&l->lock);
+	}
 	link_exit(l);
 	(void)fail_point(FAIL_MQTT_TAKEN);
 	l->paho->free_message(&message);
@@ -430,7 +579,7 @@ static void connect_with(struct link *l, MQTTAsync_connectOptions *options)
 	MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
 	will.topicName = l->will_topic;
 	will.message = l->will_text;
-	will.retained = 1;
+	will.retained = !l->mqtt->is_forgetful;
 	will.qos = 1;
 	tls.trustStore = or_none(s->tls_ca);
 	tls.keyStore = or_none(s->tls_certificate);
@@ -441,7 +590,7 @@ static void connect_with(struct link *l, MQTTAsync_connectOptions *options)
 	options->will = l->will_topic ? &will : NULL;
 	options->ssl = &tls;
 	options->context = l;
-	options->keepAliveInterval = (int)(s->keep_alive_ms / 1000);
+	options->keepAliveInterval = keep_alive_of(l->mqtt);
 	options->connectTimeout = CONNECT_S;
 	options->username = or_none(s->user);
 	options->password = or_none(l->mqtt->password);
@@ -511,7 +660,7 @@ void link_connect(struct link *l, bool afresh)
 	MQTTProperties properties = MQTTProperties_initializer;
 	MQTTProperty expiry = { .identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL };
 	MQTTProperty unacked = { .identifier = MQTTPROPERTY_CODE_RECEIVE_MAXIMUM };
-	expiry.value.integer4 = l->is_leftover || l->is_brief
+	expiry.value.integer4 = (l->is_leftover && !l->is_taken) || l->is_brief
 					? 0
 					: (unsigned)(m->settings.session_expiry_ms / 1000);
 	unacked.value.integer2 = UNACKED_MAX;
@@ -525,20 +674,15 @@ void link_connect(struct link *l, bool afresh)
 	l->paho->properties_free(&properties);
 }
 
-static void set_id(struct link *l, const char *suffix)
+/* The handle of before stays with paho: it is not connected, and nothing comes of it. */
+int link_rename(struct link *l, const char *id, struct fault *f)
 {
 	free(l->id);
-	l->id = xasprintf("%s%s", l->mqtt->client_id, suffix);
-}
-
-/* The handle of before stays with paho: it is not connected, and nothing comes of it. */
-int link_rename(struct link *l, const char *suffix, struct fault *f)
-{
-	set_id(l, suffix);
+	l->id = xstrdup(id);
 	return make_handle(l, f);
 }
 
-struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f)
+struct link *link_new(struct mqtt *m, const char *id, struct fault *f)
 {
 	struct link *l = xcalloc(1, sizeof *l);
 	pthread_mutex_init(&l->lock, NULL);
@@ -549,7 +693,7 @@ struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f)
 	l->unacked_max = UINT16_MAX;
 	l->packet_max = SIZE_MAX;
 	snprintf(l->why, sizeof l->why, "not connected yet");
-	set_id(l, suffix);
+	l->id = xstrdup(id);
 	l->paho = paho_load(f);
 	if (l->paho && make_handle(l, f) == 0)
 		return l;

@@ -18,7 +18,7 @@
 #include "base/utf8.h"
 #include "transport/reserved.h"
 
-enum { FAREWELL_MS = 2000, NAME_TAIL = 12 };
+enum { FAREWELL_MS = 2000, DRAINED_MS = 3000 };
 
 bool mqtt_speaks_5(const struct mqtt *m)
 {
@@ -55,6 +55,7 @@ static void alone_is_up(struct mqtt *m)
 
 static void control_is_up(struct mqtt *m)
 {
+	peers_begin_anew(m);
 	control_say(m, true);
 }
 
@@ -102,21 +103,12 @@ static void make_names(struct mqtt *m)
 {
 	const struct mqtt_settings *s = &m->settings;
 	const char *gateway = m->env.gateway;
-	size_t n = strlen(gateway);
 	m->client_id =
-		*s->client_id ? xstrdup(s->client_id)
-			      : xasprintf("mist-%s-%s",
-					gateway + (n > NAME_TAIL ? n - NAME_TAIL : 0), m->env.name);
+		*s->client_id ? xstrdup(s->client_id) : peers_client_id(gateway, m->env.name);
 	m->status_topic = xasprintf("%s/status", s->prefix);
 	m->gateway_topic = xasprintf("%s/status/%s", s->prefix, gateway);
-	m->gateway_online =
-		xasprintf("{\"status\":\"online\",\"gateway\":\"%s\",\"transport\":\"%s\","
-			  "\"version\":\"" MIST_VERSION "\"}",
-			gateway, m->env.name);
-	m->gateway_offline =
-		xasprintf("{\"status\":\"offline\",\"gateway\":\"%s\",\"transport\":\"%s\","
-			  "\"version\":\"" MIST_VERSION "\"}",
-			gateway, m->env.name);
+	m->gateway_online = peers_status(m, "online");
+	m->gateway_offline = peers_status(m, "offline");
 }
 
 /* By which requests come, and on which Mist tells. */
@@ -136,12 +128,14 @@ static void reserve_topics(struct mqtt *m)
 
 static void add_filter(struct link *l, char *filter)
 {
+	must(l->n_filters < ARRAY_SIZE(l->filters));
 	l->filters[l->n_filters++] = filter;
 }
 
 static struct link *add_link(struct mqtt *m, const char *suffix, struct fault *f)
 {
-	struct link *l = link_new(m, suffix, f);
+	_cleanup_(freep) char *id = xasprintf("%s%s", m->client_id, suffix);
+	struct link *l = link_new(m, id, f);
 	if (l)
 		m->links[m->n_links++] = l;
 	return l;
@@ -175,6 +169,7 @@ static int add_links(struct mqtt *m, struct fault *f)
 	l->will_text = xstrdup("offline");
 	add_filter(l, xasprintf("%s/jobs/+/cancel", s->prefix));
 	add_filter(l, xstrdup(m->status_topic));
+	add_filter(l, xasprintf("%s/+", m->status_topic));
 	l = add_link(m, "-alone", f);
 	if (!l)
 		return -EINVAL;
@@ -204,6 +199,7 @@ static int mqtt_open(
 	m->env = *env;
 	m->events = m->settings.events;
 	m->buffer = (size_t)m->settings.buffer;
+	m->buffer_bytes = (size_t)m->settings.buffer_bytes;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -249,28 +245,46 @@ static int64_t connect_due(struct mqtt *m)
 	return next;
 }
 
-/* One after the other: the sessions that this gateway would have with more receivers, or without
- * sharing. The broker may have kept requests for them. */
-static void look_for_leftovers(struct mqtt *m)
+/* The sessions that this gateway would have with more receivers, or without sharing. The broker may
+ * have kept requests for them. The caller frees the name. */
+static char *next_leftover(struct mqtt *m)
 {
 	const struct mqtt_settings *s = &m->settings;
-	struct link *l = m->leftover;
-	struct fault f;
 	char suffix[16];
-	if (!mqtt_speaks_5(m) || m->links[LINK_RECEIVER]->state != LINK_UP ||
-		(l && l->state != LINK_NEEDLESS && l->state != LINK_UP))
-		return;
 	if (m->next_leftover == 0 && *s->share)
 		m->next_leftover = (int)s->receivers;
 	if (m->next_leftover > RECEIVERS_MAX || (m->next_leftover == RECEIVERS_MAX && !*s->share))
-		return;
+		return NULL;
 	name_receiver(m->next_leftover++, suffix);
+	return xasprintf("%s%s", m->client_id, suffix);
+}
+
+static bool may_look(const struct mqtt *m)
+{
+	const struct link *l = m->leftover;
+	return mqtt_speaks_5(m) && m->links[LINK_RECEIVER]->state == LINK_UP &&
+	       (!l || l->state == LINK_NEEDLESS || (l->state == LINK_UP && !l->is_taken)) &&
+	       (m->n_links < LINKS_MAX || (l && l->state == LINK_NEEDLESS));
+}
+
+/* One after the other, then those of gateways that are gone. */
+static void look_for_leftovers(struct mqtt *m)
+{
+	struct link *l = m->leftover;
+	struct fault f;
+	if (!may_look(m))
+		return;
+	_cleanup_(freep) char *own = next_leftover(m);
+	_cleanup_(freep) char *theirs = own ? NULL : peers_next_session(m);
+	const char *id = own ? own : theirs;
+	if (!id)
+		return;
 	pthread_mutex_unlock(&m->lock);
 	bool is_needless = l && l->state == LINK_NEEDLESS;
-	if (is_needless && link_rename(l, suffix, &f) < 0)
+	if (is_needless && link_rename(l, id, &f) < 0)
 		l = NULL;
 	else if (!is_needless)
-		l = link_new(m, suffix, &f);
+		l = link_new(m, id, &f);
 	pthread_mutex_lock(&m->lock);
 	if (!l) {
 		log_warn("transport %s: %s", m->env.name, f.text);
@@ -278,11 +292,29 @@ static void look_for_leftovers(struct mqtt *m)
 	}
 	l->arrived = receiver_arrived;
 	l->is_leftover = true;
+	l->is_taken = theirs;
 	l->state = LINK_DOWN;
+	l->retry_at_ms = 0;
 	if (!is_needless)
 		m->links[m->n_links++] = l;
 	m->leftover = l;
 	mqtt_wake(m);
+}
+
+/* One that was taken over is left when it is empty. When to look again. */
+static int64_t session_due(struct mqtt *m)
+{
+	struct link *l = m->leftover;
+	if (!l || !l->is_taken || l->state == LINK_NEEDLESS)
+		return peers_due(m);
+	if (l->state == LINK_UP && link_is_idle(l, DRAINED_MS)) {
+		l->state = LINK_NEEDLESS;
+		mqtt_wake(m);
+		pthread_mutex_unlock(&m->lock);
+		link_let_go(l);
+		pthread_mutex_lock(&m->lock);
+	}
+	return clock_mono_ms() + DRAINED_MS / 3;
 }
 
 static void wait_until(struct mqtt *m, int64_t at_ms)
@@ -301,7 +333,8 @@ static void *run(void *arg)
 	while (!m->is_stopping) {
 		uint64_t seen = m->n_changes;
 		look_for_leftovers(m);
-		int64_t next = connect_due(m);
+		int64_t next = connect_due(m), own = session_due(m);
+		next = own < next ? own : next;
 		mqtt_outbox_send(m);
 		if (m->n_delivered && m->report_at_ms <= clock_mono_ms())
 			mqtt_outbox_report(m);
@@ -483,6 +516,7 @@ static void mqtt_reload(void *self, const void *settings)
 	m->events = s->events;
 	pthread_mutex_lock(&m->lock);
 	m->buffer = (size_t)s->buffer;
+	m->buffer_bytes = (size_t)s->buffer_bytes;
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -495,8 +529,14 @@ static void mqtt_stop(void *self)
 	pthread_mutex_unlock(&m->lock);
 	if (m->is_started)
 		pthread_join(m->thread, NULL);
-	for (size_t i = m->n_links; i-- > 0;)
+	pthread_mutex_lock(&m->lock);
+	bool is_shared = m->settings.share[0] && mqtt_speaks_5(m) && peers_is_any_online(m);
+	pthread_mutex_unlock(&m->lock);
+	for (size_t i = m->n_links; i-- > 0;) {
+		if (is_shared && i >= LINK_RECEIVER)
+			link_unsubscribe(m->links[i]);
 		link_leave(m->links[i]);
+	}
 	for (size_t i = 0; i < m->n_links; i++)
 		link_close(m->links[i]);
 }
@@ -507,6 +547,7 @@ static void mqtt_close(void *self)
 	if (!m->replies.next) /* never opened */
 		return;
 	reserved_drop(m->env.self);
+	peers_free(m);
 	mqtt_outbox_free(m);
 	for (size_t i = 0; i < m->n_links; i++)
 		link_free(m->links[i]);

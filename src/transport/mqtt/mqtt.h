@@ -14,9 +14,9 @@ struct mqtt_settings {
 	bool tls_verify;
 	int version;
 	int events;
-	int64_t receivers, buffer, payload_max;
+	int64_t receivers, buffer, buffer_bytes, payload_max;
 	bool devrun;
-	int64_t session_expiry_ms, keep_alive_ms;
+	int64_t session_expiry_ms, take_over_ms, keep_alive_ms;
 };
 
 extern const struct conf_field mqtt_conf[]; /* settings.c */

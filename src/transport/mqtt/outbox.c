@@ -93,6 +93,20 @@ static struct list *queue_of(struct mqtt *m, const struct letter *l)
 	return l->is_quarantined ? &m->quarantine : l->is_news ? &m->news : &m->replies;
 }
 
+/* What it holds in memory. While it waits it does not change. */
+static size_t size_of(const struct letter *l)
+{
+	return sizeof *l + strlen(l->topic) + l->payload.len + l->correlation.len + l->pairs.len;
+}
+
+static void count_droppable(struct mqtt *m, const struct letter *l, int sign)
+{
+	if (l->is_kept)
+		return;
+	m->n_droppable += (size_t)sign;
+	m->droppable_bytes += (size_t)sign * size_of(l);
+}
+
 /* It comes to where its number says. */
 static void put_back(struct mqtt *m, struct letter *l)
 {
@@ -101,7 +115,7 @@ static void put_back(struct mqtt *m, struct letter *l)
 		at = at->next;
 	list_append(at, &l->node);
 	m->n_waiting++;
-	m->n_droppable += !l->is_kept;
+	count_droppable(m, l, 1);
 	m->n_quarantined += l->is_quarantined;
 }
 
@@ -110,20 +124,21 @@ static void take_out(struct mqtt *m, struct letter *l)
 {
 	list_remove(&l->node);
 	m->n_waiting--;
-	m->n_droppable -= !l->is_kept;
+	count_droppable(m, l, -1);
 	m->n_quarantined -= l->is_quarantined;
 }
 
 void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
 {
-	if (!l->is_kept && m->n_droppable >= m->buffer) {
+	if (!l->is_kept && (m->n_droppable >= m->buffer ||
+				   m->droppable_bytes + size_of(l) > m->buffer_bytes)) {
 		m->counts.dropped++;
 		mqtt_letter_free(l);
 		return;
 	}
 	l->number = ++m->last_number;
 	list_append(queue_of(m, l), &l->node);
-	m->n_droppable += !l->is_kept;
+	count_droppable(m, l, 1);
 	m->n_waiting++;
 	if (!l->is_news || m->n_flying == 0)
 		mqtt_wake(m);
@@ -399,7 +414,8 @@ static int send_letter(const struct link *link, struct letter *l, bool is_5)
 	int r = fail_point(FAIL_MQTT_PUBLISH);
 	if (r == 0)
 		r = link->paho->send(link->handle, l->topic, (int)l->payload.len,
-			l->payload.len ? l->payload.data : "", 1, l->is_retained, &options);
+			l->payload.len ? l->payload.data : "", 1,
+			l->is_retained && !link->mqtt->is_forgetful, &options);
 	free(options.properties.array);
 	return r;
 }

@@ -17,7 +17,7 @@ enum {
 	LINK_CONTROL,
 	LINK_ALONE,
 	LINK_RECEIVER,
-	LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 1
+	LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 2
 };
 enum { WHY_MAX = 256, DISTRUSTED_MAX = 256, PROVEN_MAX = 256 };
 
@@ -51,11 +51,12 @@ struct link {
 	MQTTAsync handle;
 	char *id;
 	char *will_topic, *will_text; /* NULL: it has none */
-	char *filters[2];
+	char *filters[3];
 	size_t n_filters;
 	/* It looks whether the broker keeps a session of that name, from other settings: then it
 	 * takes what waits there and subscribes to nothing. Else it is needless. */
 	bool is_leftover;
+	bool is_taken; /* the same, of a session of another gateway, which it leaves to that one */
 	bool is_brief; /* the broker keeps nothing for it: it sends what is quarantined */
 	void (*arrived)(struct link *l, const char *topic, const MQTTAsync_message *m);
 	void (*is_up_now)(struct mqtt *m); /* holding mqtt's lock; may be NULL */
@@ -63,12 +64,13 @@ struct link {
 	/* Under mqtt's lock: */
 	enum link_state state;
 	bool was_up;
-	uint64_t n_ups;      /* connections that were made */
-	int64_t up_at_ms;    /* the last of them */
-	unsigned n_soon;     /* those in a row that were lost soon */
-	bool has_lost;       /* letters were under way when it ended */
-	unsigned n_innocent; /* those that ended so, in the last minute, */
-	int64_t innocent_ms; /* which began then */
+	uint64_t n_ups;         /* connections that were made */
+	int64_t up_at_ms;       /* the last of them */
+	int64_t quiet_since_ms; /* something came, or it was made */
+	unsigned n_soon;        /* those in a row that were lost soon */
+	bool has_lost;          /* letters were under way when it ended */
+	unsigned n_innocent;    /* those that ended so, in the last minute, */
+	int64_t innocent_ms;    /* which began then */
 	size_t n_subscribed;
 	size_t unacked_max, packet_max; /* as the broker wants them */
 	bool is_damaged;                /* paho has freed what its handle still points to */
@@ -87,6 +89,16 @@ struct link {
 	int64_t done_ms;
 };
 
+/* Another gateway that shares the requests; peers.c. */
+enum { PEERS_MAX = 64 };
+struct peer {
+	char *topic, *gateway, *client; /* owned */
+	int receivers;
+	bool is_online, is_named_otherwise; /* its sessions have names that are not used here */
+	int64_t away_since_ms;
+	int n_taken; /* of its sessions, while it is away */
+};
+
 struct mqtt {
 	struct transport_env env;
 	struct mqtt_settings settings;
@@ -96,6 +108,8 @@ struct mqtt {
 	size_t n_links;
 	struct link *leftover; /* that looks for what is left */
 	int next_leftover;
+	struct peer peers[PEERS_MAX];
+	size_t n_peers;
 	pthread_t thread;
 	bool is_started;
 	_Atomic int events;
@@ -105,6 +119,9 @@ struct mqtt {
 	uint64_t n_changes;
 	bool is_stopping, is_silent; /* silent: nothing is sent any more */
 	bool is_old;                 /* the broker speaks MQTT 3.1.1 only */
+	bool is_forgetful;           /* it keeps no retained messages */
+	int keep_alive_s;            /* at most, as it wants it; 0: it does not say */
+	unsigned session_s;          /* it keeps sessions for so long; 0: as we want it */
 	bool is_settled;             /* which of the two it is, is known */
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
@@ -123,6 +140,7 @@ struct mqtt {
 	int64_t careful_until_ms;     /* a connection broke, perhaps because of a topic */
 	size_t n_quarantined;         /* of these; they count in n_waiting */
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
+	size_t droppable_bytes, buffer_bytes;
 	struct said given_up;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
@@ -141,9 +159,14 @@ static inline void mqtt_wake(struct mqtt *m)
 bool mqtt_speaks_5(const struct mqtt *m);
 
 /* link.c */
-struct link *link_new(struct mqtt *m, const char *suffix, struct fault *f);
+struct link *link_new(struct mqtt *m, const char *id, struct fault *f);
 /* One that is needless becomes another one. */
-int link_rename(struct link *l, const char *suffix, struct fault *f);
+int link_rename(struct link *l, const char *id, struct fault *f);
+/* So that the broker gives it no more requests while it is away: those that share take them. */
+void link_unsubscribe(struct link *l);
+/* The adapter's thread, without the lock: of one whose session is drained. */
+void link_let_go(struct link *l);
+bool link_is_idle(struct link *l, int64_t ms); /* holding mqtt's lock: nothing came for so long */
 /* The adapter's thread: `state` is CONNECTING already. `afresh`: with a new handle, for which there
  * are no messages under way. */
 void link_connect(struct link *l, bool afresh);
@@ -170,6 +193,16 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 int control_cancel(struct link *l, const struct uuid *job, const char *reply);
 
 void control_say(struct mqtt *m, bool is_online); /* holding the lock */
+
+/* peers.c, holding the lock: the other gateways that share the requests, and their sessions. */
+char *peers_client_id(const char *gateway, const char *transport);
+char *peers_status(const struct mqtt *m, const char *status); /* what this one says of itself */
+void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *message);
+bool peers_is_any_online(const struct mqtt *m);
+int64_t peers_due(const struct mqtt *m);  /* when the next session may be taken over */
+char *peers_next_session(struct mqtt *m); /* the name of one that is due; NULL: none is */
+void peers_begin_anew(struct mqtt *m);    /* they are heard of once more */
+void peers_free(struct mqtt *m);
 
 /* request.c: what a message says. The property texts are kept until mqtt_request_done. */
 struct request {

@@ -48,6 +48,9 @@ const struct conf_field mqtt_conf[] = {
 	{ "session-expiry", CONF_DURATION, AT(session_expiry_ms), "24h", .min = 1000,
 		.max = INT64_C(4294967000000),
 		.help = "how long the broker keeps requests while the gateway is away" },
+	{ "take-over", CONF_DURATION, AT(take_over_ms), "1 minute", .min = 1000, .max = INT64_MAX,
+		.help = "a gateway of the same share that is away for this long is taken for gone: "
+			"another one takes the requests that wait in its sessions; Inf: never" },
 	{ "keep-alive", CONF_DURATION, AT(keep_alive_ms), "30s", .min = 1000, .max = 65535000,
 		.help = "a connection that is silent for this long is tested" },
 	{ "message", CONF_SIZE, AT(payload_max), "8m", .min = 1024, .max = 1 << 28, .unit = "bytes",
@@ -63,5 +66,8 @@ const struct conf_field mqtt_conf[] = {
 		.live = true,
 		.help = "events that wait for a slow broker; more are dropped, but for the "
 			"outcomes of requests that came through it" },
+	{ "buffer-bytes", CONF_SIZE, AT(buffer_bytes), "64m", .min = 65536, .max = INT64_C(1) << 40,
+		.unit = "bytes", .live = true,
+		.help = "what they may hold in memory; more are dropped, with the same exception" },
 	{ 0 },
 };

@@ -2,7 +2,7 @@
 """Messages that the broker sends again: what this process did is not done twice, and nothing else is left out."""
 import pytest
 
-from scenario.test_mqtt import event, transport, up
+from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
 
 # Its description waits for a file, and with it the request that asks for it.
@@ -75,3 +75,35 @@ def test_a_message_that_an_earlier_process_began_with_is_taken(plain_mist, mosqu
     house.let_go()
     house.gateway.start()
     assert event(house.answers(b"1", 1)[0]) == "finished"
+
+
+# Gateways that share the requests
+
+
+def test_what_waits_for_a_gateway_that_is_gone_is_taken_over(c_mist, mosquitto, prefix):
+    """The broker gives it a share of the requests until another one takes its sessions."""
+    settings = transport(mosquitto, prefix, **{"take-over": "1s", "receivers": 2})
+    gone, stays = (up(c_mist(transports=[settings])) for _ in range(2))
+    requester = Requester(mosquitto, prefix)
+    gone.kill9()
+    marks = [requester.ask("noop", {}) for _ in range(60)]
+    for mark in marks:
+        assert event(requester.answers(mark)[0]) == "finished"
+    assert "what waits in its sessions is taken over" in stays.stderr()
+    gone.start()
+    up(gone)
+    for mark in [requester.ask("noop", {}) for _ in range(20)]:
+        assert event(requester.answers(mark)[0]) == "finished"
+    assert len(requester.client.messages) == 80, "each is run once"
+
+
+def test_a_gateway_that_stops_leaves_the_requests_to_the_other(c_mist, mosquitto, prefix):
+    settings = transport(mosquitto, prefix, **{"take-over": "Inf"})
+    gone, stays = (up(c_mist(transports=[settings])) for _ in range(2))
+    requester = Requester(mosquitto, prefix)
+    assert event(requester.call("noop", {})) == "finished"
+    gone.stop()
+    for mark in [requester.ask("noop", {}) for _ in range(40)]:
+        assert event(requester.answers(mark)[0]) == "finished"
+    until(lambda: "is away; requests may wait in its sessions" in stays.stderr(), what="a word about what may wait")
+    gone.start()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a broker says that it can do, and what it does not have."""
+import time
+
+from scenario.test_mqtt import Requester, event, transport, up
+from support.mistd import until
+from support.old_broker import OldBroker
+
+
+class Wiretap(OldBroker):
+    """Notes the keep-alive of every CONNECT."""
+
+    def join(self, client):
+        first = client.recv(4096)
+        at = self.LEVEL + (first[1] >> 7) + 2 if first else 0
+        self.seen.append(int.from_bytes(first[at:at + 2], "big"))
+        self.connect(client, first)
+
+
+def test_a_shorter_keep_alive_of_the_broker_is_kept(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory(settings=["max_keepalive 10"])
+    wire = Wiretap(broker)
+    up(c_mist(transports=[transport(wire, prefix, receivers=2)]))
+    assert wire.seen[0] > 10 and max(wire.seen[1:]) <= 10, wire.seen
+    assert event(Requester(broker, prefix).call("noop", {})) == "finished"
+    wire.close()
+
+
+def test_a_broker_without_retained_messages_serves(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory(settings=["retain_available false"])
+    gateway = up(c_mist(transports=[transport(broker, prefix)]))
+    assert event(Requester(broker, prefix).call("noop", {})) == "finished"
+    assert gateway.stderr().count("the broker keeps no retained messages: whether gateways are online") == 1
+
+
+def test_a_broker_that_takes_qos_0_only_is_named_with_the_remedy(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory(settings=["max_qos 0"])
+    gateway = c_mist(transports=[transport(broker, prefix)])
+    until(lambda: "it has to allow QoS 1" in gateway.get("/health/ready").text, what="the reason")
+    assert "(155)" not in gateway.stderr()
+
+
+def test_a_mute_broker_is_missed_soon(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[transport(broker, prefix, **{"keep-alive": "2s"})]))
+    broker.pause()
+    began = time.monotonic()
+    until(lambda: gateway.get("/health/ready").status_code == 503, what="the loss")
+    assert time.monotonic() - began < 6
+    broker.resume()
+    up(gateway)
+
+
+def test_events_that_nobody_is_owed_are_dropped_by_their_bytes(c_mist, mosquitto_factory, prefix):
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[transport(broker, prefix, **{"buffer-bytes": "128k", "receivers": 1})]))
+    broker.stop()
+    for _ in range(10):
+        assert len(gateway.run("big", {"bytes": 50_000})["payload"]) == 50_000
+    metrics = gateway.get("/metrics").text
+    assert 'mist_transport_events_dropped_total{transport="mqtt"} 0' not in metrics
+    broker.start()
+    up(gateway)
+    assert event(Requester(broker, prefix).call("noop", {})) == "finished"
