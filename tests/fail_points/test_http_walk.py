@@ -19,6 +19,8 @@ def walks(request, tmp_path_factory):
         is_prune = point == "store.prune"
         gateway = Gateway(tmp_path_factory.mktemp("walk"), point, action, **({"history": "1s"} if is_prune else {}))
         try:
+            if point == "store.unreadable":
+                gateway.leave_unreadable_row()
             work = HttpWork(gateway)
             was_started = gateway.begin(f"{point}:{action}@{PASSAGE.get(point, 1)}")
             if was_started:

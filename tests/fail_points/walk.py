@@ -4,6 +4,8 @@
 Walks wait more than they work, so a few go side by side: all that pytest has selected begin with the first, and each test waits for
 its own."""
 import collections
+import contextlib
+import sqlite3
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +93,14 @@ class Gateway(Mistd):
             else:
                 assert e.code == 1 and "\nmistd: " in "\n" + e.stderr, e
             return False
+
+    def leave_unreadable_row(self):
+        """Of a job that ended well and is queued now, with arguments that are no JSON."""
+        self.again()
+        self.wait(self.submit("record", {"path": str(self.record), "n": 50}))
+        self.stop()
+        with contextlib.closing(sqlite3.connect(self.data / "mist.db")) as db, db:
+            assert db.execute("UPDATE job SET state = 1, parameters = '{'").rowcount == 1
 
     def has_ended(self):
         return self.process.poll() is not None

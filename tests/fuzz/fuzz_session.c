@@ -18,6 +18,7 @@
 #include "fuzz.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -335,6 +336,12 @@ static void remove_directory(void)
 	(void)rmdir(made);
 }
 
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *ftw)
+{
+	(void)s, (void)type, (void)ftw;
+	return remove(path);
+}
+
 /* Once; the folder of logs goes again at once, so that none is written. */
 static const char *directory(void)
 {
@@ -372,7 +379,7 @@ static void up(struct play *p)
 	playing = p;
 	must(uv_loop_init(&p->loop) == 0);
 	must(store_open(&p->store, &store_mem, &ss, &f) == 0);
-	must(rmdir(logs) == 0);
+	nftw(logs, remove_one, 4, FTW_DEPTH | FTW_PHYS);
 	p->room = room_new(&p->loop, ss.directory);
 	room_configure(p->room, &settings);
 	p->core = core_new(&(struct core_parts){ .loop = &p->loop,
