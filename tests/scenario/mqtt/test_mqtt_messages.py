@@ -2,11 +2,13 @@
 """What messages say over MQTT: CloudEvents, topics that are used both ways, and refusals."""
 import base64
 import json
+import sqlite3
 import uuid
 
 import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
+from support.mistd import until
 
 STRUCTURED = "application/cloudevents+json"
 
@@ -87,3 +89,28 @@ def test_a_request_as_deep_as_any_may_be_is_answered_with_itself(mist, mosquitto
     gateway.restart()
     up(gateway)
     assert Requester(mosquitto, prefix).call("echo", {"text": "after"}).json()["result"] == "after"
+
+
+def test_a_reply_target_that_cannot_be_read_costs_its_answer_only(mist, mosquitto, prefix):
+    """Of a job that is open, and of one that has ended and is owed."""
+    gateway = mist()
+    client = mosquitto.subscribe(f"{prefix}/mine")
+    for n in 1, 2, 3:
+        client.publish(f"{prefix}/functions/sleep/jobs", {"ms": 500}, response_topic=f"{prefix}/mine", user={"externalId": str(n)})
+    until(lambda: len(gateway.get("/v2/api/jobs").json()) == 3)
+    jobs = {job["externalId"]: job["jobId"] for job in gateway.get("/v2/api/jobs").json()}
+    gateway.kill9()
+    with sqlite3.connect(gateway.data / "mist.db") as db:
+        db.execute("UPDATE job SET reply_to = 'R{\"topic\":' WHERE external_id = '1'")
+        db.execute("UPDATE job SET reply_to = 'Q{}', state = 5, owed = 1, ended_ms = created_ms WHERE external_id = '2'")
+    db.close()
+    gateway.start()
+    up(gateway)
+    assert client.wait_one(lambda m: m.user["externalId"] == "3").user["event"] == "finished"
+    assert gateway.wait(jobs["1"])["status"] == gateway.job(jobs["2"])["status"] == "finished"
+    rows = until(lambda: len(found := gateway.get("/v2/api/store/unreadable").json()["unreadable"]) == 2 and found)
+    assert {(row["kind"], row["key"]) for row in rows} == {("reply-target", f"{jobs[n]} mqtt") for n in "12"}
+    assert not [m for m in client.messages if m.user["externalId"] != "3"]
+    gateway.restart()
+    up(gateway)
+    assert gateway.get("/v2/api/store/unreadable").json()["total"] == 2, "they are found once"
