@@ -114,7 +114,8 @@ struct scan {
 
 static void scan_blank(struct scan *s)
 {
-	while (s->at < s->end && memchr(" \t\r\n", *s->at, 4))
+	while (s->at < s->end &&
+		(*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
 		s->at++;
 }
 
@@ -175,13 +176,17 @@ static bool scan_string(struct scan *s)
 {
 	if (!scan_char(s, '"'))
 		return false;
-	while (s->at < s->end && *s->at != '"') {
-		if ((unsigned char)*s->at < ' ')
-			return false;
-		if (*s->at++ == '\\' && !scan_escape(s))
+	for (;;) {
+		const char *p = s->at;
+		while (p < s->end && (unsigned char)*p >= ' ' && *p != '"' && *p != '\\')
+			p++;
+		s->at = p;
+		if (p == s->end || *p != '\\')
+			return scan_char(s, '"');
+		s->at++;
+		if (!scan_escape(s))
 			return false;
 	}
-	return scan_char(s, '"');
 }
 
 /* A name and its colon. */

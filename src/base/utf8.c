@@ -53,10 +53,26 @@ size_t utf8_shown(const char *s, size_t len)
 	return n;
 }
 
+/* How many bytes from here on are ASCII, in steps of eight: most of a large text is. */
+static size_t ascii_length(const char *s, size_t len)
+{
+	uint64_t eight;
+	size_t n = 0;
+	for (; len - n >= sizeof eight; n += sizeof eight) {
+		memcpy(&eight, s + n, sizeof eight);
+		if (eight & UINT64_C(0x8080808080808080))
+			break;
+	}
+	return n;
+}
+
 bool utf8_is_valid(const char *s, size_t len)
 {
 	uint32_t code;
 	for (size_t at = 0, n; at < len; at += n) {
+		n = ascii_length(s + at, len - at);
+		if (n)
+			continue;
 		n = utf8_decode(s + at, len - at, &code);
 		if (!n)
 			return false;

@@ -155,6 +155,13 @@ TEST(a_text_that_is_not_built_is_judged_as_one_that_is)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		check(!json_is_text(bad[i], strlen(bad[i]), 4));
+	for (size_t at = 1; at < 20; at++) { /* wherever it stands among ASCII */
+		char text[] = "\"0123456789012345678901\"";
+		memcpy(text + at, "\xc3\xa4", 2);
+		check(json_is_text(text, strlen(text), 4));
+		text[at + 1] = '\xff';
+		check(!json_is_text(text, strlen(text), 4));
+	}
 	check(json_is_text("[[[[0]]]]", 9, 4));
 	check(!json_is_text("[[[[[0]]]]]", 11, 4));
 	check(!json_is_text("[0]\0", 4, 4));
