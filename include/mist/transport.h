@@ -143,7 +143,8 @@ struct ask {
 
 /* As intake_submit: -EAGAIN and -ESHUTDOWN leave the ask with the caller, unanswered. */
 int intake_ask(struct intake *in, struct ask *a);
-void ask_done(struct ask *a); /* frees what it owns */
+void ask_done(struct ask *a);                       /* frees what it owns */
+bool intake_core_is_stuck(const struct intake *in); /* any thread: nothing is answered now */
 
 /* One event as subscribers get it; borrowed for the time of the call. */
 struct watch_event {

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#include "base/beat.h"
 #include "base/cleanup.h"
 
 /* Empties the box into the batch; the lock is held. */
@@ -36,6 +37,7 @@ static void deliver_batch(struct mailbox *m)
 		struct mail *mail = m->batch;
 		m->batch = mail->next;
 		mail->next = NULL;
+		beat_doing("a message from another thread");
 		mail->deliver(mail, m->owner);
 	}
 	if (m->after)

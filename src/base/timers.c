@@ -6,6 +6,7 @@
  * case, costs no call into libuv: the handle may wake up early and finds nothing due. */
 #include "base/timers.h"
 
+#include "base/beat.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 
@@ -28,6 +29,7 @@ static void timers_fire(uv_timer_t *handle)
 		if (timer->due_ms > now)
 			break;
 		heap_remove(&t->heap, first);
+		beat_doing("a timer");
 		timer->fire(t, timer);
 	}
 	timers_arm(t);

@@ -405,6 +405,7 @@ static void ask_deliver(struct mail *mail, void *owner)
 {
 	struct ask *a = container_of(mail, struct ask, mail);
 	struct core *c = owner;
+	beat_doing("a query or a command");
 	if (c->is_let_go) {
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
 		ask_answer(a);

@@ -18,11 +18,17 @@ static void before_sleep(uv_prepare_t *handle)
 {
 	struct core *c = handle->data;
 	struct list *n;
-	while ((n = list_pop(&c->dirty)))
+	while ((n = list_pop(&c->dirty))) {
+		beat_doing("the scheduler of a context");
 		scheduler_run(container_of(n, struct lane, dirty));
+	}
+	beat_doing("what goes to the store");
 	life_record_moved(c);
+	beat_doing("what goes to workers");
 	c->crew->flush(c->room);
+	beat_doing("what goes to subscribers");
 	watch_flush(c);
+	beat_doing("rest");
 }
 
 /* Every job with a smaller id is older. */
@@ -57,6 +63,7 @@ struct core *core_new(const struct core_parts *parts)
 	c->room = parts->crew_room;
 	list_init(&c->intakes);
 	c->started_ms = clock_wall_ms();
+	beat_begin(&c->beat);
 	must(mailbox_init(&c->mailbox, c->loop, parts->mailbox_max, c, NULL) == 0);
 	timers_init(&c->timers, c->loop);
 	must(uv_prepare_init(c->loop, &c->before_sleep) == 0);
@@ -284,6 +291,8 @@ void core_free(struct core *c)
 		free(in);
 	}
 	catalog_free(c->catalog);
+	if (beat_of_thread == &c->beat)
+		beat_of_thread = NULL;
 	free(c->address);
 	free(c);
 }
@@ -306,6 +315,16 @@ struct intake *core_intake(struct core *c, const char *door)
 struct mailbox *core_mailbox(struct core *c)
 {
 	return &c->mailbox;
+}
+
+struct beat *core_beat(struct core *c)
+{
+	return &c->beat;
+}
+
+bool intake_core_is_stuck(const struct intake *in)
+{
+	return atomic_load_explicit(&in->core->beat.is_stuck, memory_order_relaxed);
 }
 
 struct timers *core_timers(struct core *c)

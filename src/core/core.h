@@ -85,3 +85,7 @@ void core_close(struct core *c);
 struct intake *core_intake(struct core *c, const char *door);
 struct mailbox *core_mailbox(struct core *c);
 struct timers *core_timers(struct core *c);
+
+/* What its thread does, for a watchdog. Begins with core_new's thread. */
+struct beat;
+struct beat *core_beat(struct core *c);

@@ -224,6 +224,7 @@ static void request_deliver(struct mail *mail, void *owner)
 	struct job_request *rq = container_of(mail, struct job_request, mail);
 	struct core *c = owner;
 	struct fault f;
+	beat_doing("a job request");
 	if (c->is_let_go) {
 		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
 		intake_refuse(c, rq, &f);

@@ -161,6 +161,7 @@ static void life_inserted(void *owner, struct store_op *op, int status)
 static void life_durable(struct mail *mail, void *owner)
 {
 	struct live_job *l = container_of(mail, struct live_job, durable);
+	beat_doing("a job that has become durable");
 	(void)owner;
 	if (l->durable_status == 0) {
 		publish(l, EVENT_ACCEPTED, NULL, 0, NULL);

@@ -2,6 +2,7 @@
 /* What the files of this room share: the core's own objects. Nobody else includes it. */
 #pragma once
 
+#include "base/beat.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/mailbox.h"
@@ -68,6 +69,7 @@ struct signature {
 
 struct core {
 	uv_loop_t *loop;
+	struct beat beat;
 	struct mailbox mailbox;
 	struct timers timers;
 	struct list intakes;

@@ -3,7 +3,8 @@
  * listens.
  *
  * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C):
- * every worker ends. SIGHUP: the configuration is read again; when it is not right, the old one
+ * every worker ends. A second one of them: nobody is waited for any more. Both are bounded in time
+ * (deadline.c). SIGHUP: the configuration is read again; when it is not right, the old one
  * stays. */
 #include <getopt.h>
 #include <signal.h>
@@ -13,13 +14,16 @@
 
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "mistd/deadline.h"
 #include "mistd/settings.h"
 #include "mistd/wiring.h"
 #include "store/check.h"
 
 struct program {
 	uv_loop_t loop;
-	uv_signal_t terminate, interrupt, hangup;
+	uv_signal_t hangup;
+	uv_async_t asked; /* to end; sent by the thread that takes the signals */
+	_Atomic int n_asked, last_signal;
 	struct gateway *gateway;
 	const char *config;
 	const char **sets;
@@ -135,14 +139,31 @@ static int check_data(const char *directory)
 	return problems ? 1 : 0;
 }
 
-static void on_stop(uv_signal_t *handle, int signal)
+/* On the thread that takes the signals. */
+static void asked_to_end(void *arg, int signal)
+{
+	struct program *p = arg;
+	p->last_signal = signal;
+	p->n_asked++;
+	log_info("stopping on %s", strsignal(signal));
+	uv_async_send(&p->asked);
+}
+
+/* The loop is over; that somebody is in a hurry the deadline knows. */
+static void asked_while_it_ends(void *arg, int signal)
+{
+	(void)arg;
+	log_info("it is ending already, and was asked to again: %s", strsignal(signal));
+}
+
+static void on_asked(uv_async_t *handle)
 {
 	struct program *p = handle->data;
-	if (p->is_stopping) /* asked twice: now */
+	if (p->n_asked > 1) /* asked twice: now */
 		uv_stop(&p->loop);
+	if (!p->is_stopping || p->last_signal == SIGINT)
+		gateway_stop(p->gateway, p->last_signal == SIGINT);
 	p->is_stopping = true;
-	log_info("stopping on %s", strsignal(signal));
-	gateway_stop(p->gateway, signal == SIGINT);
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
@@ -170,24 +191,33 @@ static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on
 static int serve(struct program *p, struct settings *s)
 {
 	struct fault f;
+	int r = deadline_start(s->mist.stop_timeout_ms);
+	if (r < 0) {
+		fprintf(stderr, "mistd: the thread for signals cannot be started: %s\n",
+			strerror(-r));
+		return 1;
+	}
 	must(uv_loop_init(&p->loop) == 0);
 	if (gateway_start(&p->gateway, &p->loop, s, &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		uv_loop_close(&p->loop);
+		deadline_end();
 		return 1;
 	}
-	watch_signal(p, &p->terminate, on_stop, SIGTERM);
-	watch_signal(p, &p->interrupt, on_stop, SIGINT);
+	uv_async_init(&p->loop, &p->asked, on_asked);
+	p->asked.data = p;
+	deadline_serve(asked_to_end, p);
 	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
 	printf("ready %s\n", gateway_url(p->gateway));
 	fflush(stdout);
-	uv_run(&p->loop, UV_RUN_DEFAULT);
+	gateway_run(p->gateway);
 
-	uv_close((uv_handle_t *)&p->terminate, NULL);
-	uv_close((uv_handle_t *)&p->interrupt, NULL);
+	deadline_serve(asked_while_it_ends, NULL);
+	uv_close((uv_handle_t *)&p->asked, NULL);
 	uv_close((uv_handle_t *)&p->hangup, NULL);
 	gateway_free(p->gateway);
 	uv_loop_close(&p->loop);
+	deadline_end();
 	return 0;
 }
 

@@ -23,6 +23,8 @@ static const char *const unknown_contexts[] = { "refuse", "default", NULL };
 static const char *const broken_functions[] = { "show", "hide", NULL };
 static const char *const used_artifacts[] = { "keep", "delete", NULL };
 
+static const char *const watchdog_actions[] = { "log", "exit", NULL };
+
 static const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
 		.help = "where jobs, logs and the records of workers are kept; made if it is not "
@@ -34,6 +36,15 @@ static const struct conf_field mist_conf[] = {
 		.help = "what becomes of arguments that a function does not have: refuse, or "
 			"ignore, and name them in the answer. Functions written for Mist's own "
 			"library ignore them, those that take **kwargs get them" },
+	{ "watchdog", CONF_DURATION, MIST(watchdog_ms), "30s", .min = 100, .max = INT64_MAX,
+		.help = "a core that stands still for longer than this is logged, with the place "
+			"where it stands, and /health/live says so" },
+	{ "watchdog-action", CONF_ENUM, MIST(watchdog_action), "log", .choices = watchdog_actions,
+		.help = "exit: mistd also ends then, with status 70, for its supervisor to start "
+			"it again; what it accepted is on the disk" },
+	{ "stop-timeout", CONF_DURATION, MIST(stop_timeout_ms), "30s", .min = 100, .max = INT64_MAX,
+		.help = "from SIGTERM to the end at the latest, whatever hangs; what hangs is "
+			"named and left behind, and the status is 71" },
 	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000,
 		.unit = "letters",
 		.help = "requests that may wait for the core; more are answered with 429" },

@@ -8,6 +8,7 @@
 #include "worker/room.h"
 
 enum mist_compatibility { COMPATIBLE_WITH_NONE, COMPATIBLE_WITH_MIST_11 };
+enum watchdog_action { WATCHDOG_LOG, WATCHDOG_EXIT };
 
 struct mist_settings {
 	char *data_directory;
@@ -17,6 +18,8 @@ struct mist_settings {
 	int compatibility; /* enum mist_compatibility */
 	/* Of the two words of each the second is Mist's way. */
 	int unknown_contexts, broken_functions, used_artifacts;
+	int64_t watchdog_ms, stop_timeout_ms;
+	int watchdog_action; /* enum watchdog_action */
 };
 
 /* One of `transports`. */

@@ -20,7 +20,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/uuid.h"
+#include "mistd/deadline.h"
 #include "mistd/plugin.h"
+#include "mistd/watchdog.h"
 #include "transport/registry.h"
 
 enum { STOP_GRACE_MS = 10000, LOCK_WAIT_MS = 1000 };
@@ -36,6 +38,9 @@ struct gateway {
 	size_t n_doors, n_serving;
 	char id[UUID_TEXT];
 	char *artifacts;
+	struct watchdog *watchdog;
+	int64_t watchdog_ms, stop_grace_ms;
+	bool watchdog_exits;
 };
 
 static int make_directory(const char *path, struct fault *f)
@@ -215,6 +220,10 @@ int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, str
 	const struct store_settings ss = { .directory = s->mist.data_directory };
 	g->loop = loop;
 	g->lock_fd = -1;
+	g->watchdog_ms = s->mist.watchdog_ms;
+	g->watchdog_exits = s->mist.watchdog_action == WATCHDOG_EXIT;
+	g->stop_grace_ms = s->mist.stop_timeout_ms / 3 < STOP_GRACE_MS ? s->mist.stop_timeout_ms / 3
+								       : STOP_GRACE_MS;
 	log_set_level(s->mist.log_level);
 	int r = open_directories(g, s->mist.data_directory, f);
 	if (r == 0)
@@ -269,24 +278,46 @@ static void stopped(void *owner)
 
 void gateway_stop(struct gateway *g, bool and_workers)
 {
-	core_stop(g->core, and_workers, STOP_GRACE_MS, stopped, g);
+	deadline_part("the workers, or the core,");
+	core_stop(g->core, and_workers, g->stop_grace_ms, stopped, g);
+}
+
+void gateway_run(struct gateway *g)
+{
+	int r = watchdog_start(&g->watchdog, g->core, g->watchdog_ms, g->watchdog_exits);
+	if (r < 0)
+		log_warn("nobody watches the core: the thread for it cannot be started: %s",
+			strerror(-r));
+	deadline_store(g->store);
+	uv_run(g->loop, UV_RUN_DEFAULT);
+	watchdog_stop(g->watchdog);
 }
 
 void gateway_free(struct gateway *g)
 {
+	deadline_part("the core");
 	if (g->core) {
 		core_let_go(g->core);
 		room_close(g->room);
 	}
+	deadline_part("the store");
 	store_stop(g->store);
+	deadline_store(NULL);
+	deadline_part("the core");
 	if (g->core) {
 		core_close(g->core);
 		uv_run(g->loop, UV_RUN_DEFAULT);
 	}
-	for (size_t i = 0; i < g->n_serving; i++)
+	watchdog_free(g->watchdog);
+	for (size_t i = 0; i < g->n_serving; i++) {
+		deadline_part("transport %s", g->doors[i]->name);
 		g->doors[i]->ops->stop(g->doors[i]->self);
-	for (size_t i = 0; i < g->n_doors; i++)
+	}
+	for (size_t i = 0; i < g->n_doors; i++) {
+		deadline_part("transport %s", g->doors[i]->name);
 		transport_close(g->doors[i]);
+	}
+	deadline_part("the store");
 	free(g->doors);
 	core_free(g->core);
 	room_free(g->room);

@@ -15,6 +15,9 @@ int gateway_lock(const char *directory, struct fault *f);
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f);
 const char *gateway_url(const struct gateway *g);
 
+/* Runs the loop, watched, until gateway_stop has ended it. */
+void gateway_run(struct gateway *g);
+
 /* New settings: what is live takes effect. Takes the catalog. */
 void gateway_reload(struct gateway *g, struct settings *s);
 

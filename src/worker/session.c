@@ -23,6 +23,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/beat.h"
 #include "base/clock.h"
 #include "base/json_scan.h"
 #include "base/log.h"
@@ -333,6 +334,7 @@ static void on_frame(
 	_cleanup_(freep) char *mine = result;
 	if (s->is_failed || !s->member || !s->member->worker)
 		return;
+	beat_doing(r < 0 ? "a bad frame of a worker" : frame_type_name(frame->type));
 	if (r < 0)
 		session_refuse(s, WS_CLOSE_PROTOCOL, "%s", f->text);
 	else if (frame->type == FRAME_HELLO)

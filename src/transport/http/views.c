@@ -54,9 +54,15 @@ void metrics_show(struct request *rq)
 	request_ask(rq, metrics_ready);
 }
 
-/* Alive means that this thread answers. */
+/* Alive means that this thread answers, and that the core turns. */
 void health_live(struct request *rq)
 {
+	if (intake_core_is_stuck(rq->http->env.in)) {
+		fault_set(&rq->ask.fault, FAULT_UNAVAILABLE,
+			"the core stands still for longer than mist.watchdog");
+		answer_fault(rq, &rq->ask.fault);
+		return;
+	}
 	answer_json(rq, 200, json_pack("{s:s}", "status", "live"));
 }
 
