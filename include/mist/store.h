@@ -99,6 +99,9 @@ typedef void store_key_fn(
 typedef void store_listener_fn(
 	void *arg, const struct uuid *job, const char *door, const char *reply_to);
 
+/* Characters: what is longer should not be in memory without need. */
+enum { PARAMETERS_LONG = 64 * 1024 };
+
 struct store_ops {
 	const char *name;
 	size_t size; /* of the instance; allocated and zeroed by store_open */
@@ -130,7 +133,8 @@ struct store_ops {
 	 * many rows of the page were left out. */
 	int (*job_list)(void *self, const struct job_query *q,
 		void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
-	/* Jobs that are not in a final state, oldest first: once, at start. */
+	/* Jobs that are not in a final state, oldest first: once, at start. Parameters longer than
+	 * PARAMETERS_LONG are left out, and NULL. */
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 

@@ -50,10 +50,9 @@ struct job_request {
 	char *context, *external_id, *trace; /* NULL: not given */
 	/* NULL: not given. A request with the key of an earlier one and the same digest is answered
 	 * with the job of that one, and told its outcome as the earlier one is: if that is owed,
-	 * the answer comes when it is durable that it is. With another digest it is refused, and
-	 * when LISTENERS_MAX others are still to be told. A key without a digest is a place in a
-	 * log from which messages may come twice: only the newest places are remembered, PLACES_MAX
-	 * of them, and a second message from one makes no second job. */
+	 * the answer comes when it is durable that it is. With another digest, or when
+	 * LISTENERS_MAX others are still to be told, it is refused. A key without a digest is a
+	 * place in a log: a second message from one of the newest PLACES_MAX makes no other job. */
 	char *idempotency_key, *idempotency_digest;
 	/* A list of base/ignored.h, owned: what the request says that has no effect. Adapters add
 	 * query parameters and members, the core adds arguments that the function does not take
@@ -68,6 +67,8 @@ struct job_request {
 	bool makes_context; /* a form of Mist's first generation: a context that does not exist is
 			       made on the spot, with the defaults */
 	struct reply_to to;
+	_Atomic int64_t *charged; /* the core's, like the next */
+	int64_t charge;
 };
 
 struct job_request *job_request_new(void); /* timeouts are DURATION_INF */

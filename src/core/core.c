@@ -82,6 +82,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->dirty);
 	list_init(&c->old_lanes);
 	list_init(&c->edits);
+	list_init(&c->fetches);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
 	map_init(&c->watched);
@@ -101,6 +102,7 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 		catalog_adopt(catalog, old);
 	c->catalog = catalog;
 	c->limits = *limits;
+	atomic_store(&c->request_bytes_max, limits->queue_bytes_max);
 	map_each (n, &c->lanes)
 		lane_update(c, container_of(n, struct lane, by_name), old);
 	catalog_free(old);
@@ -153,6 +155,8 @@ static void recover_job(void *arg, const struct job_row *r)
 	outbox_recover(l);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
 	l->log_bytes = log_bytes(c, &j->id);
+	l->parameters_len = r->parameters ? 0 : PARAMETERS_LONG;
+	parameters_are_durable(l);
 	if (j->state == JOB_CANCELLING)
 		l->cancel_reason = xstrdup(r->error ? r->error : "Job was cancelled");
 
@@ -246,6 +250,7 @@ void core_close(struct core *c)
 
 static void free_live(struct live_job *l)
 {
+	parameters_leave(l);
 	list_remove(&l->unrecorded);
 	list_remove(&l->on_worker);
 	free(l->to.text);

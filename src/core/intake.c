@@ -32,6 +32,8 @@ void job_request_free(struct job_request *rq)
 {
 	if (!rq)
 		return;
+	if (rq->charged)
+		atomic_fetch_sub(rq->charged, rq->charge);
 	json_decref(rq->arguments);
 	free(rq->function);
 	free(rq->path);
@@ -59,7 +61,7 @@ void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f
 	job_request_free(rq);
 }
 
-static int check_limits(struct core *c, const struct lane *lane, struct fault *f)
+static int check_limits(struct core *c, const struct lane *lane, size_t len, struct fault *f)
 {
 	if (c->is_stopping)
 		return fault_set(f, FAULT_UNAVAILABLE, "the gateway is stopping");
@@ -70,6 +72,11 @@ static int check_limits(struct core *c, const struct lane *lane, struct fault *f
 		return fault_set(f, FAULT_TOO_MANY,
 			"the queue of context %s is full: limits.queue is %" PRId64, lane->name,
 			c->limits.queue_max);
+	if (c->parameter_bytes + len > (size_t)c->limits.queue_bytes_max)
+		return fault_set(f, FAULT_TOO_MANY,
+			"the arguments of jobs take too much memory: limits.queue-bytes is "
+			"%" PRId64,
+			c->limits.queue_bytes_max);
 	if (c->jobs.count >= (size_t)c->limits.jobs_max)
 		return fault_set(f, FAULT_TOO_MANY,
 			"too many jobs are waiting or running: limits.jobs is %" PRId64,
@@ -154,7 +161,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 			"there are too many contexts: limits.contexts is %" PRId64,
 			c->limits.contexts_max);
 	if (r == 0)
-		r = check_limits(c, lane, &f);
+		r = check_limits(c, lane, strlen(rq->parameters), &f);
 	if (r < 0) {
 		if (lane)
 			lane_touch(lane);
@@ -254,9 +261,22 @@ static void request_deliver(struct mail *mail, void *owner)
 
 int intake_submit(struct intake *in, struct job_request **rq)
 {
-	(*rq)->mail.deliver = request_deliver;
-	int r = mailbox_post(&in->core->mailbox, &(*rq)->mail);
+	struct core *c = in->core;
+	struct job_request *mine = *rq;
+	mine->mail.deliver = request_deliver;
+	mine->charge = (int64_t)strlen(mine->parameters);
+	if (atomic_fetch_add(&c->request_bytes, mine->charge) >
+		atomic_load(&c->request_bytes_max)) {
+		atomic_fetch_sub(&c->request_bytes, mine->charge);
+		return -EAGAIN;
+	}
+	mine->charged = &c->request_bytes;
+	*rq = NULL;
+	int r = mailbox_post(&c->mailbox, &mine->mail);
 	if (r == 0)
-		*rq = NULL;
+		return 0;
+	atomic_fetch_sub(&c->request_bytes, mine->charge);
+	mine->charged = NULL;
+	*rq = mine;
 	return r;
 }

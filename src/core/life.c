@@ -46,6 +46,7 @@ struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
 	list_init(&l->unrecorded);
 	list_init(&l->cancels);
 	j->live = l;
+	parameters_count(l);
 	map_add(&c->jobs, &l->by_id, &j->id, sizeof j->id);
 	return l;
 }
@@ -60,6 +61,8 @@ static void life_free(struct live_job *l)
 {
 	struct core *c = l->core;
 	timer_clear(&c->timers, &l->timer);
+	parameters_leave(l);
+	parameters_uncount(l);
 	list_remove(&l->unrecorded);
 	map_remove(&c->jobs, &l->by_id);
 	l->lane->n_jobs--;
@@ -165,6 +168,7 @@ static void life_durable(struct mail *mail, void *owner)
 	(void)owner;
 	if (l->durable_status == 0) {
 		publish(l, EVENT_ACCEPTED, NULL, 0, NULL);
+		parameters_are_durable(l);
 		life_queue(l);
 		return;
 	}
@@ -232,7 +236,6 @@ static void life_take(struct live_job *l, struct worker *w)
 
 void life_assign(struct live_job *l, struct worker *w)
 {
-	struct core *c = l->core;
 	l->job->attempt++;
 	life_take(l, w);
 	publish(l, EVENT_WORKER_ASSIGNED, NULL, 0, NULL);
@@ -240,7 +243,7 @@ void life_assign(struct live_job *l, struct worker *w)
 		_cleanup_(freep) char *line = xasprintf("WorkerAssigned(workerId=%s)", w->id);
 		joblog_event(l, line);
 	}
-	c->crew->start(c->room, w, l->job);
+	parameters_start(l);
 }
 
 void life_resume(struct live_job *l, struct worker *w)
@@ -256,6 +259,7 @@ static void life_leave_worker(struct live_job *l)
 	struct worker *w = l->worker;
 	if (!w)
 		return;
+	parameters_leave(l);
 	l->worker = NULL;
 	list_remove(&l->on_worker);
 	w->n_jobs--;
@@ -372,7 +376,7 @@ void life_cancel(struct live_job *l, const char *reason, const char *by)
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(reason));
 		return;
 	}
-	if (l->is_stopped_unasked) { /* it is done */
+	if (l->is_stopped_unasked || l->fetch) { /* it is done, or was not begun */
 		life_end(l, JOB_CANCELLED, NULL, xstrdup(reason));
 		return;
 	}

@@ -437,7 +437,7 @@ static struct job *again_job(struct again *g, struct fault *f)
 	struct core *c = a->core;
 	const struct live_job *l = life_find(c, &a->job);
 	struct job_row *found = NULL;
-	if (l)
+	if (l && l->job->parameters)
 		return job_ref(l->job);
 	int r = store_job_get(c->store, &a->job, &found);
 	_cleanup_(job_row_freep) struct job_row *row = found;

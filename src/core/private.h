@@ -46,6 +46,9 @@ struct live_job {
 	bool is_stopped_unasked; /* its worker says so, and is perhaps about to end */
 	bool is_timed_out;       /* what it is cancelled for is its performTimeout */
 	int64_t born_ms;         /* monotonic */
+	/* parameters.c: of job->parameters, which are NULL while only the store has them */
+	size_t parameter_bytes, parameters_len;
+	struct fetch *fetch; /* they are being read: its worker has not got it yet */
 };
 
 /* What is known of a function's arguments. */
@@ -88,7 +91,11 @@ struct core {
 	struct transport *const *doors;
 	size_t n_doors;
 	struct list unrecorded, moved, dirty;
-	struct list edits; /* of functions and contexts, under way */
+	size_t parameter_bytes, fetched_bytes; /* parameters.c */
+	struct list fetches;
+	_Atomic int64_t request_bytes,
+		request_bytes_max; /* in the mailbox, or waiting for a signature */
+	struct list edits;         /* of functions and contexts, under way */
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
@@ -148,6 +155,13 @@ void worker_end(struct core *c, struct worker *w, const char *why);
 /* A job of it became overdue, or left it while one was. */
 void worker_check_overdue(struct core *c, struct worker *w);
 void worker_launch(struct core *c, struct lane *lane);
+
+/* parameters.c: the arguments of jobs, in memory or in the store only */
+void parameters_count(struct live_job *l); /* job->parameters has just been set */
+void parameters_uncount(struct live_job *l);
+void parameters_are_durable(struct live_job *l);
+void parameters_start(struct live_job *l); /* gives it to its worker, now or when they are read */
+void parameters_leave(struct live_job *l); /* it is on its worker no more */
 
 /* acks.c: workers are told that outcomes are durable */
 void acks_add(struct core *c, struct worker *w, const struct uuid *job);

@@ -153,6 +153,9 @@ char *status_metrics(struct core *c)
 	buf_printf(&out,
 		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs "
 		"%zu\n"
+		"# TYPE mist_argument_bytes gauge\n# UNIT mist_argument_bytes bytes\n"
+		"# HELP mist_argument_bytes Memory for the arguments of jobs.\n"
+		"mist_argument_bytes %zu\n"
 		"# TYPE mist_workers_started counter\n# HELP mist_workers_started Worker processes "
 		"started.\n"
 		"mist_workers_started_total %" PRIu64 "\n"
@@ -179,8 +182,9 @@ char *status_metrics(struct core *c)
 		"# TYPE process_resident_memory_bytes gauge\n# UNIT process_resident_memory_bytes "
 		"bytes\n"
 		"process_resident_memory_bytes %" PRId64 "\n# EOF\n",
-		c->jobs.count, c->workers_started, c->workers_lost, c->n_watches, c->events_dropped,
-		store_backlog(c->store), store_backlog_bytes(c->store),
-		store_unreadable_count(c->store), store_health(c->store) == 0, resident_bytes());
+		c->jobs.count, c->parameter_bytes, c->workers_started, c->workers_lost,
+		c->n_watches, c->events_dropped, store_backlog(c->store),
+		store_backlog_bytes(c->store), store_unreadable_count(c->store),
+		store_health(c->store) == 0, resident_bytes());
 	return buf_take(&out);
 }

@@ -383,7 +383,7 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 	}
 	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);
-		if (w->has_left)
+		if (w->has_left || l->fetch)
 			worker_never_had(l);
 		else if (w->is_ended_for_a_job)
 			life_spared(l, why);

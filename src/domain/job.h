@@ -44,7 +44,7 @@ struct job {
 	struct uuid id;
 	const struct function *function; /* a reference */
 	char *context;                   /* the name its worker must have */
-	char *parameters;                /* JSON text of an object */
+	char *parameters;                /* JSON text of an object; NULL: only the store has it */
 	char *external_id;               /* may be NULL, like the next two */
 	char *reply_to; /* the adapter's own text; NULL when nobody can be answered after a restart
 			 */

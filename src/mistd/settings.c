@@ -71,6 +71,13 @@ static const struct conf_field limits_conf[] = {
 	{ "queue", CONF_INT, LIMIT(queue_max), "100000", .min = 1, .max = 100000000, .unit = "jobs",
 		.live = true,
 		.help = "jobs that may wait in one context; more are answered with 429" },
+	{ "queue-bytes", CONF_SIZE, LIMIT(queue_bytes_max), "256m", .min = 1 << 16,
+		.max = INT64_C(1) << 40, .unit = "bytes", .live = true,
+		.help = "memory for the arguments of jobs that wait, and as much for requests that "
+			"are "
+			"not jobs yet; more are answered with 429. Long arguments stay in the "
+			"store "
+			"until their job starts, and do not count then" },
 	{ "jobs", CONF_INT, LIMIT(jobs_max), "1000000", .min = 1, .max = 100000000, .unit = "jobs",
 		.live = true, .help = "jobs that may wait and run altogether" },
 	{ "contexts", CONF_INT, LIMIT(contexts_max), "1000", .min = 1, .max = 1000000, .live = true,

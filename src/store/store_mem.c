@@ -341,8 +341,12 @@ static int mem_open_each(void *self, void (*each)(void *arg, const struct job_ro
 	struct mem *m = self;
 	pthread_mutex_lock(&m->lock);
 	for (size_t i = 0; i < m->n_rows; i++)
-		if (!job_state_is_final(m->rows[i]->state))
-			each(arg, m->rows[i]);
+		if (!job_state_is_final(m->rows[i]->state)) {
+			struct job_row r = *m->rows[i];
+			if (strlen(r.parameters) > PARAMETERS_LONG)
+				r.parameters = NULL;
+			each(arg, &r);
+		}
 	pthread_mutex_unlock(&m->lock);
 	return 0;
 }

@@ -66,8 +66,9 @@ static void fake_describe(
 {
 	struct crew *crew = room;
 	(void)path, (void)class_name;
-	json_t *signature = json_pack(
-		"{s:s, s:{s:{s:s}}, s:[]}", "lang", "c", "execute", "n", "type", "MInt", "tags");
+	json_t *signature = json_pack("{s:s, s:{s:{s:s}, s:{s:s, s:[{s:s}]}}, s:[]}", "lang", "c",
+		"execute", "n", "type", "MInt", "pad", "type", "MOption", "args", "type", "MString",
+		"tags");
 	crew_described(crew->core, w, id, signature, NULL);
 	json_decref(signature);
 }
@@ -154,6 +155,7 @@ struct catalog *catalog_of(int max_jobs, int64_t retries)
 }
 
 const struct core_limits limits = { .queue_max = 5,
+	.queue_bytes_max = 1 << 20,
 	.jobs_max = 100,
 	.contexts_max = 3,
 	.backlog_max = 1000,
@@ -168,6 +170,7 @@ const struct core_limits limits = { .queue_max = 5,
 	.broken_retry_ms = 10 };
 
 _Atomic int house_disk, house_commit, house_commits_tried;
+_Atomic bool house_reading_hangs;
 
 static int apply(void *self, const struct store_op *op)
 {
@@ -182,6 +185,14 @@ static int commit(void *self)
 	while (house_commit == HOUSE_HOLDS)
 		nanosleep(&moment, NULL);
 	return house_commit < 0 ? house_commit : store_mem.commit(self);
+}
+
+static int job_get(void *self, const struct uuid *id, struct job_row **ret)
+{
+	const struct timespec pause = { 0, 1000000 };
+	while (house_reading_hangs)
+		nanosleep(&pause, NULL);
+	return store_mem.job_get(self, id, ret);
 }
 
 /* The core and the doors, on the store that is there. */
@@ -239,6 +250,7 @@ int house_up(void **state)
 	h->disk.apply = apply;
 	h->disk.commit = commit;
 	house_commit = 0;
+	h->disk.job_get = job_get;
 	assert_int_equal(store_open(&h->store, &h->disk, &ss, &f), 0);
 	assert_int_equal(store_start(h->store), 0);
 	open_core(h);
@@ -263,6 +275,7 @@ int house_down(void **state)
 {
 	struct house *h = *state;
 	house_commit = 0;
+	house_reading_hangs = false;
 	core_let_go(h->core);
 	store_stop(h->store);
 	close_core(h);

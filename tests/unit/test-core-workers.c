@@ -8,8 +8,12 @@
 static struct ask asked;
 static bool is_answered;
 
+static char *metrics_text;
+
 static void answered(struct ask *a)
 {
+	if (a->kind == ASK_METRICS)
+		metrics_text = TAKE_PTR(a->text);
 	ask_done(a);
 	is_answered = true;
 }
@@ -425,6 +429,104 @@ static void a_broken_context_that_nobody_wants_is_tried_ever_more_rarely(void **
 	await_and_drop(h, "finished");
 }
 
+/* Arguments of more than 64 KB. */
+static char *long_arguments(size_t len)
+{
+	_cleanup_(freep) char *blanks = xcalloc(1, len + 1);
+	memset(blanks, 'x', len);
+	return xasprintf("{\"n\": 1, \"pad\": \"%s\"}", blanks);
+}
+
+static char *metrics_of(struct house *h)
+{
+	ask(h, ASK_METRICS, "");
+	await_true(h, was_answered);
+	return metrics_text;
+}
+
+static bool holds_argument_bytes(struct house *h, const char *line)
+{
+	_cleanup_(freep) char *text = metrics_of(h);
+	return strstr(text, line);
+}
+
+static void long_arguments_wait_in_the_store(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT];
+	_cleanup_(freep) char *arguments = long_arguments(600000);
+	struct worker *w = run(h, running);
+	for (int i = 0; i < 3; i++) { /* 1.8 MB under a limit of 1 MB */
+		submit(h, arguments);
+		await_and_drop(h, "queued");
+	}
+	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 7\n"));
+	h->crew.holds_jobs = false;
+	crew_ended(h->core, w, running, xstrdup("1"), NULL);
+	await_and_drop(h, "finished");
+	for (int i = 0; i < 3; i++) {
+		json_t *event = await(h, "finished");
+		const json_t *pad = json_object_get(json_object_get(event, "result"), "pad");
+		assert_int_equal(json_string_length(pad), 600000);
+		json_decref(event);
+	}
+	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 0\n"));
+}
+
+static void arguments_of_requests_at_once_have_a_limit_too(void **state)
+{
+	struct house *h = *state;
+	_cleanup_(freep) char *arguments = long_arguments(600000);
+	run(h, (char[UUID_TEXT]){ 0 });
+	house_commit = HOUSE_HOLDS;
+	submit(h, arguments);
+	submit(h, arguments);
+	json_t *event = await(h, "refused");
+	assert_non_null(strstr(json_string_of(event, "error"), "limits.queue-bytes is 1048576"));
+	json_decref(event);
+	house_commit = 0;
+	await_and_drop(h, "queued");
+}
+
+static void long_arguments_are_left_where_they_are_at_a_restart(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT];
+	_cleanup_(freep) char *arguments = long_arguments(600000);
+	run(h, running);
+	for (int i = 0; i < 3; i++) {
+		submit(h, arguments);
+		await_and_drop(h, "queued");
+	}
+	house_restart(h);
+	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 0\n"));
+	for (int i = 0; i < 3; i++)
+		await_and_drop(h, "finished");
+}
+
+static void a_job_whose_arguments_are_being_read_is_cancelled_at_once(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT], next[UUID_TEXT];
+	_cleanup_(freep) char *arguments = long_arguments(600000);
+	struct worker *w = run(h, running);
+	submit(h, arguments);
+	json_t *event = await(h, "queued");
+	snprintf(next, sizeof next, "%s", json_string_of(event, "id"));
+	json_decref(event);
+	house_reading_hangs = true;
+	crew_ended(h->core, w, running, xstrdup("1"), NULL);
+	await_and_drop(h, "worker-assigned");
+	int started = h->crew.n_started;
+	ask(h, ASK_CANCEL, next);
+	await_and_drop(h, "cancelled");
+	house_reading_hangs = false;
+	turn_for(h, 20);
+	assert_int_equal(h->crew.n_started, started);
+	assert_int_equal(h->crew.n_killed, 0);
+	run(h, running);
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
@@ -446,6 +548,10 @@ int main(void)
 		IN_A_HOUSE(max_jobs_holds_where_workers_have_room_for_more),
 		IN_A_HOUSE(workers_of_an_exclusive_context_that_nobody_needs_end),
 		IN_A_HOUSE(a_deleted_context_keeps_no_workers),
+		IN_A_HOUSE(long_arguments_wait_in_the_store),
+		IN_A_HOUSE(arguments_of_requests_at_once_have_a_limit_too),
+		IN_A_HOUSE(long_arguments_are_left_where_they_are_at_a_restart),
+		IN_A_HOUSE(a_job_whose_arguments_are_being_read_is_cancelled_at_once),
 		IN_A_HOUSE(a_broken_context_that_nobody_wants_is_tried_ever_more_rarely),
 	};
 	return cmocka_run_group_tests_name("core-workers", tests, NULL, NULL);

@@ -103,7 +103,8 @@ static void submit(struct request *rq, struct job_request *taken)
 	int r = intake_submit(rq->http->env.in, &job);
 	if (r < 0) {
 		fault_set(&f, r == -EAGAIN ? FAULT_TOO_MANY : FAULT_UNAVAILABLE,
-			r == -EAGAIN ? "too many requests wait (limits.mailbox)"
+			r == -EAGAIN ? "too many requests, or too large ones, wait (mist.mailbox, "
+				       "limits.queue-bytes)"
 				     : "the gateway is stopping");
 		answer_fault(rq, &f);
 		request_resume(rq);
