@@ -134,7 +134,7 @@ struct store_ops {
 	int (*job_list)(void *self, const struct job_query *q,
 		void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 	/* Jobs that are not in a final state, oldest first: once, at start. Parameters longer than
-	 * PARAMETERS_LONG are left out, and NULL. */
+	 * PARAMETERS_LONG are left out. */
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 

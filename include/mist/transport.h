@@ -113,8 +113,7 @@ enum ask_kind {
 	ASK_METRICS,     /* OpenMetrics text */
 	ASK_READY,       /* fault: why not */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
-	ASK_WAIT, /* job `job`: answered when it has ended or `wait_ms` are over, and what happened
-		     can be read */
+	ASK_WAIT,        /* job `job`: answered when it has ended or `wait_ms` are over, readably */
 	ASK_CANCEL, /* the same, and it is told to end; NOT_FOUND: it is not live, or has ended */
 	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };

@@ -149,13 +149,15 @@ static void recover_job(void *arg, const struct job_row *r)
 	struct job *j = outbox_job(c, r);
 	j->state = r->state == JOB_INITIALIZED ? JOB_QUEUED : r->state;
 	j->queued_ms = r->created_ms;
+	if (r->are_parameters_left_out)
+		free(TAKE_PTR(j->parameters));
 
 	struct lane *lane = lane_get_always(c, r->context);
 	struct live_job *l = life_begin(c, j, lane);
 	outbox_recover(l);
 	l->worker_id = r->worker ? xstrdup(r->worker) : NULL;
 	l->log_bytes = log_bytes(c, &j->id);
-	l->parameters_len = r->parameters ? 0 : PARAMETERS_LONG;
+	l->parameters_len = j->parameters ? 0 : PARAMETERS_LONG;
 	parameters_are_durable(l);
 	if (j->state == JOB_CANCELLING)
 		l->cancel_reason = xstrdup(r->error ? r->error : "Job was cancelled");
@@ -186,6 +188,44 @@ int core_recover(struct core *c)
 	if (r == 0)
 		r = outbox_load(c);
 	return r < 0 ? r : store_job_open_each(c->store, recover_job, c);
+}
+
+/* Waiting for the store: an operation goes in behind all that was posted so far, and comes back as
+ * a letter when it is durable. */
+struct settle {
+	struct mail mail;
+	void (*settled)(void *owner, int status);
+	void *owner;
+	struct core *core;
+	int status;
+};
+
+static void settle_deliver(struct mail *mail, void *owner)
+{
+	_cleanup_(freep) struct settle *s = container_of(mail, struct settle, mail);
+	(void)owner;
+	s->settled(s->owner, s->status);
+}
+
+/* On the store's thread. */
+static void settle_done(void *owner, struct store_op *op, int status)
+{
+	struct settle *s = owner;
+	(void)op;
+	s->status = status;
+	mailbox_post_always(&s->core->mailbox, &s->mail);
+}
+
+void settle(struct core *c, void (*settled)(void *owner, int status), void *owner)
+{
+	struct settle *s = xcalloc(1, sizeof *s);
+	*s = (struct settle){
+		.mail.deliver = settle_deliver, .settled = settled, .owner = owner, .core = c
+	};
+	struct store_op *op = store_op_new(STORE_SETTLE, NULL);
+	op->done = settle_done;
+	op->owner = s;
+	store_post(c->store, op);
 }
 
 void core_check_stopped(struct core *c)

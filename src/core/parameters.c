@@ -109,7 +109,8 @@ static void fetch_done(uv_work_t *work, int status)
 	struct live_job *l = f->job;
 	beat_doing("arguments that were read from the store");
 	c->fetched_bytes -= f->bytes;
-	if (l && status == 0 && f->status < 0 && f->status != -ENOENT) {
+	bool is_lost = f->status == -ENOENT || f->status == -EBADMSG;
+	if (l && status == 0 && f->status < 0 && !is_lost) {
 		put_off(f);
 		begin_some(c);
 		return;
@@ -124,7 +125,7 @@ static void fetch_done(uv_work_t *work, int status)
 			drop(l);
 	} else if (l) {
 		life_end(l, JOB_FAILED, NULL,
-			xstrdup("its arguments are not in the store any more"));
+			xstrdup("its arguments cannot be read from the store any more"));
 	}
 	fetch_free(f);
 	begin_some(c);

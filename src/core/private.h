@@ -189,7 +189,7 @@ void describe_lost(struct worker *w, const char *why); /* what it was asked */
 void describe_fail_all(struct core *c, const char *why);
 void describe_free_all(struct core *c);
 
-/* settle.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or
+/* core.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or
  * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
 

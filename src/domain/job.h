@@ -89,7 +89,8 @@ struct job_row {
 	int priority;
 	unsigned attempt;
 	bool is_sync, is_owed;
-	char *door; /* may be NULL */
+	bool are_parameters_left_out; /* they are long: what stands here is "{}" */
+	char *door;                   /* may be NULL */
 };
 
 enum { JOB_PRIORITY_MAX = 100 }; /* and the least is its negative */

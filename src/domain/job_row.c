@@ -151,7 +151,7 @@ struct job *job_of_row(const struct job_row *r)
 	j->id = r->id;
 	j->function = function_new(r->function, &settings, r->path);
 	j->context = xstrdup(r->context);
-	j->parameters = copy(r->parameters);
+	j->parameters = xstrdup(r->parameters);
 	j->external_id = copy(r->external_id);
 	j->reply_to = copy(r->reply_to);
 	j->door = copy(r->door);

@@ -216,6 +216,8 @@ static int rows_each(struct sqlite_reader *rd, sqlite3_stmt *s,
 		_cleanup_(job_row_done) struct job_row row;
 		struct fault f;
 		if (sqlite_row_read(s, &row, &f) == 0) {
+			row.are_parameters_left_out = sqlite3_column_count(s) > _JOB_COL_MAX &&
+						      sqlite3_column_int(s, _JOB_COL_MAX);
 			each(arg, &row);
 		} else {
 			set_job_aside(rd->pool, s, JOB_COL_ID, f.text);
@@ -315,13 +317,14 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 	return rows_each(rd, s, each, arg);
 }
 
-/* The columns of JOB_COLUMNS in their order, without what is long. */
+/* The columns of JOB_COLUMNS in their order, without what is long, and whether it was. */
 static const char open_sql[] =
 	"SELECT id, state, function, path, class_name, context, "
-	"CASE WHEN length(parameters) > 65536 THEN NULL ELSE parameters END, source, external_id, "
+	"CASE WHEN length(parameters) > 65536 THEN '{}' ELSE parameters END, source, external_id, "
 	"reply_to, trace, worker, result, error, created_ms, started_ms, ended_ms, "
 	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "
-	"idempotency_key, idempotency_digest, door, owed FROM job WHERE state < 5 ORDER BY id";
+	"idempotency_key, idempotency_digest, door, owed, length(parameters) > 65536 "
+	"FROM job WHERE state < 5 ORDER BY id";
 _Static_assert(PARAMETERS_LONG == 65536, "open_sql says so");
 
 int sqlite_job_open_each(

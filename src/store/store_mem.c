@@ -344,7 +344,7 @@ static int mem_open_each(void *self, void (*each)(void *arg, const struct job_ro
 		if (!job_state_is_final(m->rows[i]->state)) {
 			struct job_row r = *m->rows[i];
 			if (strlen(r.parameters) > PARAMETERS_LONG)
-				r.parameters = NULL;
+				r.parameters = (char *)"{}", r.are_parameters_left_out = true;
 			each(arg, &r);
 		}
 	pthread_mutex_unlock(&m->lock);
