@@ -13,9 +13,20 @@
 #include "base/mailbox.h"
 
 #include <errno.h>
+#include <unistd.h>
 
-#include "base/beat.h"
 #include "base/cleanup.h"
+
+_Thread_local struct beat *beat_of_thread;
+
+/* The mark is of the thread and not of the loop, so that code which several threads run (timers,
+ * mailboxes) marks whichever of them is watched. */
+void beat_begin(struct beat *b)
+{
+	b->thread = pthread_self();
+	b->tid = gettid();
+	beat_of_thread = b;
+}
 
 /* Empties the box into the batch; the lock is held. */
 static void take_all(struct mailbox *m)

@@ -6,7 +6,7 @@
  * case, costs no call into libuv: the handle may wake up early and finds nothing due. */
 #include "base/timers.h"
 
-#include "base/beat.h"
+#include "base/mailbox.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 

@@ -2,7 +2,6 @@
 /* What the files of this room share: the core's own objects. Nobody else includes it. */
 #pragma once
 
-#include "base/beat.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/mailbox.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The watchdog's thread.
  *
- * Four times in the limit it looks whether the core's thread has done anything (base/beat.h) and
+ * Four times in the limit it looks whether the core's thread has done anything (base/mailbox.h) and
  * whether it took the letter that it was sent, since a core at rest does nothing by itself. What is
  * counted are these looks, not the time between them: while the machine or the process is suspended
  * nobody looks, and nobody is found stuck for it.
@@ -19,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/beat.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mailbox.h"

@@ -23,7 +23,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "base/beat.h"
+#include "base/mailbox.h"
 #include "base/clock.h"
 #include "base/json_scan.h"
 #include "base/log.h"
