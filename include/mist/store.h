@@ -78,6 +78,10 @@ struct job_query {
 	const char *function, *worker; /* NULL: any */
 	uint32_t states;               /* bits of enum job_state; 0: any */
 	int64_t limit, offset;
+	const struct uuid *before; /* only jobs older than this one; NULL: all */
+	/* It ends after the row with which that many bytes of arguments, results and errors were
+	 * handed out; 0: it does not. */
+	size_t bytes_max;
 };
 
 struct store_settings {

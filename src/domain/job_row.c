@@ -199,3 +199,9 @@ int job_row_print(const struct job_row *r, struct buf *out)
 	full |= buf_puts(out, "}");
 	return full ? BUF_E_FULL : 0;
 }
+
+size_t job_row_bytes(const struct job_row *r)
+{
+	return (r->parameters ? strlen(r->parameters) : 0) + (r->result ? strlen(r->result) : 0) +
+	       (r->error ? strlen(r->error) : 0);
+}

@@ -208,17 +208,20 @@ static void set_job_aside(
 }
 
 /* Steps to the end. Negative, or the number of rows that were left out. */
-static int rows_each(struct sqlite_reader *rd, sqlite3_stmt *s,
+static int rows_each(struct sqlite_reader *rd, sqlite3_stmt *s, size_t bytes_max,
 	void (*each)(void *arg, const struct job_row *r), void *arg)
 {
-	int step, left_out = 0;
-	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+	int step = SQLITE_DONE, left_out = 0;
+	size_t bytes = 0;
+	while ((!bytes_max || bytes < bytes_max) && (step = sqlite3_step(s)) == SQLITE_ROW) {
 		_cleanup_(job_row_done) struct job_row row;
 		struct fault f;
 		if (sqlite_row_read(s, &row, &f) == 0) {
 			row.are_parameters_left_out = sqlite3_column_count(s) > _JOB_COL_MAX &&
 						      sqlite3_column_int(s, _JOB_COL_MAX);
 			each(arg, &row);
+			bytes += job_row_bytes(&row);
+			step = SQLITE_DONE; /* if this is where it ends */
 		} else {
 			set_job_aside(rd->pool, s, JOB_COL_ID, f.text);
 			left_out++;
@@ -255,9 +258,10 @@ static int query_prepare(sqlite3 *db, const char *what, const struct job_query *
 {
 	char sql[SQL_MAX];
 	bool only_open = q->states && !(q->states & ~OPEN_STATES);
-	int len = snprintf(sql, sizeof sql, "SELECT %s FROM job WHERE 1%s%s%s%s%s", what,
+	int len = snprintf(sql, sizeof sql, "SELECT %s FROM job WHERE 1%s%s%s%s%s%s", what,
 		q->function ? " AND function = ?1" : "", q->worker ? " AND worker = ?2" : "",
-		only_open ? " AND state < 5" : "", q->states ? " AND (1 << state) & ?3" : "", tail);
+		only_open ? " AND state < 5" : "", q->states ? " AND (1 << state) & ?3" : "",
+		q->before ? " AND id < ?6" : "", tail);
 	must(len < SQL_MAX);
 	if (sqlite3_prepare_v2(db, sql, len, ret, NULL) != SQLITE_OK)
 		return sqlite_errno(db);
@@ -267,6 +271,9 @@ static int query_prepare(sqlite3 *db, const char *what, const struct job_query *
 	sqlite3_bind_int64(*ret, 3, q->states);
 	sqlite3_bind_int64(*ret, 4, q->limit);
 	sqlite3_bind_int64(*ret, 5, q->offset);
+	if (q->before)
+		sqlite3_bind_blob(
+			*ret, 6, q->before->bytes, sizeof q->before->bytes, SQLITE_STATIC);
 	return 0;
 }
 
@@ -298,7 +305,7 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 		r = query_prepare(
 			rd->db, JOB_COLUMNS, q, " ORDER BY id DESC LIMIT ?4 OFFSET ?5", &s);
 	if (r == 0)
-		r = rows_each(rd, s, each, arg);
+		r = rows_each(rd, s, q->bytes_max, each, arg);
 	sqlite3_finalize(s);
 	sqlite3_exec(rd->db, "COMMIT", NULL, NULL, NULL);
 	return r;
@@ -314,7 +321,7 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 		return r;
 	if (sqlite3_prepare_v2(rd->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return sqlite_errno(rd->db);
-	return rows_each(rd, s, each, arg);
+	return rows_each(rd, s, 0, each, arg);
 }
 
 /* The columns of JOB_COLUMNS in their order, without what is long, and whether it was. */

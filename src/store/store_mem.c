@@ -318,7 +318,8 @@ static bool matches(const struct job_query *q, const struct job_row *r)
 {
 	return (!q->function || strcmp(q->function, r->function) == 0) &&
 	       (!q->worker || (r->worker && strcmp(q->worker, r->worker) == 0)) &&
-	       (!q->states || q->states & BIT(r->state));
+	       (!q->states || q->states & BIT(r->state)) &&
+	       (!q->before || memcmp(&r->id, q->before, sizeof r->id) < 0);
 }
 
 static int mem_list(void *self, const struct job_query *q,
@@ -326,10 +327,15 @@ static int mem_list(void *self, const struct job_query *q,
 {
 	struct mem *m = self;
 	int64_t total = 0;
+	size_t bytes = 0;
 	pthread_mutex_lock(&m->lock);
-	for (size_t i = m->n_rows; i-- > 0;)
-		if (matches(q, m->rows[i]) && total++ >= q->offset && total - q->offset <= q->limit)
-			each(arg, m->rows[i]);
+	for (size_t i = m->n_rows; i-- > 0;) {
+		if (!matches(q, m->rows[i]) || total++ < q->offset ||
+			total - q->offset > q->limit || (q->bytes_max && bytes >= q->bytes_max))
+			continue;
+		each(arg, m->rows[i]);
+		bytes += job_row_bytes(m->rows[i]);
+	}
 	pthread_mutex_unlock(&m->lock);
 	if (ret_total)
 		*ret_total = total;

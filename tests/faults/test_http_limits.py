@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What many clients, slow ones and those that leave may cost over HTTP: a bounded share, and nobody else an answer."""
+import hashlib
 import json
 import socket
 import time
@@ -192,3 +193,84 @@ def test_an_artifact_that_is_announced_too_large_is_refused_at_once(c_mist):
         s.close()
     until(lambda: upload(mist, part("file", b"x") + b"--bb--\r\n", query="?force=true").status == 200, what="a place for an upload")
     until(lambda: [p.name for p in (mist.data / "artifacts").iterdir()] == ["a.py"])
+
+
+LARGE = 8_000_000
+
+
+def list_of_large_jobs(mist, n):
+    """So many jobs with results of 8 MB."""
+    for _ in range(n):
+        assert mist.run("big", {"bytes": LARGE})["success"]
+    return n
+
+
+def slow_reader(mist, path):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.settimeout(60)
+    s.connect((mist.host, mist.port))
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return s
+
+
+def test_long_lists_are_written_in_pieces(c_mist):
+    mist = c_mist(http={"answers": "64m"})
+    n = list_of_large_jobs(mist, 20)
+    before = mist.resident_bytes()
+    readers = [slow_reader(mist, "/v2/api/jobs?limit=60&paginate=true") for _ in range(4)]
+    for s in readers:
+        assert s.recv(20).startswith(b"HTTP/1.1 200")
+    slowest = 0
+    for _ in range(50):
+        begun = time.monotonic()
+        assert mist.get("/v2/api/jobs?limit=0").json() == []
+        slowest = max(slowest, time.monotonic() - begun)
+    grown = mist.resident_bytes() - before
+    print(f"four who do not read: {grown} bytes, bystanders wait {slowest:.3f} s at most")
+    assert grown < 150 << 20 and slowest < 1
+    for s in readers:
+        s.close()
+    page = mist.get("/v2/api/jobs?limit=60&paginate=true")
+    assert page.headers["Transfer-Encoding"] == "chunked" and page.json()["total"] == n
+    jobs = page.json()["jobs"]
+    assert len({job["jobId"] for job in jobs}) == n and all(len(job["jobResult"]) >= LARGE for job in jobs)
+    assert [job["createTime"] for job in jobs] == sorted((job["createTime"] for job in jobs), reverse=True)
+    assert [job["jobId"] for job in mist.get("/v2/api/jobs?limit=7&offset=3").json()] == [job["jobId"] for job in jobs[3:10]]
+
+
+def test_answers_that_nobody_reads_have_one_limit(c_mist):
+    mist = c_mist(http={"answers": "20m"})
+    job = mist.submit("big", {"bytes": LARGE})
+    mist.wait(job, "finished", timeout=60)
+    before, readers = mist.resident_bytes(), []
+    for _ in range(30):
+        readers.append(slow_reader(mist, f"/v2/api/jobs/{job}"))
+        readers[-1].recv(10, socket.MSG_PEEK)
+    assert mist.resident_bytes() - before < 100 << 20
+    refused = ask(mist, f"GET /v2/api/jobs/{job} HTTP/1.1", "Host: localhost")
+    assert refused.status == 503 and "http.answers" in refused.detail() and refused.headers["retry-after"] == "1"
+    assert mist.get("/v2/api/jobs?limit=0").status_code == 200
+    for s in readers:
+        s.close()
+    until(lambda: mist.get(f"/v2/api/jobs/{job}").status_code == 200, what="room for an answer")
+
+
+def test_hashing_a_large_file_holds_nobody_up(c_mist):
+    mist = c_mist()
+    with open(mist.data / "artifacts" / "large.jar", "wb") as f:
+        f.truncate(250 << 20)
+    clients = [connect(mist) for _ in range(2)]
+    for s in clients:
+        s.sendall(b"GET /v2/api/artifacts/large.jar/sha HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    waits = []
+    for _ in range(200):
+        begun = time.monotonic()
+        assert ask(mist, "GET /v2/api/status HTTP/1.1", "Host: localhost").status == 200
+        waits.append(time.monotonic() - begun)
+    print(f"p99 of bystanders: {sorted(waits)[197]:.4f} s")
+    assert sorted(waits)[197] < 0.25
+    digest = hashlib.sha1(bytes(250 << 20)).hexdigest().encode()
+    for s in clients:
+        assert digest in s.recv(65536)
+        s.close()

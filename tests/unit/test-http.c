@@ -202,6 +202,42 @@ static void a_parameter_is_known_or_near_to_one(void **state)
 	expect_nearest(NULL, "limit", NULL);
 }
 
+struct counted {
+	struct pool_task task;
+	_Atomic int *n;
+	pthread_mutex_t *gate;
+};
+
+static void count_one(struct pool_task *t)
+{
+	struct counted *c = container_of(t, struct counted, task);
+	pthread_mutex_lock(c->gate);
+	pthread_mutex_unlock(c->gate);
+	atomic_fetch_add(c->n, 1);
+}
+
+static void a_pool_takes_what_it_has_room_for_and_runs_all_of_it(void **state)
+{
+	enum { THREADS = 2, ROOM = 8, POSTED = THREADS + ROOM + 5 };
+	struct pool *pool = NULL;
+	_Atomic int n = 0;
+	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+	struct counted tasks[POSTED];
+	int taken = 0;
+	(void)state;
+	pthread_mutex_lock(&gate);
+	check_int(pool_start(&pool, THREADS, ROOM), 0);
+	for (int i = 0; i < POSTED; i++) {
+		tasks[i] = (struct counted){ .task.run = count_one, .n = &n, .gate = &gate };
+		taken += pool_post(pool, &tasks[i].task);
+	}
+	assert_in_range(taken, ROOM, ROOM + THREADS);
+	pthread_mutex_unlock(&gate);
+	pool_stop(pool);
+	check_int(atomic_load(&n), taken);
+	pool_stop(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_head_leaves_nothing_open),
 		cmocka_unit_test(a_target_is_a_path_or_an_address),
 		cmocka_unit_test(a_parameter_is_known_or_near_to_one),
+		cmocka_unit_test(a_pool_takes_what_it_has_room_for_and_runs_all_of_it),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
 }

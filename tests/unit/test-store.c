@@ -151,6 +151,31 @@ TEST(a_page_is_the_newest_first_and_the_total_counts_all)
 	check_int(t.total, 10);
 }
 
+TEST(a_page_goes_on_behind_a_job_and_ends_with_its_bytes)
+{
+	struct place *p = *state;
+	struct uuid ids[10];
+	for (int i = 0; i < 10; i++)
+		ids[i] = add(p, i % 2 ? "odd" : "even", JOB_QUEUED, NULL);
+	check_int(settle(p->st), 0);
+
+	struct told t = list(p, (struct job_query){ .limit = 3, .before = &ids[5] });
+	check_int(t.n, 3);
+	for (int i = 0; i < 3; i++)
+		check(is_at(&t, i, &ids[4 - i]));
+	t = list(p, (struct job_query){ .limit = 9, .before = &ids[0] });
+	check_int(t.n, 0);
+	t = list(p, (struct job_query){ .limit = 9, .before = &ids[4], .function = "odd" });
+	check_int(t.n, 2);
+	check(is_at(&t, 0, &ids[3]) && is_at(&t, 1, &ids[1]));
+	t = list(p, (struct job_query){ .limit = 9, .bytes_max = 1 });
+	check_int(t.n, 1);
+	check_int(t.total, 10);
+	check(is_at(&t, 0, &ids[9]));
+	t = list(p, (struct job_query){ .limit = 9, .bytes_max = 1 << 20 });
+	check_int(t.n, 9);
+}
+
 TEST(a_page_is_of_the_function_worker_and_states_asked_for)
 {
 	struct place *p = *state;
@@ -445,6 +470,7 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(an_unknown_job_is_not_found), ON_BOTH(who_waits_is_told_in_the_order_posted),
 	ON_BOTH(a_store_is_settled_when_all_that_was_posted_is_durable),
 	ON_BOTH(a_page_is_the_newest_first_and_the_total_counts_all),
+	ON_BOTH(a_page_goes_on_behind_a_job_and_ends_with_its_bytes),
 	ON_BOTH(a_page_is_of_the_function_worker_and_states_asked_for),
 	ON_BOTH(the_open_jobs_are_told_oldest_first),
 	ON_BOTH(the_last_of_many_changes_is_what_is_read),

@@ -18,7 +18,7 @@
 
 #include "base/fail_point.h"
 
-enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, DIGEST_MAX = 64 };
+enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, HASH_BLOCK = 64 * 1024, DIGEST_MAX = 64 };
 #define HIDDEN ".upload-"
 
 struct upload {
@@ -185,16 +185,24 @@ static int upload_finish(struct request *rq, struct upload *u, bool force, struc
 		     : 0;
 }
 
+static void upload_keep(struct request *rq)
+{
+	struct fault f = { 0 };
+	if (upload_finish(rq, rq->upload, rq->is_forced, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		answer_text(
+			rq, 200, TEXT_PLAIN, xstrdup(rq->upload->name), strlen(rq->upload->name));
+}
+
+/* To sync a large file takes a while. */
 void artifact_upload(struct request *rq)
 {
-	bool force = false;
 	struct fault f = { 0 };
-	if (query_bool(rq, "force", &force, &f) < 0 ||
-		upload_finish(rq, rq->upload, force, &f) < 0) {
+	if (query_bool(rq, "force", &rq->is_forced, &f) < 0)
 		answer_fault(rq, &f);
-		return;
-	}
-	answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->upload->name), strlen(rq->upload->name));
+	else
+		request_work(rq, upload_keep);
 }
 
 void artifact_list(struct request *rq)
@@ -248,16 +256,24 @@ void artifact_get(struct request *rq)
 		answer_fd(rq, content_type_of(rq->id), fd);
 }
 
-static void answer_digest(struct request *rq, int fd, gnutls_digest_algorithm_t algorithm)
+static void answer_digest(struct request *rq)
 {
-	unsigned char digest[DIGEST_MAX], block[16384];
-	char *text = xcalloc(1, 2 * DIGEST_MAX + 1);
+	unsigned char digest[DIGEST_MAX], block[HASH_BLOCK];
+	gnutls_digest_algorithm_t algorithm = rq->hash;
 	gnutls_hash_hd_t hash;
+	struct fault f;
 	ssize_t n;
 	must(gnutls_hash_init(&hash, algorithm) == 0);
-	while ((n = read(fd, block, sizeof block)) > 0)
+	while ((n = read(rq->hashed_fd, block, sizeof block)) > 0)
 		gnutls_hash(hash, block, n);
 	gnutls_hash_deinit(hash, digest);
+	if (n < 0) {
+		fault_set(&f, FAULT_UNAVAILABLE, "%.128s cannot be read: %s", rq->id,
+			strerror(errno));
+		answer_fault(rq, &f);
+		return;
+	}
+	char *text = xcalloc(1, 2 * DIGEST_MAX + 1);
 	for (unsigned i = 0; i < gnutls_hash_get_len(algorithm); i++)
 		snprintf(text + 2 * i, 3, "%02x", digest[i]);
 	answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
@@ -275,11 +291,11 @@ void artifact_sha(struct request *rq)
 		answer_fault(rq, &f);
 		return;
 	}
-	_cleanup_(closep) int fd = artifact_open(rq);
-	if (fd >= 0)
-		answer_digest(rq, fd,
-			algorithm && strcmp(algorithm, "sha256") == 0 ? GNUTLS_DIG_SHA256
-								      : GNUTLS_DIG_SHA1);
+	rq->hash =
+		algorithm && strcmp(algorithm, "sha256") == 0 ? GNUTLS_DIG_SHA256 : GNUTLS_DIG_SHA1;
+	rq->hashed_fd = artifact_open(rq);
+	if (rq->hashed_fd >= 0)
+		request_work(rq, answer_digest);
 }
 
 static void delete_file(struct request *rq)

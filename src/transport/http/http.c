@@ -32,7 +32,8 @@ enum {
 	PARAMETERS_MAX = 64,
 	PARAMETER_COST = 72,    /* in libmicrohttpd's memory of the connection, */
 	TARGET_MAX = 12 * 1024, /* of which a target may take so much */
-	TELL_MAX = 1024
+	TELL_MAX = 1024,
+	ANSWER_SMALL = 16 * 1024
 };
 
 const struct conf_field http_conf[] = {
@@ -72,6 +73,12 @@ const struct conf_field http_conf[] = {
 	{ "idle-timeout", CONF_DURATION, offsetof(struct http_settings, idle_timeout_ms),
 		"10 minutes", .min = 1000, .max = INT64_MAX,
 		.help = "a connection with nothing to do is closed after this time" },
+	{ "query-threads", CONF_INT, offsetof(struct http_settings, query_threads), "2", .min = 1,
+		.max = 64,
+		.help = "threads that read the history and hash files, beside those that read and "
+			"answer requests" },
+	{ "queries", CONF_INT, offsetof(struct http_settings, queries_max), "1000", .min = 1,
+		.max = 1000000, .help = "requests that may wait for these" },
 	{ "artifact", CONF_SIZE, offsetof(struct http_settings, artifact_max), "250m", .min = 1024,
 		.max = INT64_C(1) << 40, .unit = "bytes",
 		.help = "largest artifact that can be uploaded" },
@@ -95,6 +102,9 @@ const struct conf_field http_conf[] = {
 	{ "bodies", CONF_SIZE, offsetof(struct http_settings, bodies_max), "64m", .min = 1024,
 		.max = (int64_t)1 << 40, .unit = "bytes",
 		.help = "all request bodies that are in memory at once" },
+	{ "answers", CONF_SIZE, offsetof(struct http_settings, answers_max), "256m",
+		.min = 64 * 1024, .max = (int64_t)1 << 40, .unit = "bytes",
+		.help = "all answers that are in memory at once; small ones are not counted" },
 	{ 0 },
 };
 
@@ -110,7 +120,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 	server_called();
 	rq->http = http;
 	rq->conn = conn;
-	rq->answer_fd = -1;
+	rq->answer_fd = rq->hashed_fd = -1;
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
 	const char *path = uri ? target_split(uri, &authority, &len) : NULL;
 	if (path) {
@@ -211,8 +221,12 @@ void request_free(struct request *rq)
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	body_charge(rq);
+	answers_charge(rq->http, &rq->answer_charged, 0);
 	free(rq->ignored);
 	upload_free(rq);
+	if (rq->pages)
+		pages_leave(rq->pages);
+	closep(&rq->hashed_fd);
 	if (rq->stream)
 		stream_leave(rq->stream);
 	json_decref(rq->echo);
@@ -248,6 +262,8 @@ static struct MHD_Response *response_of(struct request *rq)
 		return rq->upgrade;
 	if (rq->stream && !rq->answer)
 		response = stream_response(rq);
+	else if (rq->pages && !rq->answer)
+		response = pages_response(rq);
 	else if (rq->answer_fd >= 0)
 		response = file_response(rq);
 	else
@@ -275,10 +291,26 @@ static struct MHD_Response *response_of(struct request *rq)
 	return response;
 }
 
+/* A large answer is there until its reader has it. */
+static void charge_answer(struct request *rq)
+{
+	struct fault f;
+	if (!rq->answer || rq->answer_len < ANSWER_SMALL)
+		return;
+	if (answers_have_room(rq->http)) {
+		answers_charge(rq->http, &rq->answer_charged, (int64_t)rq->answer_len);
+		return;
+	}
+	free(TAKE_PTR(rq->answer));
+	fault_set(&f, FAULT_UNAVAILABLE, "too many bytes wait for their readers (http.answers)");
+	answer_fault(rq, &f);
+}
+
 static enum MHD_Result request_send(struct request *rq)
 {
 	(void)fail_point(FAIL_HTTP_ANSWER);
 	bool is_lasting = rq->upgrade || (rq->stream && !rq->answer);
+	charge_answer(rq);
 	struct MHD_Response *response = response_of(rq);
 	rq->is_answered = true;
 	if (is_lasting)
@@ -505,7 +537,10 @@ static int http_start(void *self, struct fault *f)
 		.access = on_access, .completed = on_completed, .target = on_target
 	};
 	struct http *http = self;
-	int r = servers_start(http, &callbacks);
+	int r = pool_start(&http->pool, (unsigned)http->settings.query_threads,
+		(unsigned)http->settings.queries_max);
+	if (r == 0)
+		r = servers_start(http, &callbacks);
 	if (r)
 		return fault_set(
 			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(r));
@@ -535,6 +570,7 @@ static void http_stop(void *self)
 	if (!http->servers)
 		return;
 	drain(http);
+	pool_stop(http->pool);
 	servers_stop(http);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs over HTTP: show, list, cancel, read the log. Shapes are Mist's (reference, section 2).
  *
- * History is read on the HTTP thread from the store; before that the core is asked to settle, so
+ * History is read from the store on the query pool; before that the core is asked to settle, so
  * that a client sees what it was told a moment ago, also of a job that was answered before its row
  * was written. */
 #include "transport/http/request.h"
@@ -9,10 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/near.h"
 #include "domain/log_line.h"
 
-enum { PAGE_MAX = 10000, CANCEL_WAIT_MS = 10000, TEXT_MAX = 1024, LIFE_MAX = 4096 };
+enum { CANCEL_WAIT_MS = 10000, LIFE_MAX = 4096 };
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static bool parse_job_id(struct request *rq, struct uuid *ret)
@@ -56,11 +55,16 @@ static void answer_row(struct request *rq, unsigned status, const struct job_row
 	answer_text(rq, status, "application/json", buf_take(&out), len);
 }
 
-static void show_settled(struct request *rq)
+static void show_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
 	if (row)
 		answer_row(rq, 200, row);
+}
+
+static void show_settled(struct request *rq)
+{
+	request_work(rq, show_read);
 }
 
 void job_show(struct request *rq)
@@ -74,12 +78,17 @@ void job_show(struct request *rq)
 /* 200: it is cancelled, or had ended before. 202: it is still being cancelled after CANCEL_WAIT_MS.
  * What it ended as does not matter: a job that is done is shown as it is, whether it ended before
  * the request or while it was looked at. */
-static void cancel_done(struct request *rq)
+static void cancel_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
 	if (!row)
 		return;
 	answer_row(rq, job_state_is_final(row->state) ? 200 : 202, row);
+}
+
+static void cancel_done(struct request *rq)
+{
+	request_work(rq, cancel_read);
 }
 
 void job_cancel(struct request *rq)
@@ -123,7 +132,7 @@ static char *life_of(const struct job_row *row)
 	return buf_take(&text);
 }
 
-static void logs_settled(struct request *rq)
+static void logs_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
 	struct fault f;
@@ -143,6 +152,11 @@ static void logs_settled(struct request *rq)
 	}
 }
 
+static void logs_settled(struct request *rq)
+{
+	request_work(rq, logs_read);
+}
+
 void job_logs(struct request *rq)
 {
 	if (!parse_job_id(rq, &rq->ask.job))
@@ -158,109 +172,4 @@ void job_logs(struct request *rq)
 		rq->ask.kind = ASK_SETTLE;
 		request_ask(rq, logs_settled);
 	}
-}
-
-struct list_query {
-	struct job_query query;
-	bool paginate;
-	struct buf unknown, out;
-	bool is_full;
-};
-
-static const char *status_hint(const char *written, char ret[static NEAR_HINT])
-{
-	struct near n;
-	near_init(&n, written);
-	for (int s = 0; s < _JOB_STATE_MAX; s++)
-		near_try(&n, job_state_name(s));
-	return near_hint(&n, ret);
-}
-
-static enum MHD_Result add_status(
-	void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	struct list_query *lq = arg;
-	char hint[NEAR_HINT];
-	(void)kind;
-	if (strcmp(name, "status") != 0)
-		return MHD_YES;
-	enum job_state s = job_state_parse(value ? value : "");
-	if (s == _JOB_STATE_INVALID)
-		buf_printf(&lq->unknown, "%sUnknown status %.64s%s", lq->unknown.len ? "," : "",
-			value ? value : "", status_hint(value ? value : "", hint));
-	else
-		lq->query.states |= BIT(s);
-	return MHD_YES;
-}
-
-static int read_list_query(struct request *rq, struct list_query *lq, struct fault *f)
-{
-	lq->query.limit = 25;
-	buf_init(&lq->unknown, TEXT_MAX);
-	MHD_get_connection_values(rq->conn, MHD_GET_ARGUMENT_KIND, add_status, lq);
-	int r = 0;
-	if (lq->unknown.len)
-		r = fault_set(f, FAULT_BAD_REQUEST, "Unknown statuses: %s", lq->unknown.data);
-	buf_done(&lq->unknown);
-	if (r == 0)
-		r = query_int(rq, "limit", 0, INT64_MAX, &lq->query.limit, f);
-	if (lq->query.limit > PAGE_MAX)
-		lq->query.limit = PAGE_MAX;
-	if (r == 0)
-		r = query_int(rq, "offset", 0, INT64_MAX, &lq->query.offset, f);
-	if (r == 0)
-		r = query_bool(rq, "paginate", &lq->paginate, f);
-	lq->query.function = query_text(rq, "function");
-	if (strstr(rq->route->path, "/functions/"))
-		lq->query.function = rq->id;
-	else if (strstr(rq->route->path, "/workers/"))
-		lq->query.worker = rq->id;
-	return r;
-}
-
-static void list_row(void *arg, const struct job_row *row)
-{
-	struct list_query *lq = arg;
-	const char last = lq->out.data[lq->out.len - 1];
-	if (last != '[')
-		lq->is_full |= buf_puts(&lq->out, ",");
-	lq->is_full |= job_row_print(row, &lq->out);
-}
-
-static void list_settled(struct request *rq)
-{
-	struct list_query lq = { 0 };
-	struct fault f;
-	int64_t total = 0;
-	if (read_list_query(rq, &lq, &f) < 0) {
-		answer_fault(rq, &f);
-		return;
-	}
-	buf_init(&lq.out, ANSWER_MAX);
-	buf_puts(&lq.out, lq.paginate ? "{\"jobs\":[" : "[");
-	int r = store_job_list(rq->http->env.store, &lq.query, list_row, &lq,
-		lq.paginate ? &total : NULL); /* counting costs */
-	if (r < 0 || lq.is_full) {
-		if (r >= 0)
-			fault_set(&f, FAULT_TOO_LARGE,
-				"the page is too large: ask for fewer jobs by limit");
-		else if (r != -EUCLEAN || store_check_whole(rq->http->env.store, &f) == 0)
-			fault_set(&f, FAULT_UNAVAILABLE, "the store cannot be read: %s",
-				strerror(-r));
-		answer_fault(rq, &f);
-		buf_done(&lq.out);
-		return;
-	}
-	if (lq.paginate)
-		buf_printf(&lq.out, "],\"total\":%lld}", (long long)total);
-	else
-		buf_puts(&lq.out, "]");
-	size_t len = lq.out.len;
-	answer_text(rq, 200, "application/json", buf_take(&lq.out), len);
-}
-
-void job_list(struct request *rq)
-{
-	rq->ask.kind = ASK_SETTLE;
-	request_ask(rq, list_settled);
 }

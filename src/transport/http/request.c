@@ -111,6 +111,52 @@ bool request_abandon(struct request *rq)
 	return is_abandoned;
 }
 
+static void run_work(struct pool_task *t)
+{
+	struct request *rq = container_of(t, struct request, task);
+	handler_fn *work = TAKE_PTR(rq->work);
+	work(rq);
+	request_resume(rq);
+}
+
+void answer_busy(struct request *rq)
+{
+	struct fault f;
+	fault_set(&f, FAULT_TOO_MANY, "too many queries wait (http.queries)");
+	answer_fault(rq, &f);
+}
+
+void request_work(struct request *rq, handler_fn *work)
+{
+	rq->work = work;
+	rq->task.run = run_work;
+	request_wait(rq);
+	if (pool_post(rq->http->pool, &rq->task))
+		return;
+	answer_busy(rq);
+	request_resume(rq);
+}
+
+void answers_charge(struct http *http, int64_t *charged, int64_t now)
+{
+	if (now != *charged)
+		atomic_fetch_add(&http->answers, now - *charged);
+	*charged = now;
+}
+
+bool answers_have_room(struct http *http)
+{
+	return atomic_load(&http->answers) <= http->settings.answers_max;
+}
+
+ssize_t answer_cut(struct MHD_Connection *conn)
+{
+	/* libmicrohttpd forgets a connection whose reader fails until all that are older have had
+	 * their turn, unless its limit of time is another than theirs. */
+	MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
+	return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static void ask_answered(struct ask *a)
 {
 	request_resume(a->owner);

@@ -17,10 +17,12 @@
 #include "transport/http/http.h"
 #include "transport/http/server/connection.h"
 #include "transport/http/server/hosts.h"
+#include "transport/http/server/pool.h"
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
 struct http;
+struct pages;
 struct request;
 struct server;
 struct stream;
@@ -58,6 +60,8 @@ struct http {
 	unsigned connections_max; /* of the setting and of the descriptors there are */
 	_Atomic int64_t body_max; /* live */
 	_Atomic int64_t bodies;   /* bytes of request bodies in memory, over all connections */
+	_Atomic int64_t answers;  /* the same of answers */
+	struct pool *pool;        /* reads history, hashes and syncs files */
 	_Atomic unsigned n_uploads;
 	_Atomic unsigned n_owed; /* requests that waited for the core and are not answered */
 	pthread_mutex_t lock;
@@ -82,7 +86,7 @@ struct request {
 	char *authority; /* of a target that names one; owned */
 	char *id;        /* what "{id}" or "{path}" stood for; owned */
 	struct buf body;
-	int64_t body_charged; /* of http->bodies */
+	int64_t body_charged, answer_charged; /* of http->bodies and http->answers */
 	bool is_begun, is_handled, is_answered;
 	bool is_http_1_1;
 	bool is_closing; /* the connection ends with the answer */
@@ -94,7 +98,12 @@ struct request {
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;
+	handler_fn *work; /* on the pool */
+	struct pool_task task;
 	struct upload *upload;
+	bool is_forced;        /* the parameter `force` of an upload */
+	int hashed_fd, hash;   /* artifact_sha */
+	struct pages *pages;   /* of a list, until they are the response's */
 	struct stream *stream; /* of events, until it is the response's */
 	json_t *cloud;         /* it came as a CloudEvent: message_print's `reply`; */
 	json_t *cloud_headers; /* the attributes of the answer, NULL: none */
@@ -154,6 +163,23 @@ void request_resume(struct request *rq);
 bool request_abandon(struct request *rq);
 /* The core does not take the question, -EAGAIN or -ESHUTDOWN: the answer that says so. */
 void request_refused(struct request *rq, int r);
+/* HTTP thread, in a handler: `work` runs on the query pool, and answers. Its caller may be gone,
+ * and with it the connection: it reads what is in the request only. */
+void request_work(struct request *rq, handler_fn *work);
+void answer_busy(struct request *rq); /* the pool takes no more */
+
+/* Bytes of answers in memory: *charged, so far, becomes `now`. Any thread. */
+void answers_charge(struct http *http, int64_t *charged, int64_t now);
+bool answers_have_room(struct http *http);
+
+/* list.c: the answer of rq->pages, which it takes */
+struct MHD_Response *pages_response(struct request *rq);
+void pages_leave(struct pages *p); /* it is not to be answered */
+
+/* What a content reader of libmicrohttpd returns so that the answer is cut off: the chunks end
+ * without the last one, and the connection with them. */
+ssize_t answer_cut(struct MHD_Connection *conn);
+
 /* http.c */
 void request_free(struct request *rq);
 void request_settled(

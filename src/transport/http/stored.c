@@ -85,15 +85,19 @@ static int64_t number_of(struct request *rq)
 	return 0;
 }
 
-void unreadable_show(struct request *rq)
+static void show_read(struct request *rq)
 {
 	struct page p = { 0 };
-	int64_t number = number_of(rq);
-	if (!number)
-		return;
+	int64_t number = strtoll(rq->id, NULL, 10);
 	buf_init(&p.out, ANSWER_MAX);
 	answer_page(rq, &p,
 		store_unreadable_each(rq->http->env.store, number, 1, 0, add_row, &p, NULL));
+}
+
+void unreadable_show(struct request *rq)
+{
+	if (number_of(rq))
+		request_work(rq, show_read);
 }
 
 static void drop_asked(struct request *rq)

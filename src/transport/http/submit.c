@@ -367,10 +367,15 @@ static void waited(struct request *rq)
 				   .error = row->error ? row->error : "" });
 }
 
+static void wait_over(struct request *rq)
+{
+	request_work(rq, waited);
+}
+
 static void wait_accepted(struct request *rq)
 {
 	rq->ask.kind = ASK_WAIT;
-	request_ask(rq, waited);
+	request_ask(rq, wait_over);
 }
 
 void http_publish(void *self, const struct reply_to *to, const struct job_event *ev)

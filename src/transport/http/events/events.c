@@ -404,6 +404,11 @@ static void job_settled(struct request *rq)
 		answer_stream(rq);
 }
 
+static void job_read(struct request *rq)
+{
+	request_work(rq, job_settled);
+}
+
 static int read_place(struct request *rq, struct place *ret, struct fault *f)
 {
 	const char *text = MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, "Last-Event-ID");
@@ -452,7 +457,7 @@ static struct stream *stream_new(struct request *rq)
 static void stream_begin(struct request *rq, struct stream *s)
 {
 	rq->stream = s;
-	rq->then = rq->id ? job_settled : answer_stream;
+	rq->then = rq->id ? job_read : answer_stream;
 	request_wait(rq);
 	int r = intake_watch(rq->http->env.in, &s->watch);
 	if (r == 0)
