@@ -147,6 +147,8 @@ static int walk_file(struct walk *w, const char *path)
 	int r = conf_file_read(path, &text, w->f);
 	if (r < 0)
 		return fault_prefix(w->f, "%s:%u: @include", w->file, w->line);
+	if (!text.len)
+		return 0;
 	struct walk inner = { .file = path,
 		.folder = w->folder,
 		.at = text.data,
@@ -154,7 +156,7 @@ static int walk_file(struct walk *w, const char *path)
 		.line = 1,
 		.depth = w->depth + 1,
 		.f = w->f };
-	return text.len ? walk_text(&inner) : 0;
+	return walk_text(&inner);
 }
 
 static int walk_include(struct walk *w)
