@@ -109,7 +109,8 @@ int crew_started(struct core *c, struct worker *w, const char *job, int64_t at_m
 int crew_log(struct core *c, struct worker *w, const char *job, const json_t *entries);
 int crew_progress(
 	struct core *c, struct worker *w, const char *job, double value, const char *note);
-/* Exactly one of result (JSON text, taken) and error (text, borrowed); both NULL: cancelled. */
+/* Exactly one of result (JSON text without blanks between its tokens, taken) and error (text,
+ * borrowed); both NULL: cancelled. */
 int crew_ended(struct core *c, struct worker *w, const char *job, char *result, const char *error);
 int crew_described(
 	struct core *c, struct worker *w, const char *id, json_t *signature, const char *error);

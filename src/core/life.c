@@ -89,6 +89,7 @@ void publish(struct live_job *l, enum event_kind kind, const char *result, size_
 		.worker = l->worker_id,
 		.result = result,
 		.result_len = result_len,
+		.is_compact = true, /* as crew_ended has it */
 		.error = error };
 	if (is_wanted)
 		outbox_tell(l, &ev);

@@ -114,6 +114,7 @@ struct event_facts event_facts_of(const struct job_event *ev)
 		.worker = ev->worker,
 		.result = ev->result,
 		.result_len = ev->result_len,
+		.is_compact = ev->is_compact,
 		.error = ev->error };
 }
 
@@ -140,7 +141,8 @@ int event_print(const struct event_facts *e, struct buf *out)
 		full |= add_string(out, "workerId", e->worker);
 	} else if (e->kind == EVENT_FINISHED) {
 		full |= buf_puts(out, ",\"result\":");
-		full |= add_json(out, e->result, e->result_len);
+		full |= e->is_compact ? buf_add(out, e->result, e->result_len)
+				      : add_json(out, e->result, e->result_len);
 	} else if (e->kind == EVENT_FAILED) {
 		full |= add_string(out, "error", e->error);
 	}

@@ -2,6 +2,7 @@
 /* What happens to a job, as it is told to whoever asked and whoever listens. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ struct job_event {
 	const char *worker; /* EVENT_WORKER_ASSIGNED */
 	const char *result; /* EVENT_FINISHED: JSON text */
 	size_t result_len;
+	bool is_compact;   /* it has no blanks between its tokens, as far as is known */
 	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
 };
 
@@ -67,6 +69,7 @@ struct event_facts {
 	const char *worker;
 	const char *result; /* JSON text */
 	size_t result_len;
+	bool is_compact; /* likewise */
 	const char *error;
 };
 

@@ -86,6 +86,18 @@ static json_t *make_nul(void)
 	return json_pack("[s%]", "a\0b", (size_t)3);
 }
 
+static json_t *make_broken(void)
+{
+	return json_pack("[o]", json_stringn_nocheck("\xff", 1));
+}
+
+static json_t *make_nul_in_a_name(void)
+{
+	json_t *v = json_object();
+	json_object_setn_new_nocheck(v, "a\0b", 3, json_null());
+	return v;
+}
+
 static json_t *make_deep(void)
 {
 	json_t *v = json_array();
@@ -111,6 +123,8 @@ static int setup(void **state)
 		{ "chatty", chatty, NULL },
 		{ "big", result_of, (void *)make_big },
 		{ "nul", result_of, (void *)make_nul },
+		{ "nul-in-a-name", result_of, (void *)make_nul_in_a_name },
+		{ "broken", result_of, (void *)make_broken },
 		{ "deep", result_of, (void *)make_deep },
 	};
 	struct gate *g = xcalloc(1, sizeof *g);
@@ -329,6 +343,8 @@ static void a_failure_is_a_text_for_the_user(void **state)
 	is_failed_with(g, "nobody", "no function nobody; there are: ");
 	is_failed_with(g, "big", "the result is too large");
 	is_failed_with(g, "nul", "a text with a NUL");
+	is_failed_with(g, "nul-in-a-name", "a text with a NUL");
+	is_failed_with(g, "broken", "a text that is not UTF-8");
 	is_failed_with(g, "deep", "nested too deep");
 	drain(g);
 }

@@ -105,13 +105,19 @@ int say_entry(struct buf *b, int64_t at, const char *level, const char *message)
 	return r ? r : buf_puts(b, "}");
 }
 
+static const char *objection_to_text(const char *text, size_t len)
+{
+	if (memchr(text, '\0', len))
+		return "the result has a text with a NUL in it";
+	return utf8_is_valid(text, len) ? NULL : "the result has a text that is not UTF-8";
+}
+
 /* Why the gateway would refuse the value, or NULL. */
 static const char *objection(const json_t *value, unsigned depth)
 {
 	const char *why = NULL;
-	if (json_is_string(value) &&
-		memchr(json_string_value(value), '\0', json_string_length(value)))
-		return "the result has a text with a NUL in it";
+	if (json_is_string(value))
+		return objection_to_text(json_string_value(value), json_string_length(value));
 	if (!json_is_object(value) && !json_is_array(value))
 		return NULL;
 	if (depth == 0)
@@ -119,8 +125,11 @@ static const char *objection(const json_t *value, unsigned depth)
 	for (size_t i = 0; !why && i < json_array_size(value); i++)
 		why = objection(json_array_get(value, i), depth - 1);
 	void *at = json_object_iter((json_t *)value);
-	for (; !why && at; at = json_object_iter_next((json_t *)value, at))
-		why = objection(json_object_iter_value(at), depth - 1);
+	for (; !why && at; at = json_object_iter_next((json_t *)value, at)) {
+		why = objection_to_text(json_object_iter_key(at), json_object_iter_key_len(at));
+		if (!why)
+			why = objection(json_object_iter_value(at), depth - 1);
+	}
 	return why;
 }
 
