@@ -105,6 +105,7 @@ void core_configure(struct core *c, struct catalog *catalog, const struct core_l
 	atomic_store(&c->request_bytes_max, limits->queue_bytes_max);
 	map_each (n, &c->lanes)
 		lane_update(c, container_of(n, struct lane, by_name), old);
+	describe_forget_old(c);
 	catalog_free(old);
 	if (c->is_started)
 		core_start(c);

@@ -4,7 +4,7 @@
  * Nobody has to write them down. The first request for a function (or for the list of functions)
  * makes a describer answer: a worker of the runtime of the function's context that runs no jobs
  * and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it,
- * which no context can have. The answer is kept until the artifact's time or size changes (looked
+ * which no context can have. The answer is kept until the artifact changes (looked
  * at once a second at most) or a reload changes the function. A describer that fails makes the
  * requests fail, not the gateway: the next request tries again.
  *
@@ -26,18 +26,28 @@ enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000 };
 
 static void describe_timed_out(struct timers *t, struct timer *timer);
 
+/* What a signature is of: not the name alone, since a definition that is being put, or run once, is
+ * not the one that others call at the same time. */
+static char *key_of(const struct function *f)
+{
+	return xasprintf("%s\n%s\n%s\n%s", f->name, f->location, f->settings.class_name,
+		f->settings.context);
+}
+
 static struct signature *signature_get(struct core *c, const struct function *f)
 {
-	struct map_node *n = map_find_str(&c->signatures, f->name);
-	struct signature *s = n ? container_of(n, struct signature, by_name) : NULL;
+	_cleanup_(freep) char *key = key_of(f);
+	struct map_node *n = map_find_str(&c->signatures, key);
+	struct signature *s = n ? container_of(n, struct signature, by_key) : NULL;
 	if (!s) {
 		s = xcalloc(1, sizeof *s);
 		s->core = c;
+		s->key = TAKE_PTR(key);
 		s->name = xstrdup(f->name);
 		s->timeout.fire = describe_timed_out;
 		list_init(&s->waiting);
 		list_init(&s->in_lane);
-		map_add_str(&c->signatures, &s->by_name, s->name);
+		map_add_str(&c->signatures, &s->by_key, s->key);
 	}
 	return s;
 }
@@ -113,20 +123,25 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
 }
 
-/* Drops what is known if the function or its artifact is another by now. */
+static int64_t ns_of(const struct timespec *t)
+{
+	return t->tv_sec * INT64_C(1000000000) + t->tv_nsec;
+}
+
+static bool is_same_mark(const struct artifact_mark *a, const struct artifact_mark *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+	       a->changed_ns == b->changed_ns && a->modified_ns == b->modified_ns;
+}
+
+/* Drops what is known if its artifact is another by now. */
 static void signature_refresh(struct signature *s, const struct function *f)
 {
 	int64_t now = clock_mono_ms();
 	struct stat st = { 0 };
 	if (s->function != f) {
-		bool is_same = s->function &&
-			       conf_equal(function_conf, &s->function->settings, &f->settings);
 		function_unref(s->function);
 		s->function = function_ref(f);
-		if (!is_same) {
-			signature_forget(s);
-			signature_leave(s);
-		}
 		s->checked_ms = 0;
 	}
 	if (f->path_kind != PATH_HERE) {
@@ -141,13 +156,17 @@ static void signature_refresh(struct signature *s, const struct function *f)
 	int r = stat(f->location, &st) || access(f->location, R_OK) ? errno : 0;
 	/* A worker that opened a pipe would wait for ever. */
 	const char *why = r ? strerror(r) : S_ISREG(st.st_mode) ? NULL : "it is no file";
-	int64_t mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-	if (!why && s->fault != FAULT_NOT_FOUND && mtime_ns == s->mtime_ns && st.st_size == s->size)
+	/* The time of the last change of anything: a copy that keeps size and times has another. */
+	const struct artifact_mark mark = { .device = st.st_dev,
+		.inode = st.st_ino,
+		.size = st.st_size,
+		.changed_ns = ns_of(&st.st_ctim),
+		.modified_ns = ns_of(&st.st_mtim) };
+	if (!why && s->fault != FAULT_NOT_FOUND && is_same_mark(&mark, &s->mark))
 		return;
 	signature_forget(s);
 	signature_leave(s);
-	s->mtime_ns = mtime_ns;
-	s->size = st.st_size;
+	s->mark = mark;
 	if (why) {
 		s->fault = FAULT_NOT_FOUND;
 		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
@@ -309,7 +328,7 @@ int crew_described(
 void describe_fail_all(struct core *c, const char *why)
 {
 	map_each (n, &c->signatures) {
-		struct signature *s = container_of(n, struct signature, by_name);
+		struct signature *s = container_of(n, struct signature, by_key);
 		if (s->id[0])
 			signature_fail(s, why);
 	}
@@ -322,40 +341,55 @@ static void signature_free(struct signature *s)
 	signature_forget(s);
 	function_unref(s->function);
 	free(s->logged);
+	free(s->key);
 	free(s->name);
 	free(s);
 }
 
-void describe_forget(struct core *c, const char *name)
+static bool is_current(const struct signature *s)
 {
-	struct map_node *n = map_find_str(&c->signatures, name);
-	struct signature *s = n ? container_of(n, struct signature, by_name) : NULL;
-	if (!s || s->id[0] || !list_empty(&s->waiting) || catalog_function(c->catalog, name))
+	const struct function *f = catalog_function(s->core->catalog, s->name);
+	_cleanup_(freep) char *key = f ? key_of(f) : NULL;
+	return key && strcmp(key, s->key) == 0;
+}
+
+static void forget_if_old(struct core *c, struct signature *s)
+{
+	if (s->id[0] || !list_empty(&s->waiting) || is_current(s))
 		return;
-	map_remove(&c->signatures, &s->by_name);
+	map_remove(&c->signatures, &s->by_key);
 	signature_free(s);
+}
+
+void describe_forget_old(struct core *c)
+{
+	map_each (n, &c->signatures)
+		forget_if_old(c, container_of(n, struct signature, by_key));
 }
 
 struct forget {
 	struct mail mail;
-	char *name;
+	char *key;
 };
 
 static void forget_deliver(struct mail *mail, void *owner)
 {
 	struct forget *f = container_of(mail, struct forget, mail);
-	describe_forget(owner, f->name);
-	free(f->name);
+	struct core *c = owner;
+	struct map_node *n = map_find_str(&c->signatures, f->key);
+	if (n)
+		forget_if_old(c, container_of(n, struct signature, by_key));
+	free(f->key);
 	free(f);
 }
 
-void describe_forget_later(struct core *c, const char *name)
+void describe_forget_later(struct core *c, const struct function *function)
 {
 	struct forget *f = xcalloc(1, sizeof *f);
 	f->mail.deliver = forget_deliver;
-	f->name = xstrdup(name);
+	f->key = key_of(function);
 	if (mailbox_post_always(&c->mailbox, &f->mail) < 0) { /* stopping: it goes with the core */
-		free(f->name);
+		free(f->key);
 		free(f);
 	}
 }
@@ -363,6 +397,6 @@ void describe_forget_later(struct core *c, const char *name)
 void describe_free_all(struct core *c)
 {
 	map_each (n, &c->signatures)
-		signature_free(container_of(n, struct signature, by_name));
+		signature_free(container_of(n, struct signature, by_key));
 	map_done(&c->signatures);
 }

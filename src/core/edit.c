@@ -57,8 +57,8 @@ static bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun)
 
 static void edit_free(struct edit *e)
 {
-	if (e->noun == STORE_FUNCTION)
-		describe_forget_later(e->core, e->ask->name);
+	if (e->function)
+		describe_forget_later(e->core, e->function);
 	function_unref(e->function);
 	context_unref(e->context);
 	free(e);
@@ -96,6 +96,10 @@ static void edit_take_effect(struct edit *e)
 {
 	struct core *c = e->core;
 	const char *name = e->ask->name;
+	const struct function *old =
+		e->noun == STORE_FUNCTION ? catalog_function(c->catalog, name) : NULL;
+	if (old)
+		describe_forget_later(c, old);
 	if (e->function)
 		(void)catalog_put_function(c->catalog, e->function);
 	else if (e->context)

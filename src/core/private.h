@@ -50,16 +50,23 @@ struct live_job {
 	struct fetch *fetch; /* they are being read: its worker has not got it yet */
 };
 
-/* What is known of a function's arguments. */
+/* By which an artifact's content is known again. */
+struct artifact_mark {
+	uint64_t device, inode;
+	int64_t size, changed_ns, modified_ns;
+};
+
+/* What is known of the arguments of one definition of a function. */
 struct signature {
-	struct map_node by_name;
-	char *name;
+	struct map_node by_key;
+	char *key, *name;
 	const struct function *function; /* the one that was described */
 	json_t *described;               /* NULL until it is */
 	char *error;                     /* why it could not be */
 	char *logged;                    /* the error that the log has; NULL: none */
 	enum fault_code fault;           /* of the error */
-	int64_t mtime_ns, size, checked_ms;
+	struct artifact_mark mark;
+	int64_t checked_ms;
 	struct list waiting; /* of struct described_wait */
 	char id[UUID_TEXT];  /* of the describe under way; "" none */
 	struct timer timeout;
@@ -177,10 +184,9 @@ struct described_wait {
 };
 /* Calls `ready` now or later, once. */
 void describe(struct core *c, const struct function *f, struct described_wait *wait);
-/* The function is not, or no more, in the catalog: what is known of it goes. Not from within
- * `ready`. */
-void describe_forget(struct core *c, const char *name);
-void describe_forget_later(struct core *c, const char *name); /* also from within it */
+/* What is known of definitions that are not in the catalog goes. Not from within `ready`. */
+void describe_forget_old(struct core *c);
+void describe_forget_later(struct core *c, const struct function *f); /* of one; also from there */
 void describe_worker_ready(struct core *c, struct worker *w);
 /* No worker of it can be started: all that the lane owes. */
 void describe_failed(struct lane *lane, const char *why);

@@ -65,10 +65,10 @@ static void fake_describe(
 	void *room, struct worker *w, const char *id, const char *path, const char *class_name)
 {
 	struct crew *crew = room;
-	(void)path, (void)class_name;
+	(void)path;
 	json_t *signature = json_pack("{s:s, s:{s:{s:s}, s:{s:s, s:[{s:s}]}}, s:[]}", "lang", "c",
-		"execute", "n", "type", "MInt", "pad", "type", "MOption", "args", "type", "MString",
-		"tags");
+		"execute", "n", "type", strcmp(class_name, "texts") == 0 ? "MString" : "MInt",
+		"pad", "type", "MOption", "args", "type", "MString", "tags");
 	crew_described(crew->core, w, id, signature, NULL);
 	json_decref(signature);
 }

@@ -311,12 +311,44 @@ static void a_context_with_a_worker_that_works_is_not_broken_by_others(void **st
 	await_and_drop(h, "started");
 }
 
+/* A callable that is run once, under a name that others have, too. */
+static void run_once(struct house *h, const char *class_name, const char *arguments)
+{
+	_cleanup_(job_request_freep) struct job_request *rq = job_request_new();
+	rq->door = h->door;
+	rq->source = "Loopback";
+	rq->function = xstrdup("same");
+	rq->path = xstrdup("/proc/self/exe");
+	rq->class_name = xstrdup(class_name);
+	rq->arguments = json_loads(arguments, 0, NULL);
+	rq->parameters = xstrdup(arguments);
+	rq->to.text = xstrdup("mine");
+	rq->to.wants = ~0u;
+	assert_int_equal(intake_submit(core_intake(h->core, "loopback"), &rq), 0);
+}
+
+static void definitions_of_one_name_are_checked_each_against_its_own_types(void **state)
+{
+	struct house *h = *state;
+	run_once(h, "numbers", "{\"n\": 1}");
+	run_once(h, "texts", "{\"n\": \"one\"}");
+	await_and_drop(h, "finished");
+	await_and_drop(h, "finished");
+	run_once(h, "texts", "{\"n\": 1}");
+	run_once(h, "numbers", "{\"n\": 1}");
+	json_t *event = await(h, "refused");
+	assert_non_null(strstr(json_string_of(event, "error"), "Invalid field n"));
+	json_decref(event);
+	await_and_drop(h, "finished");
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
 	const struct CMUnitTest tests[] = {
 		IN_A_HOUSE(a_job_goes_through_and_comes_back_by_its_door),
 		IN_A_HOUSE(a_refusal_comes_back_by_its_door),
+		IN_A_HOUSE(definitions_of_one_name_are_checked_each_against_its_own_types),
 		IN_A_HOUSE(only_max_jobs_run_and_the_queue_is_limited),
 		IN_A_HOUSE(a_context_whose_workers_fail_is_broken_and_mends_by_itself),
 		IN_A_HOUSE(a_lost_worker_fails_its_job_or_retries_it),
