@@ -71,6 +71,12 @@ int conf_open(struct conf **ret, const char *path, const char *const *sets, size
 void conf_free(struct conf *c);
 DEFINE_CLEANUP(struct conf *, conf_free)
 
+/* What is wrong is told in the fault, and the rest is read on: all that was refused so far, a
+ * sentence a line; "" for nothing. Borrowed, until the next call. */
+const char *conf_problems(const struct conf *c);
+/* Adds one that the caller has found. */
+void conf_add_problem(struct conf *c, const struct fault *f);
+
 /* Every top-level name must be one of the sections, every --set must name one. `sections` is ended
  * by { 0 }. */
 int conf_check_sections(struct conf *c, const struct conf_section *sections, struct fault *f);
@@ -84,8 +90,8 @@ int conf_read(struct conf *c, const struct conf_section *s, const void *base, vo
 /* Calls `each` for every group of a named section, in the file's order, with its settings (valid
  * during the call only; take what you need with conf_copy) and where it stands ("mist.conf:12"). A
  * name not of [A-Za-z0-9._-], longer than 128, or given twice is refused. A negative return of
- * `each`, with the fault set, ends it; the place is then put before the sentence. Groups that exist
- * only through --set are made too. */
+ * `each`, with the fault set, refuses the group; the place is then put before the sentence. Groups
+ * that exist only through --set are made too. */
 int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
 	int (*each)(void *arg, const char *name, const void *settings, struct fault *f), void *arg,
 	struct fault *f);
@@ -119,6 +125,7 @@ int conf_read_secret(const char *name, const char *path, char **ret, struct faul
 void conf_copy(const struct conf_field *fields, void *to, const void *from);
 /* Frees the strings and maps, and leaves zeroes. */
 void conf_done(const struct conf_field *fields, void *settings);
+bool conf_equal_field(const struct conf_field *field, const void *a, const void *b);
 bool conf_equal(const struct conf_field *fields, const void *a, const void *b);
 
 /* The table of every setting, for --help-config. */

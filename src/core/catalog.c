@@ -277,6 +277,15 @@ int catalog_check_runtime(const struct catalog *c, const char *name, struct faul
 	return catalog_runtime(c, name) ? 0 : refuse_name(&c->runtimes, "runtime", name, f);
 }
 
+void catalog_each_runtime(const struct catalog *c,
+	void (*each)(void *arg, const char *name, const struct runtime_settings *r), void *arg)
+{
+	map_each (n, &c->runtimes) {
+		const struct runtime_entry *e = container_of(n, struct runtime_entry, by_name);
+		each(arg, e->name, &e->settings);
+	}
+}
+
 void catalog_each_function(
 	const struct catalog *c, void (*each)(void *arg, const struct function *f), void *arg)
 {

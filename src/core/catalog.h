@@ -62,6 +62,8 @@ bool catalog_has_context(const struct catalog *c, const char *name);
 const struct runtime_settings *catalog_runtime(
 	const struct catalog *c, const char *name); /* NULL: none */
 
+void catalog_each_runtime(const struct catalog *c,
+	void (*each)(void *arg, const char *name, const struct runtime_settings *r), void *arg);
 void catalog_each_function(
 	const struct catalog *c, void (*each)(void *arg, const struct function *f), void *arg);
 void catalog_each_context(

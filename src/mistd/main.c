@@ -25,6 +25,7 @@ struct program {
 	uv_async_t asked; /* to end; sent by the thread that takes the signals */
 	_Atomic int n_asked, last_signal;
 	struct gateway *gateway;
+	const struct settings *settings; /* that it was started with */
 	const char *config;
 	const char **sets;
 	size_t n_sets;
@@ -166,19 +167,37 @@ static void on_asked(uv_async_t *handle)
 	p->is_stopping = true;
 }
 
+/* One entry for each line of `text`, which may be NULL. */
+static void log_lines(enum log_level level, const char *what, const char *text)
+{
+	for (const char *p = text ? text : ""; *p; p += strcspn(p, "\n"), p += *p == '\n')
+		log_write(level, "%s: %.*s", what, (int)strcspn(p, "\n"), p);
+}
+
+static void print_lines(const char *text)
+{
+	for (const char *p = text ? text : ""; *p; p += strcspn(p, "\n"), p += *p == '\n')
+		fprintf(stderr, "mistd: %.*s\n", (int)strcspn(p, "\n"), p);
+}
+
 static void on_hangup(uv_signal_t *handle, int signal)
 {
 	struct program *p = handle->data;
 	struct settings s;
-	struct fault f;
+	_cleanup_(freep) char *problems = NULL, *references = NULL, *restart = NULL;
 	(void)signal;
-	if (settings_read(&s, p->config, p->sets, p->n_sets, &f) < 0) {
-		log_error("the configuration was not taken: %s", f.text);
+	if (settings_read(&s, p->config, p->sets, p->n_sets, &problems) < 0) {
+		log_lines(LOG_LEVEL_ERROR, "the configuration was not taken", problems);
 		return;
 	}
+	restart = settings_need_restart(p->settings, &s);
+	references = settings_check_references(&s);
 	gateway_reload(p->gateway, &s);
 	settings_done(&s);
 	log_info("the configuration was read again");
+	log_lines(LOG_LEVEL_WARN, "the configuration", references);
+	if (restart)
+		log_warn("the configuration: what needs a restart is as it was: %s", restart);
 }
 
 static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on_signal, int signal)
@@ -190,6 +209,7 @@ static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on
 
 static int serve(struct program *p, struct settings *s)
 {
+	_cleanup_(freep) char *references = settings_check_references(s);
 	struct fault f;
 	int r = deadline_start(s->mist.stop_timeout_ms);
 	if (r < 0) {
@@ -197,6 +217,8 @@ static int serve(struct program *p, struct settings *s)
 			strerror(-r));
 		return 1;
 	}
+	p->settings = s;
+	log_lines(LOG_LEVEL_WARN, "the configuration", references);
 	must(uv_loop_init(&p->loop) == 0);
 	if (gateway_start(&p->gateway, &p->loop, s, &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
@@ -236,6 +258,7 @@ int main(int argc, char **argv)
 	struct program p = { 0 };
 	struct settings s;
 	struct fault f;
+	_cleanup_(freep) char *problems = NULL;
 	int status = 0;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk to us, not an end */
@@ -247,11 +270,16 @@ int main(int argc, char **argv)
 		status = 1;
 	} else if (mode == MODE_CHECK_DATA) {
 		status = check_data(p.checked_directory);
-	} else if (mode != MODE_DONE && settings_read(&s, p.config, p.sets, p.n_sets, &f) < 0) {
-		fprintf(stderr, "mistd: %s\n", f.text);
+	} else if (mode != MODE_DONE &&
+		   settings_read(&s, p.config, p.sets, p.n_sets, &problems) < 0) {
+		print_lines(problems);
 		status = 1;
 	} else if (mode == MODE_CHECK) {
-		puts("the configuration is right");
+		problems = settings_check_references(&s);
+		print_lines(problems);
+		status = problems != NULL;
+		if (!problems)
+			puts("the configuration is right");
 		settings_done(&s);
 	} else if (mode == MODE_SERVE) {
 		status = serve(&p, &s);

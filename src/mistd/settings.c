@@ -25,7 +25,7 @@ static const char *const used_artifacts[] = { "keep", "delete", NULL };
 
 static const char *const watchdog_actions[] = { "log", "exit", NULL };
 
-static const struct conf_field mist_conf[] = {
+const struct conf_field mist_conf[] = {
 	{ "data-directory", CONF_PATH, MIST(data_directory), "mist-data",
 		.help = "where jobs, logs and the records of workers are kept; made if it is not "
 			"there" },
@@ -218,10 +218,21 @@ static const void *runtime_base(void *arg, const char *name)
 	return NULL;
 }
 
+/* Of several calls the first failure counts: `result` is that of one more. */
+static void first(int *r, struct fault *f, int result, const struct fault *own)
+{
+	if (result < 0 && *r == 0) {
+		*r = result;
+		*f = *own;
+	}
+}
+
 static int add_runtime(void *arg, const char *name, const void *settings, struct fault *f)
 {
 	const struct runtimes *r = arg;
-	(void)f;
+	const struct runtime_settings *s = settings;
+	if (run_options_check(s->command, f) < 0)
+		return fault_prefix(f, "runtimes.%s.command", name);
 	return catalog_add_runtime(r->catalog, name, settings);
 }
 
@@ -231,19 +242,44 @@ static int read_runtimes(struct conf *conf, struct catalog *c, struct fault *f)
 	_cleanup_(conf_freep) struct conf *empty = NULL;
 	struct runtimes all = { .catalog = c };
 	plain.named = false;
-	int r = conf_open(&empty, NULL, NULL, 0, f);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(builtin); i++) {
-		r = conf_read(empty, &plain, NULL, &all.builtin[i], f);
+	must(conf_open(&empty, NULL, NULL, 0, f) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++) {
+		must(conf_read(empty, &plain, NULL, &all.builtin[i], f) == 0);
 		all.builtin[i].kind = builtin[i].kind;
 	}
-	if (r == 0)
-		r = conf_read_named_on(conf, &settings_sections[RUNTIMES_SECTION], runtime_base,
-			add_runtime, &all, f);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(builtin); i++)
-		if (!catalog_runtime(c, builtin[i].name))
-			r = catalog_add_runtime(c, builtin[i].name, &all.builtin[i]);
+	int r = conf_read_named_on(
+		conf, &settings_sections[RUNTIMES_SECTION], runtime_base, add_runtime, &all, f);
+	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
+		if (!catalog_runtime(
+			    c, builtin[i].name)) /* also where what is said of it is wrong */
+			(void)catalog_add_runtime(c, builtin[i].name, &all.builtin[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
 		conf_done(runtime_conf, &all.builtin[i]);
+	return r;
+}
+
+/* What is not right in the file is left out, so that what follows can be read. */
+static void read_defaults(struct context_settings *ret)
+{
+	struct fault f;
+	_cleanup_(conf_freep) struct conf *empty = NULL;
+	must(conf_open(&empty, NULL, NULL, 0, &f) == 0 &&
+		conf_read(empty, &settings_sections[DEFAULTS_SECTION], NULL, ret, &f) == 0);
+}
+
+static int check_defaults(struct conf *conf, const struct catalog *c,
+	const struct context_settings *defaults, struct fault *f)
+{
+	int r = run_options_check(defaults->run_options, f);
+	if (r < 0) {
+		fault_prefix(f, "context-defaults.run-options");
+	} else {
+		r = catalog_check_runtime(c, defaults->runtime, f);
+		if (r < 0)
+			fault_prefix(f, "context-defaults.runtime");
+	}
+	if (r < 0)
+		conf_add_problem(conf, f);
 	return r;
 }
 
@@ -251,28 +287,24 @@ static int read_catalog(
 	struct conf *conf, const char *artifacts, struct catalog **ret, struct fault *f)
 {
 	struct context_settings defaults;
+	struct fault own;
 	int r = conf_read(conf, &settings_sections[DEFAULTS_SECTION], NULL, &defaults, f);
 	if (r < 0)
-		return r;
-	_cleanup_(catalog_freep) struct catalog *c = catalog_new(&defaults, artifacts);
-	r = read_runtimes(conf, c, f);
-	if (r == 0 && run_options_check(defaults.run_options, f) < 0)
-		r = fault_prefix(f, "context-defaults.run-options");
-	if (r == 0 && catalog_check_runtime(c, defaults.runtime, f) < 0)
-		r = fault_prefix(f, "context-defaults.runtime");
-	if (r == 0)
-		r = catalog_add_context(c, "default", &defaults);
-	if (r == 0)
-		r = conf_read_named(
-			conf, &settings_sections[CONTEXTS_SECTION], &defaults, add_context, c, f);
-	if (r == 0)
-		r = conf_read_named(
-			conf, &settings_sections[FUNCTIONS_SECTION], NULL, add_function, c, f);
+		read_defaults(&defaults);
+	struct catalog *c = *ret = catalog_new(&defaults, artifacts);
+	first(&r, f, read_runtimes(conf, c, &own), &own);
+	first(&r, f, check_defaults(conf, c, &defaults, &own), &own);
+	(void)catalog_add_context(c, "default", &defaults);
+	first(&r, f,
+		conf_read_named(conf, &settings_sections[CONTEXTS_SECTION], &defaults, add_context,
+			c, &own),
+		&own);
+	first(&r, f,
+		conf_read_named(
+			conf, &settings_sections[FUNCTIONS_SECTION], NULL, add_function, c, &own),
+		&own);
 	conf_done(context_conf, &defaults);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(c);
-	return 0;
+	return r;
 }
 
 static int add_transport(void *arg, const struct conf_section *kind, const char *name,
@@ -305,38 +337,45 @@ static int read_mist(struct conf *conf, struct mist_settings *ret, struct fault 
 	return r;
 }
 
+static int read_all(struct settings *s, struct conf *conf, struct fault *f)
+{
+	struct fault own;
+	int r = conf_check_sections(conf, settings_sections, f);
+	first(&r, f, read_mist(conf, &s->mist, &own), &own);
+	first(&r, f, conf_read(conf, &settings_sections[HTTP_SECTION], NULL, &s->http, &own), &own);
+	first(&r, f,
+		conf_read_kinds(
+			conf, &settings_sections[TRANSPORTS_SECTION], add_transport, s, &own),
+		&own);
+	first(&r, f, conf_read(conf, &settings_sections[LIMITS_SECTION], NULL, &s->limits, &own),
+		&own);
+	first(&r, f, conf_read(conf, &settings_sections[WORKERS_SECTION], NULL, &s->room, &own),
+		&own);
+	s->limits.ignores_unknown = s->mist.unknown_arguments == UNKNOWN_IGNORE;
+	_cleanup_(freep) char *artifacts =
+		xasprintf("%s/artifacts", s->mist.data_directory ? s->mist.data_directory : "");
+	first(&r, f, read_catalog(conf, artifacts, &s->catalog, &own), &own);
+	catalog_set_rules(s->catalog,
+		&(struct catalog_rules){ .takes_unknown_contexts = s->mist.unknown_contexts,
+			.hides_broken_functions = s->mist.broken_functions,
+			.deletes_used_artifacts = s->mist.used_artifacts });
+	return r;
+}
+
 int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
-	struct fault *f)
+	char **ret_problems)
 {
 	_cleanup_(conf_freep) struct conf *conf = NULL;
+	struct fault f;
 	memset(s, 0, sizeof *s);
-	int r = conf_open(&conf, path, sets, n_sets, f);
+	int r = conf_open(&conf, path, sets, n_sets, &f);
 	if (r == 0)
-		r = conf_check_sections(conf, settings_sections, f);
-	if (r == 0)
-		r = read_mist(conf, &s->mist, f);
-	if (r == 0)
-		r = conf_read(conf, &settings_sections[HTTP_SECTION], NULL, &s->http, f);
-	if (r == 0)
-		r = conf_read_kinds(
-			conf, &settings_sections[TRANSPORTS_SECTION], add_transport, s, f);
-	if (r == 0)
-		r = conf_read(conf, &settings_sections[LIMITS_SECTION], NULL, &s->limits, f);
-	if (r == 0)
-		r = conf_read(conf, &settings_sections[WORKERS_SECTION], NULL, &s->room, f);
-	if (r == 0) {
-		s->limits.ignores_unknown = s->mist.unknown_arguments == UNKNOWN_IGNORE;
-		_cleanup_(freep) char *artifacts =
-			xasprintf("%s/artifacts", s->mist.data_directory);
-		r = read_catalog(conf, artifacts, &s->catalog, f);
-	}
-	if (r == 0)
-		catalog_set_rules(s->catalog,
-			&(struct catalog_rules){ .takes_unknown_contexts = s->mist.unknown_contexts,
-				.hides_broken_functions = s->mist.broken_functions,
-				.deletes_used_artifacts = s->mist.used_artifacts });
-	if (r < 0)
+		r = read_all(s, conf, &f);
+	if (r < 0) {
+		*ret_problems = conf && conf_problems(conf)[0] ? xstrdup(conf_problems(conf))
+							       : xasprintf("%s\n", f.text);
 		settings_done(s);
+	}
 	return r;
 }
 

@@ -22,6 +22,8 @@ struct mist_settings {
 	int watchdog_action; /* enum watchdog_action */
 };
 
+extern const struct conf_field mist_conf[];
+
 /* One of `transports`. */
 struct transport_setting {
 	char *name;
@@ -42,8 +44,18 @@ struct settings {
 
 extern const struct conf_section settings_sections[]; /* ended by { 0 } */
 
-/* The fault is the sentence for whoever starts the gateway. `s` is uninitialised; nothing to free
- * on failure. */
+/* On failure *ret_problems has all that is wrong, a sentence a line, for whoever starts the
+ * gateway; the caller frees it, and nothing else. `s` is uninitialised. */
 int settings_read(struct settings *s, const char *path, const char *const *sets, size_t n_sets,
-	struct fault *f);
+	char **ret_problems);
+
+/* What is right by itself and refers to something that is not there: files, folders, programs,
+ * contexts. A sentence a line, NULL for nothing; the caller frees it. The gateway starts all the
+ * same: a file may come later, a context may have been made by the API. Before the core has taken
+ * the catalog. */
+char *settings_check_references(const struct settings *s);
+
+/* Names of settings that are not as in `running` and need a restart, with commas between; NULL:
+ * none. The caller frees it. */
+char *settings_need_restart(const struct settings *running, const struct settings *s);
 void settings_done(struct settings *s);

@@ -338,7 +338,7 @@ def test_an_interrupted_synchronous_run_ends_with_130(gateway, tmp_path):
 # Completion
 
 @pytest.mark.parametrize("words, expected", [
-    (["st"], {"status"}), (["run", "typ"], {"typed"}), (["contexts", "show", "pl"], {"plain"}), (["jobs", "--st"], {"--status"}),
+    (["st"], {"status", "store"}), (["run", "typ"], {"typed"}), (["contexts", "show", "pl"], {"plain"}), (["jobs", "--st"], {"--status"}),
     (["jobs", "--status", "fin"], {"finished"}), (["artifacts", ""], {"list", "show", "delete", "get", "put"}),
     (["functions", ""], {"list", "show", "delete"}), (["run", "typed", "--context", "pl"], {"plain"}),
 ])

@@ -111,3 +111,69 @@ def test_spark_conf_flattens_and_lists_are_taken(plain_mist):
     contexts = {c["name"]: c["sparkConf"] for c in gateway.get("/v2/api/contexts").json()}
     assert contexts["nested.name"] == {"spark.master": "local[1]", "spark.ui.enabled": "false"}
     assert contexts["listed"] == {"spark.sql.shuffle.partitions": "3", "spark.sql.shuffle": "x=y"}
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    path = tmp_path / "bad.conf"
+    path.write_text("""htp = { };
+http = { port = 70000; threads = "x"; hots = "a"; };
+limits = { queue = -1; };
+context-defaults = { worker-mode = "both"; };
+contexts = { a = { max-jobs = 0; runtime = 5; }; b = { runtime = "none"; }; c = { max-jobs = 2; }; };
+functions = { f = { path = "x.py"; }; g = { path = "x://y"; class-name = "g"; }; };
+runtimes = { r = { kind = "sprak"; }; };
+transports = ( { type = "mqtt"; url = 5; }, { type = "pigeon"; } );
+""")
+    r = mistd("--config", str(path), "--check-config", "--set", "limits.jbos=1")
+    said = r.stderr.splitlines()
+    assert r.returncode == 1 and r.stdout == "" and all(line.startswith("mistd: ") for line in said), r.stderr
+    for words in (":1: htp: no such section", ":2: http.port: expected", ":2: http.threads", ":2: http.hots: no such setting", ":3: limits.queue",
+                  "--set: limits.jbos: no such setting; did you mean jobs?", ":4: context-defaults.worker-mode", ":5: contexts.a.max-jobs",
+                  ":5: contexts.a.runtime", "contexts.b.runtime: there is no runtime none", "functions.f.class-name: must be given",
+                  "functions.g.path", ":7: runtimes.r.kind", "did you mean spark?", ":8: transports.mqtt.url", "transports.type: expected one of"):
+        assert sum(words in line for line in said) == 1, (words, r.stderr)
+    assert len(said) == 15, r.stderr
+    assert mistd("--config", str(path)).stderr.splitlines()[0] == said[0]
+
+
+def test_what_settings_refer_to_is_looked_for(tmp_path):
+    path = tmp_path / "mist.conf"
+    path.write_text("""
+functions = { f = { path = "none.py"; class-name = "f"; context = "defualt"; }; g = { path = "hdfs://a/b.py"; class-name = "g"; }; };
+runtimes = { plain = { kind = "python"; python = "no-such-python"; };
+             default = { spark-home = "/no/such/spark"; java = "/no/such/java"; python = "/no/such/python"; };
+             c = { kind = "program"; command = "/no/such/program with words"; }; };
+transports = ( { type = "mqtt"; tls-ca = "ca.pem"; } );
+http = { ui = "ui"; };
+""")
+    r = mistd("--config", str(path), "--check-config")
+    assert r.returncode == 1 and r.stdout == ""
+    for words in ("functions.f.path: ", "none.py cannot be read: No such file or directory",
+                  "functions.f.context: there is no context defualt; did you mean default? There are: default",
+                  "runtimes.plain.python: there is no program no-such-python in PATH", "runtimes.default.spark-home: /no/such/spark/bin/spark-submit",
+                  "runtimes.default.java: /no/such/java/bin/java", "runtimes.default.python: /no/such/python cannot be run",
+                  "runtimes.c.command: /no/such/program cannot be run", "transports.mqtt.tls-ca: ", "http.ui: "):
+        assert words in r.stderr, (words, r.stderr)
+    assert len(r.stderr.splitlines()) == 9, r.stderr
+
+
+def test_a_start_goes_on_without_what_settings_refer_to(plain_mist):
+    gateway = plain_mist(functions={"f": {"path": "@functions", "class-name": "typed", "context": "later"}})
+    assert "WARN the configuration: functions.f.context: there is no context later" in gateway.stderr()
+    assert "WARN the configuration: functions.missing.path: /no/such/artifact.py cannot be read" in gateway.stderr()
+    assert gateway.post("/v2/api/contexts", json={"name": "later", "runtime": "plain"}).status_code == 200
+    assert gateway.run("f", {"i": 1})["success"]
+
+
+def test_a_reload_names_what_needs_a_restart(c_mist, tmp_path):
+    gateway = c_mist(functions={"noop": {"class-name": "noop", "context": "example"}})
+    gateway.reconfigure(limits={"queue": 7}, http={"threads": 3}, mist={"mailbox": 5000})
+    words = "the configuration: what needs a restart is as it was: mist.mailbox, http.threads"
+    gateway.until(lambda: words in gateway.stderr())
+    gateway.reconfigure(http={"threads": "many"}, mist={"mailbox": "x"})
+    gateway.until(lambda: gateway.stderr().count("the configuration was not taken") == 2)
+    assert "http.threads: expected an integer" in gateway.stderr() and "mist.mailbox: expected an integer" in gateway.stderr()
+    del gateway.sections["http"]["threads"], gateway.sections["mist"]["mailbox"]
+    gateway.reconfigure(limits={"queue": 8})
+    gateway.until(lambda: gateway.stderr().count("the configuration was read again") == 2)
+    assert gateway.stderr().count("needs a restart") == 1

@@ -15,6 +15,8 @@
 
 #include "base/utf8.h"
 
+enum { PROBLEMS_MAX = 64 << 10 };
+
 static char *file_of(const struct conf *c, const config_setting_t *at)
 {
 	const char *included = at ? config_setting_source_file(at) : NULL;
@@ -84,6 +86,7 @@ int conf_open(struct conf **ret, const char *path, const char *const *sets, size
 	c->path = path ? xstrdup(path) : NULL;
 	c->folder = xasprintf("%.*s", slash ? (int)(slash - path) + 1 : 0, path ? path : "");
 	c->sets = xcalloc(n_sets, sizeof *c->sets);
+	buf_init(&c->problems, PROBLEMS_MAX);
 	int r = path ? parse_file(c, f) : 0;
 	for (size_t i = 0; r == 0 && i < n_sets; i++)
 		r = add_set(c, sets[i], f);
@@ -99,10 +102,29 @@ void conf_free(struct conf *c)
 	for (size_t i = 0; i < c->n_sets; i++)
 		free(c->sets[i].path);
 	free(c->sets);
+	buf_done(&c->problems);
 	free(c->folder);
 	free(c->path);
 	config_destroy(&c->tree);
 	free(c);
+}
+
+const char *conf_problems(const struct conf *c)
+{
+	return c->problems.data ? c->problems.data : "";
+}
+
+void conf_add_problem(struct conf *c, const struct fault *f)
+{
+	(void)buf_printf(&c->problems, "%s\n", f->text); /* what has no room is one too many */
+}
+
+int conf_refuse(struct conf *c, const struct fault *f, struct fault *ret, int before)
+{
+	conf_add_problem(c, f);
+	if (before == 0)
+		*ret = *f;
+	return -1;
 }
 
 static const struct conf_section *section_of(
@@ -134,18 +156,24 @@ static int no_such_section(
 int conf_check_sections(struct conf *c, const struct conf_section *sections, struct fault *f)
 {
 	const config_setting_t *root = config_root_setting(&c->tree);
+	struct fault own;
+	int r = 0;
 	for (int i = 0; i < config_setting_length(root); i++) {
 		const config_setting_t *at = config_setting_get_elem(root, (unsigned)i);
 		const char *name = config_setting_name(at);
 		_cleanup_(freep) char *place = conf_place(c, at);
-		if (!section_of(sections, name, strlen(name)))
-			return no_such_section(sections, place, name, f);
+		if (!section_of(sections, name, strlen(name))) {
+			no_such_section(sections, place, name, &own);
+			r = conf_refuse(c, &own, f, r);
+		}
 	}
 	for (size_t i = 0; i < c->n_sets; i++) {
 		const char *path = c->sets[i].path;
 		size_t len = strcspn(path, ".");
-		if (!path[len] || !section_of(sections, path, len))
-			return no_such_section(sections, "--set", path, f);
+		if (!path[len] || !section_of(sections, path, len)) {
+			no_such_section(sections, "--set", path, &own);
+			r = conf_refuse(c, &own, f, r);
+		}
 	}
-	return 0;
+	return r;
 }

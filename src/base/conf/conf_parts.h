@@ -21,7 +21,11 @@ struct conf {
 	char *folder; /* of the file, with its last slash; "" when that is the working directory */
 	struct conf_set *sets;
 	size_t n_sets;
+	struct buf problems;
 };
+
+/* conf.c: notes the refusal `f`, and keeps the first one of a call in *ret; returns -1. */
+int conf_refuse(struct conf *c, const struct fault *f, struct fault *ret, int before);
 
 /* conf.c: where something stands, for sentences: "mist.conf:12". The caller frees it. */
 char *conf_place(const struct conf *c, const config_setting_t *at);

@@ -111,25 +111,30 @@ static bool set_lacks_key(const struct conf_section *s, const struct conf_set *s
 	return target_of(s, &tried, &t);
 }
 
-static int check_sets(const struct conf *c, const struct conf_section *s, struct fault *f)
+static int check_sets(struct conf *c, const struct conf_section *s, struct fault *f)
 {
 	struct target t;
+	struct fault own;
+	int r = 0;
 	for (size_t i = 0; i < c->n_sets; i++) {
 		const char *path = c->sets[i].path;
 		if (!set_is_in(s, &c->sets[i]) || target_of(s, &c->sets[i], &t))
 			continue;
-		if (set_lacks_key(s, &c->sets[i]))
-			return fault_set(f, FAULT_BAD_REQUEST,
+		if (set_lacks_key(s, &c->sets[i])) {
+			fault_set(&own, FAULT_BAD_REQUEST,
 				"--set: %.200s: is set key by key, as in %.200s.KEY=VALUE", path,
 				path);
+			r = conf_refuse(c, &own, f, r);
+			continue;
+		}
 		char hint[NEAR_HINT];
 		_cleanup_(freep) char *known = known_fields(s);
-		return fault_set(f, FAULT_BAD_REQUEST,
-			"--set: %.200s: no such setting%s %s%s has: %s", path,
-			field_hint(s, strrchr(path, '.') + 1, hint), s->name,
+		fault_set(&own, FAULT_BAD_REQUEST, "--set: %.200s: no such setting%s %s%s has: %s",
+			path, field_hint(s, strrchr(path, '.') + 1, hint), s->name,
 			s->named ? ".NAME" : "", known);
+		r = conf_refuse(c, &own, f, r);
 	}
-	return 0;
+	return r;
 }
 
 /* "contexts.a" */
@@ -328,6 +333,8 @@ static int read_field(
 
 static int check_names(const struct reader *r)
 {
+	struct fault own;
+	int result = 0;
 	for (int i = 0; r->group && i < config_setting_length(r->group); i++) {
 		const config_setting_t *at = config_setting_get_elem(r->group, (unsigned)i);
 		const char *name = config_setting_name(at);
@@ -341,33 +348,38 @@ static int check_names(const struct reader *r)
 		_cleanup_(freep) char *place = conf_place(r->c, at), *scope = scope_of(r);
 		_cleanup_(freep) char *known = known_fields(r->section);
 		char hint[NEAR_HINT];
-		return fault_set(r->f, FAULT_BAD_REQUEST,
-			"%s: %s.%.100s: no such setting%s %s has: %s", place, scope, name,
-			field_hint(r->section, name, hint), scope, known);
+		fault_set(&own, FAULT_BAD_REQUEST, "%s: %s.%.100s: no such setting%s %s has: %s",
+			place, scope, name, field_hint(r->section, name, hint), scope, known);
+		result = conf_refuse(r->c, &own, r->f, result);
 	}
-	return 0;
+	return result;
 }
 
 /* Fills `settings`, or leaves it zeroes. */
 static int read_group(const struct reader *r, const void *base, void *settings)
 {
+	struct fault own;
+	struct reader reader = *r;
+	reader.f = &own;
 	memset(settings, 0, r->section->size);
 	int result = check_names(r);
-	for (const struct conf_field *field = r->section->fields; result == 0 && field->name;
-		field++)
-		result = read_field(r, field, base, settings);
+	for (const struct conf_field *field = r->section->fields; field->name; field++)
+		if (read_field(&reader, field, base, settings) < 0)
+			result = conf_refuse(r->c, &own, r->f, result);
 	if (result < 0)
 		conf_done(r->section->fields, settings);
 	return result;
 }
 
 static int not_a_group(
-	const struct conf *c, const config_setting_t *at, const char *what, struct fault *f)
+	struct conf *c, const config_setting_t *at, const char *what, struct fault *f)
 {
 	char got[SHOWN_MAX];
+	struct fault own;
 	conf_found(at, got, sizeof got);
 	_cleanup_(freep) char *place = conf_place(c, at);
-	return fault_set(f, FAULT_BAD_REQUEST, "%s: %s, got %s", place, what, got);
+	fault_set(&own, FAULT_BAD_REQUEST, "%s: %s, got %s", place, what, got);
+	return conf_refuse(c, &own, f, 0);
 }
 
 int conf_read(struct conf *c, const struct conf_section *s, const void *base, void *settings,
@@ -382,9 +394,16 @@ int conf_read(struct conf *c, const struct conf_section *s, const void *base, vo
 			xasprintf("%s: expected a group %s = { ... }", s->name, s->name);
 		return not_a_group(c, group, what, f);
 	}
+	struct fault own;
 	int r = check_sets(c, s, f);
-	const struct reader reader = { .c = c, .section = s, .group = group, .f = f };
-	return r < 0 ? r : read_group(&reader, base, settings);
+	const struct reader reader = {
+		.c = c, .section = s, .group = group, .f = r < 0 ? &own : f
+	};
+	if (read_group(&reader, base, settings) < 0)
+		return -1;
+	if (r < 0)
+		conf_done(s->fields, settings);
+	return r;
 }
 
 /* All groups of a named section. */
@@ -403,21 +422,29 @@ struct naming {
 	bool *is_used; /* by number of --set */
 };
 
+/* The fault of `n` was set, r is negative. */
+static int noted(const struct naming *n, int r)
+{
+	conf_add_problem(n->c, n->f);
+	return r;
+}
+
 /* Reads one group and hands it out; `group` NULL: it exists by --set only. */
 static int one_named(
 	const struct naming *n, const char *name, const config_setting_t *group, bool is_in_list)
 {
 	_cleanup_(freep) char *place = group ? conf_place(n->c, group) : xstrdup("--set");
 	if (!name_is_good(name))
-		return fault_set(n->f, FAULT_BAD_REQUEST,
-			"%s: %s: \"%.200s\" is not a name: expected 1 to 128 of letters, digits, "
-			"'.', '_', '-', and no "
-			"'.' at the beginning",
-			place, n->section->name, name);
+		return noted(n,
+			fault_set(n->f, FAULT_BAD_REQUEST,
+				"%s: %s: \"%.200s\" is not a name: expected 1 to 128 of letters, "
+				"digits, '.', '_', '-', and no '.' at the beginning",
+				place, n->section->name, name));
 	const char *first = json_string_value(json_object_get(n->seen, name));
 	if (first)
-		return fault_set(n->f, FAULT_BAD_REQUEST, "%s: %s: \"%s\" stands at %s already",
-			place, n->section->name, name, first);
+		return noted(
+			n, fault_set(n->f, FAULT_BAD_REQUEST, "%s: %s: \"%s\" stands at %s already",
+				   place, n->section->name, name, first));
 	must(json_object_set_new(n->seen, name, json_stringn_nocheck(place, strlen(place))) == 0);
 	const struct reader reader = { n->c, n->section, name, group, is_in_list, n->kind, n->f };
 	_cleanup_(freep) void *settings = xcalloc(1, n->section->size);
@@ -428,7 +455,7 @@ static int one_named(
 	r = n->kind ? n->each_kind(n->arg, n->kind, name, settings, n->f)
 		    : n->each(n->arg, name, settings, n->f);
 	conf_done(n->section->fields, settings);
-	return r < 0 ? fault_prefix(n->f, "%s", place) : 0;
+	return r < 0 ? noted(n, fault_prefix(n->f, "%s", place)) : 0;
 }
 
 static int named_in_file(const struct naming *n, const config_setting_t *at, bool is_in_list)
@@ -446,11 +473,25 @@ static int named_in_file(const struct naming *n, const config_setting_t *at, boo
 	if (name)
 		return one_named(n, name, at, true);
 	_cleanup_(freep) char *place = conf_place(n->c, at);
-	return fault_set(n->f, FAULT_BAD_REQUEST,
-		"%s: %s: a group in the list needs name = \"...\";", place, section);
+	return noted(
+		n, fault_set(n->f, FAULT_BAD_REQUEST,
+			   "%s: %s: a group in the list needs name = \"...\";", place, section));
 }
 
-static int named_by_sets(const struct naming *n)
+/* Does one of them; those that come after are done too, and the first refusal is kept. */
+static int each_in_turn(const struct naming *n, int before, const config_setting_t *at,
+	bool is_in_list, const char *name)
+{
+	struct fault own;
+	struct naming one = *n;
+	one.f = &own;
+	int r = at ? named_in_file(&one, at, is_in_list) : one_named(&one, name, NULL, false);
+	if (r < 0 && before == 0)
+		*n->f = own;
+	return r < 0 ? -1 : before;
+}
+
+static int named_by_sets(const struct naming *n, int r)
 {
 	struct target t;
 	for (size_t i = 0; i < n->c->n_sets; i++) {
@@ -459,11 +500,10 @@ static int named_by_sets(const struct naming *n)
 			continue;
 		_cleanup_(freep) char *name = strndup(t.name, t.name_len);
 		must(name);
-		int r = json_object_get(n->seen, name) ? 0 : one_named(n, name, NULL, false);
-		if (r < 0)
-			return r;
+		if (!json_object_get(n->seen, name))
+			r = each_in_turn(n, r, NULL, false, name);
 	}
-	return 0;
+	return r;
 }
 
 static int read_named(const struct naming *all)
@@ -484,9 +524,10 @@ static int read_named(const struct naming *all)
 		return not_a_group(c, section, what, f);
 	}
 	int r = check_sets(c, s, f);
-	for (int i = 0; r == 0 && section && i < config_setting_length(section); i++)
-		r = named_in_file(&n, config_setting_get_elem(section, (unsigned)i), is_list);
-	return r < 0 ? r : named_by_sets(&n);
+	for (int i = 0; section && i < config_setting_length(section); i++)
+		r = each_in_turn(
+			&n, r, config_setting_get_elem(section, (unsigned)i), is_list, NULL);
+	return named_by_sets(&n, r);
 }
 
 int conf_read_named(struct conf *c, const struct conf_section *s, const void *base,
@@ -544,10 +585,10 @@ static int one_of_kind(const struct naming *all, const config_setting_t *at)
 			near_try(&n, kind->name);
 		}
 		_cleanup_(freep) char *words = buf_take(&known);
-		return fault_set(all->f, FAULT_BAD_REQUEST,
-			"%s: %s.type: expected one of %s%s%.80s%s%s", place, section, words,
-			type ? ", got \"" : "", type ? type : "", type ? "\"" : "",
-			near_hint(&n, hint));
+		return noted(all, fault_set(all->f, FAULT_BAD_REQUEST,
+					  "%s: %s.type: expected one of %s%s%.80s%s%s", place,
+					  section, words, type ? ", got \"" : "", type ? type : "",
+					  type ? "\"" : "", near_hint(&n, hint)));
 	}
 	if (!config_setting_lookup_string(at, "name", &name))
 		name = type;
@@ -584,12 +625,22 @@ int conf_read_kinds(struct conf *c, const struct conf_section *s,
 		return not_a_group(c, section, what, f);
 	}
 	int r = 0;
-	for (int i = 0; r == 0 && section && i < config_setting_length(section); i++)
-		r = one_of_kind(&n, config_setting_get_elem(section, (unsigned)i));
-	for (size_t i = 0; r == 0 && i < c->n_sets; i++)
-		if (set_is_in(s, &c->sets[i]) && !is_used[i])
-			r = fault_set(f, FAULT_BAD_REQUEST,
-				"--set: %.200s: no group of %s has such a setting", c->sets[i].path,
-				s->name);
+	struct fault own;
+	struct naming one = n;
+	one.f = &own;
+	for (int i = 0; section && i < config_setting_length(section); i++) {
+		int result = one_of_kind(&one, config_setting_get_elem(section, (unsigned)i));
+		if (result < 0 && r == 0)
+			*f = own;
+		r = result < 0 ? -1 : r;
+	}
+	for (size_t i = 0; i < c->n_sets; i++) {
+		if (!set_is_in(s, &c->sets[i]) || is_used[i])
+			continue;
+		fault_set(&own, FAULT_BAD_REQUEST,
+			"--set: %.200s: no group of %s has such a setting", c->sets[i].path,
+			s->name);
+		r = conf_refuse(c, &own, f, r);
+	}
 	return r;
 }

@@ -72,10 +72,16 @@ static bool value_equal(enum conf_type type, const void *a, const void *b)
 	return memcmp(a, b, value_size(type)) == 0;
 }
 
+bool conf_equal_field(const struct conf_field *field, const void *a, const void *b)
+{
+	return value_equal(
+		field->type, (const char *)a + field->offset, (const char *)b + field->offset);
+}
+
 bool conf_equal(const struct conf_field *fields, const void *a, const void *b)
 {
 	for (const struct conf_field *f = fields; f->name; f++)
-		if (!value_equal(f->type, (const char *)a + f->offset, (const char *)b + f->offset))
+		if (!conf_equal_field(f, a, b))
 			return false;
 	return true;
 }

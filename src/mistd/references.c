@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the settings refer to, looked at for --check-config: a file that a function is in, programs
+ * that workers are started with, folders, certificates, contexts. Each that is not there is a line
+ * that names the setting. And, at a reload, what of the settings cannot change in a running
+ * gateway. Nothing is opened or started. */
+#include "mistd/settings.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+
+enum { TEXT_MAX = 64 << 10 };
+
+struct check {
+	const struct settings *settings;
+	struct buf out;
+};
+
+static void check_path(struct check *c, const char *what, const char *path, int mode)
+{
+	if (*path && access(path, mode) < 0)
+		(void)buf_printf(&c->out, "%s: %s %s: %s\n", what, path,
+			mode == X_OK ? "cannot be run" : "cannot be read", strerror(errno));
+}
+
+static bool is_on_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	for (const char *p = path ? path : ""; *p; p += strcspn(p, ":"), p += *p == ':') {
+		_cleanup_(freep) char *file =
+			xasprintf("%.*s/%s", (int)strcspn(p, ":"), p, program);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_program(struct check *c, const char *what, const char *program)
+{
+	if (strchr(program, '/'))
+		check_path(c, what, program, X_OK);
+	else if (*program && !is_on_path(program))
+		(void)buf_printf(&c->out, "%s: there is no program %s in PATH\n", what, program);
+}
+
+static void check_function(void *arg, const struct function *f)
+{
+	struct check *c = arg;
+	const struct catalog *catalog = c->settings->catalog;
+	struct fault fault;
+	_cleanup_(freep) char *what = xasprintf("functions.%s.path", f->name);
+	if (catalog_check_context(catalog, f->settings.context, &fault) < 0)
+		(void)buf_printf(&c->out, "functions.%s.context: %s\n", f->name, fault.text);
+	if (f->path_kind == PATH_HERE)
+		check_path(c, what, f->location, R_OK);
+}
+
+static void check_runtime(void *arg, const char *name, const struct runtime_settings *r)
+{
+	struct check *c = arg;
+	_cleanup_(freep) char *python = xasprintf("runtimes.%s.python", name),
+			      *spark = xasprintf("runtimes.%s.spark-home", name),
+			      *java = xasprintf("runtimes.%s.java", name),
+			      *command = xasprintf("runtimes.%s.command", name);
+	check_program(c, python, r->python);
+	if (r->kind == RUNTIME_PROGRAM) {
+		_cleanup_(freep) char *program = strndup(r->command, strcspn(r->command, " "));
+		check_program(c, command, program);
+	}
+	if (r->spark_home[0]) {
+		_cleanup_(freep) char *submit = xasprintf("%s/bin/spark-submit", r->spark_home);
+		check_path(c, spark, submit, X_OK);
+	}
+	if (r->java[0]) {
+		_cleanup_(freep) char *program = xasprintf("%s/bin/java", r->java);
+		check_path(c, java, program, X_OK);
+	}
+}
+
+static void check_paths(
+	struct check *c, const char *scope, const struct conf_field *fields, const void *settings)
+{
+	for (const struct conf_field *field = fields; field->name; field++) {
+		_cleanup_(freep) char *what = xasprintf("%s.%s", scope, field->name);
+		if (field->type == CONF_PATH)
+			check_path(c, what,
+				*(char *const *)((const char *)settings + field->offset), R_OK);
+	}
+}
+
+char *settings_check_references(const struct settings *s)
+{
+	struct check c = { .settings = s };
+	buf_init(&c.out, TEXT_MAX);
+	check_paths(&c, "http", http_conf, &s->http);
+	for (size_t i = 0; i < s->n_transports; i++) {
+		const struct transport_setting *t = &s->transports[i];
+		_cleanup_(freep) char *scope = xasprintf("transports.%s", t->name);
+		check_paths(&c, scope, t->kind->fields, t->settings);
+	}
+	check_paths(&c, "workers", room_conf, &s->room);
+	catalog_each_runtime(s->catalog, check_runtime, &c);
+	catalog_each_function(s->catalog, check_function, &c);
+	return c.out.data ? buf_take(&c.out) : NULL;
+}
+
+static void add_changed(struct buf *out, const char *scope, const struct conf_field *fields,
+	const void *a, const void *b)
+{
+	for (const struct conf_field *field = fields; field->name; field++)
+		if (!field->live && !conf_equal_field(field, a, b))
+			(void)buf_printf(out, "%s%s.%s", out->len ? ", " : "", scope, field->name);
+}
+
+static const struct transport_setting *transport_named(const struct settings *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_transports; i++)
+		if (strcmp(s->transports[i].name, name) == 0)
+			return &s->transports[i];
+	return NULL;
+}
+
+static void add_changed_transport(
+	struct buf *out, const struct transport_setting *t, const struct transport_setting *other)
+{
+	_cleanup_(freep) char *scope = xasprintf("transports.%s", t->name);
+	if (other && other->kind == t->kind)
+		add_changed(out, scope, t->kind->fields, t->settings, other->settings);
+	else
+		(void)buf_printf(out, "%s%s", out->len ? ", " : "", scope);
+}
+
+char *settings_need_restart(const struct settings *running, const struct settings *s)
+{
+	struct buf out;
+	buf_init(&out, TEXT_MAX);
+	add_changed(&out, "mist", mist_conf, &running->mist, &s->mist);
+	add_changed(&out, "http", http_conf, &running->http, &s->http);
+	add_changed(&out, "workers", room_conf, &running->room, &s->room);
+	for (size_t i = 0; i < s->n_transports; i++)
+		add_changed_transport(
+			&out, &s->transports[i], transport_named(running, s->transports[i].name));
+	for (size_t i = 0; i < running->n_transports; i++)
+		if (!transport_named(s, running->transports[i].name))
+			add_changed_transport(&out, &running->transports[i], NULL);
+	return out.data ? buf_take(&out) : NULL;
+}
