@@ -16,6 +16,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import itertools
 import json
 import math
 import pathlib
@@ -31,6 +32,7 @@ INT_MIN, INT_MAX = -(2 ** 63), 2 ** 63 - 1
 PIECE = 10000        # items of a list that are written at a time
 LARGE = 256          # what has more items is looked into
 EPOCH = datetime.date(1970, 1, 1).toordinal()
+LONG = frozenset((list, tuple, dict))
 THEMSELVES = frozenset((bool, type(None)))
 NO_DECIMALS = frozenset((bool, type(None), int, float, str, list))
 
@@ -98,21 +100,33 @@ def _is_large(value):
 
 def _write_list(values, path, depth, pieces, are_encoded=False):
     pieces.add("[")
-    first, batch, as_numbers = 0, [], None if are_encoded else _decimals_of(values)
-    comma = ""
-    for i, value in enumerate(values):
-        if not are_encoded and type(value) in (list, tuple, dict) and len(value) > LARGE:
-            comma = _write_batch(batch, first, path, depth, pieces, comma, as_numbers, are_encoded)
-            pieces.add(comma)
-            _write(value, (i, path), depth + 1, pieces)
-            first, batch, comma = i + 1, [], ","
-            continue
-        batch.append(value)
-        if len(batch) == PIECE:
-            comma = _write_batch(batch, first, path, depth, pieces, comma, as_numbers, are_encoded)
-            first, batch = i + 1, []
-    _write_batch(batch, first, path, depth, pieces, comma, as_numbers, are_encoded)
+    as_numbers = None if are_encoded else _decimals_of(values)
+    first, comma = 0, ""
+    for batch in _batches(values):
+        start = 0
+        for i, value in enumerate(batch) if not are_encoded and _has_long(batch) else ():
+            if type(value) in LONG and len(value) > LARGE:
+                comma = _write_batch(batch[start:i], first + start, path, depth, pieces, comma, as_numbers, are_encoded)
+                pieces.add(comma)
+                _write(value, (first + i, path), depth + 1, pieces)
+                start, comma = i + 1, ","
+        comma = _write_batch(batch[start:], first + start, path, depth, pieces, comma, as_numbers, are_encoded)
+        first += len(batch)
     pieces.add("]")
+
+
+def _batches(values):
+    if isinstance(values, (list, tuple)):
+        for i in range(0, len(values), PIECE):
+            yield values[i:i + PIECE]
+        return
+    values = iter(values)
+    while batch := list(itertools.islice(values, PIECE)):
+        yield batch
+
+
+def _has_long(batch):
+    return not LONG.isdisjoint(map(type, batch)) and any(type(v) in LONG and len(v) > LARGE for v in batch)
 
 
 def _write_batch(batch, first, path, depth, pieces, comma, as_numbers, are_encoded):
@@ -165,14 +179,28 @@ def _encode_items(values, path, depth, first, as_numbers):
     if as_numbers:
         return [_encode_decided(v, (i, path), depth + 1, as_numbers) for i, v in enumerate(values, first)]
     depth += 1
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and _are_themselves(values, kinds.pop()):
+        return list(values)
     return [v if type(v) in THEMSELVES else [] if type(v) is list and not v else _encode(v, (i, path), depth)
             for i, v in enumerate(values, first)]
+
+
+def _are_themselves(values, kind):
+    """Of one type, as most long lists are: then this is looked at without a step for each."""
+    if kind is int:
+        return INT_MIN <= min(values) and max(values) <= INT_MAX
+    if kind is float:
+        return all(map(math.isfinite, values))
+    return kind in THEMSELVES or kind is list and not any(values)
 
 
 def _decimals_of(values):
     """Which Decimals in a list, or in the columns of its rows, are numbers: all of a column or none. None: there are
     no Decimals."""
     found = {}
+    if NO_DECIMALS.issuperset(map(type, values)):
+        return None
     for value in values:
         kind = type(value)
         if kind in NO_DECIMALS:
