@@ -21,7 +21,7 @@ from mist import frames
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 RUNNER = os.path.join(ROOT, "src", "runner", "python")
-WAIT_S = 60
+WAIT_S = 60 * float(os.environ.get("MIST_PATIENCE", 1))
 SECRET = "sesame"
 
 
