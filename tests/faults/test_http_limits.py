@@ -9,7 +9,7 @@ import pytest
 
 from support.mistd import until
 from support.raw_http import Answer, ask, connect, read_all
-from support.subscribers import descriptors
+from support.subscribers import Stream, WebSocket, descriptors, metric
 
 SUBMIT = "POST /v2/api/functions/echo/jobs HTTP/1.1\r\nHost: localhost\r\n"
 SLEEPERS = {"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}}
@@ -254,6 +254,22 @@ def test_answers_that_nobody_reads_have_one_limit(c_mist):
     for s in readers:
         s.close()
     until(lambda: mist.get(f"/v2/api/jobs/{job}").status_code == 200, what="room for an answer")
+
+
+def test_subscribers_are_counted(c_mist):
+    mist = c_mist(http={"subscribers": 3})
+    upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    there = [Stream(mist, "/v2/api/events"), WebSocket(mist, "/v2/api/ws/all"), Stream(mist, "/v2/api/events")]
+    until(lambda: metric(mist, "mist_subscribers") == 3)
+    for path, more in (("/v2/api/events", []), ("/v2/api/ws/all", upgrade)):
+        refused = ask(mist, f"GET {path} HTTP/1.1", "Host: localhost", *more)
+        assert refused.status == 429 and "http.subscribers" in refused.detail() and refused.headers["retry-after"] == "1"
+    for subscriber in there:
+        subscriber.close()
+    until(lambda: metric(mist, "mist_subscribers") == 0)
+    until(lambda: ask(mist, "GET /v2/api/ws/all HTTP/1.1", "Host: localhost", *upgrade[:2]).status == 400)
+    with Stream(mist, "/v2/api/events"):
+        until(lambda: metric(mist, "mist_subscribers") == 1)
 
 
 def test_hashing_a_large_file_holds_nobody_up(c_mist):

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "transport/http/request.h"
+#include "transport/http/target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

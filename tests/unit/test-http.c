@@ -8,6 +8,7 @@
 
 #include "transport/http/request.h"
 #include "transport/http/server/head.h"
+#include "transport/http/target.h"
 
 static void what_was_ignored_is_named_once(void **state)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "transport/http/request.h"
+#include "transport/http/target.h"
 
 static void expect_row(const char *method, const char *path, handler_fn *handle, const char *id)
 {

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
+#include "transport/http/target.h"
 
 enum {
 	DISCARD_MAX = 1 << 30,
@@ -92,6 +93,9 @@ const struct conf_field http_conf[] = {
 	{ "ws-keepalive", CONF_DURATION, offsetof(struct http_settings, keepalive_ms), "1 minute",
 		.min = 100, .max = INT64_MAX,
 		.help = "subscribers that were told nothing for this time get a sign of life" },
+	{ "subscribers", CONF_INT, offsetof(struct http_settings, subscribers_max), "10000",
+		.min = 1, .max = 1000000,
+		.help = "subscribers to events and followers of logs at once" },
 	{ "subscriber-buffer", CONF_SIZE, offsetof(struct http_settings, subscriber_max), "1m",
 		.min = 1024, .max = INT64_C(1) << 30, .unit = "bytes",
 		.help = "what may wait for a subscriber that does not read; events beyond it are "

@@ -11,7 +11,7 @@ struct http_settings {
 	int64_t head_timeout_ms, body_timeout_ms, send_timeout_ms, idle_timeout_ms;
 	int64_t body_max, bodies_max, answers_max, artifact_max, uploads_max;
 	int64_t query_threads, queries_max;
-	int64_t keepalive_ms, subscriber_max;
+	int64_t keepalive_ms, subscriber_max, subscribers_max;
 };
 
 extern const struct conf_field http_conf[];

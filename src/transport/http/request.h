@@ -63,6 +63,7 @@ struct http {
 	_Atomic int64_t answers;  /* the same of answers */
 	struct pool *pool;        /* reads history, hashes and syncs files */
 	_Atomic unsigned n_uploads;
+	_Atomic unsigned n_subscribers;
 	_Atomic unsigned n_owed; /* requests that waited for the core and are not answered */
 	pthread_mutex_t lock;
 	struct list abandoned; /* requests without a caller, until the core is done with them */
@@ -125,18 +126,6 @@ struct request {
 	struct MHD_Response *upgrade;
 };
 
-/* target.c: the decoded path of a raw request target that begins with its path, owned by the
- * caller; an encoded slash or NUL is a byte that no route and no name has. */
-char *target_path(const char *uri);
-
-/* Its parameters are text, the route knows them, each comes once and has a value. */
-int target_check_query(struct request *rq, struct fault *f);
-
-/* Is it in a list with spaces between? *ret_repeats: it may come more than once. */
-bool query_is_known(const char *list, const char *name, size_t len, bool *ret_repeats);
-/* The name in the list that was probably meant, or NULL; *ret_len is its length. */
-const char *query_nearest(const char *list, const char *name, size_t *ret_len);
-
 /* Finds the route; NULL with *ret_allow the methods of the path, or with *ret_allow NULL. *ret_id
  * is owned by the caller. */
 const struct route *route_find(
@@ -198,6 +187,9 @@ void answer_asked_json(struct request *rq);
 
 /* file.c: the answer of rq->answer_fd, which it takes; sets the status. */
 struct MHD_Response *file_response(struct request *rq);
+
+/* events.c: is there room for one more subscriber? False: it is refused, with an answer. */
+bool subscriber_is_welcome(struct request *rq);
 
 /* events.c: the answer of rq->stream, which it takes */
 struct MHD_Response *stream_response(struct request *rq);

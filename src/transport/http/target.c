@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "transport/http/target.h"
 
 enum { NAME_MAX_LEN = 64, NEAR_MAX = 3, SEEN_MAX = 16 };
 #define IN_NO_NAME '\xff'

@@ -79,6 +79,7 @@ static void stream_unref(struct stream *s, int n)
 {
 	if (atomic_fetch_sub(&s->refs, n) != n)
 		return;
+	atomic_fetch_sub(&s->http->n_subscribers, 1);
 	replay_done(&s->replay);
 	buf_done(&s->past);
 	buf_done(&s->out);
@@ -428,6 +429,16 @@ static int read_stream(struct request *rq, struct place *ret, struct fault *f)
 	return r < 0 || !rq->id ? r : read_place(rq, ret, f);
 }
 
+bool subscriber_is_welcome(struct request *rq)
+{
+	struct fault f;
+	if (atomic_load(&rq->http->n_subscribers) < rq->http->settings.subscribers_max)
+		return true;
+	fault_set(&f, FAULT_TOO_MANY, "too many subscribers (http.subscribers)");
+	answer_fault(rq, &f);
+	return false;
+}
+
 static struct stream *stream_new(struct request *rq)
 {
 	struct stream *s = xcalloc(1, sizeof *s);
@@ -440,6 +451,7 @@ static struct stream *stream_new(struct request *rq)
 		.flush = stream_flush,
 		.ended = stream_ended };
 	s->http = rq->http;
+	atomic_fetch_add(&s->http->n_subscribers, 1);
 	s->rq = rq;
 	s->conn = rq->conn;
 	s->fd = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -474,6 +486,8 @@ void events_stream(struct request *rq)
 		answer_fault(rq, &f);
 		return;
 	}
+	if (!subscriber_is_welcome(rq))
+		return;
 	struct stream *s = stream_new(rq);
 	s->told = told;
 	stream_begin(rq, s);
@@ -482,6 +496,8 @@ void events_stream(struct request *rq)
 void log_stream(struct request *rq, bool is_followed)
 {
 	rq->with_logs = true;
+	if (!subscriber_is_welcome(rq))
+		return;
 	struct stream *s = stream_new(rq);
 	s->is_text = s->replay.is_text = true;
 	s->is_followed = is_followed;

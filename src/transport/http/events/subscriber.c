@@ -42,6 +42,7 @@ static const char keep_alive[] = "{\"event\":\"keep-alive\"}";
 
 static void subscriber_free(struct subscriber *s)
 {
+	atomic_fetch_sub(&s->http->n_subscribers, 1);
 	websocket_close(s->fd, s->handle);
 	free(s->extra);
 	free(s);
@@ -192,6 +193,7 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 		.flush = subscriber_flush,
 		.ended = subscriber_ended };
 	s->http = rq->http;
+	atomic_fetch_add(&s->http->n_subscribers, 1);
 	s->handle = handle;
 	s->fd = fd;
 	s->extra = websocket_take(fd, extra, extra_len);
@@ -207,6 +209,8 @@ void events_websocket(struct request *rq)
 		fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
 	else if (query_bool(rq, "withLogs", &rq->with_logs, &f) == 0 &&
 		 query_level(rq, "level", &rq->log_level, &f) == 0 && websocket_is_asked(rq, &f)) {
+		if (!subscriber_is_welcome(rq))
+			return;
 		websocket_accept(rq, upgraded, NULL);
 		return;
 	}

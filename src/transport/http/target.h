@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The target of a request: its path, and the parameters of its query. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/fault.h"
+
+struct request;
+
+/* The decoded path of a raw request target that begins with its path, owned by the
+ * caller; an encoded slash or NUL is a byte that no route and no name has. */
+char *target_path(const char *uri);
+
+/* Its parameters are text, the route knows them, each comes once and has a value. */
+int target_check_query(struct request *rq, struct fault *f);
+
+/* Is it in a list with spaces between? *ret_repeats: it may come more than once. */
+bool query_is_known(const char *list, const char *name, size_t len, bool *ret_repeats);
+/* The name in the list that was probably meant, or NULL; *ret_len is its length. */
+const char *query_nearest(const char *list, const char *name, size_t *ret_len);
