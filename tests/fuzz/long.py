@@ -23,6 +23,7 @@ GOALS = {"parser": (10_000_000, 0), "stateful": (1_000_000, 20 * 60)}  # executi
 AT_A_TIME = 2
 LENGTH_MAX = 4096
 KEPT_MAX = 32  # new inputs of one run
+CORPUS_MAX = 250  # files of one corpus: a replay takes seconds
 STATUS = re.compile(r"^#(\d+)\s+(\w+)\s+cov: (\d+) ft: (\d+)")
 FINDINGS = ("crash-", "leak-", "timeout-", "oom-")
 OPTIONS = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
@@ -132,11 +133,12 @@ def keep(engine):
     subprocess.run(command(engine, "-merge=1", "-set_cover_merge=1") + [engine.kept, *engine.corpora[1:], engine.work],
                    stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, **OPTIONS})
     new = sorted(set(engine.kept.iterdir()) - before, key=lambda f: f.stat().st_size)
-    for extra in new[KEPT_MAX:]:
+    room = max(0, min(KEPT_MAX, CORPUS_MAX - len(before)))
+    for extra in new[room:]:
         extra.unlink()
-    for found in new[:KEPT_MAX]:
+    for found in new[:room]:
         found.rename(engine.kept / f"found-{found.name[:12]}")
-    engine.added = len(new[:KEPT_MAX])
+    engine.added = len(new[:room])
 
 
 def main(tree, record):
