@@ -33,10 +33,10 @@ enum {
 	WAIT_MS = 20,
 	WAIT_MAX_MS = 1000,
 	UNACKED_MAX = 16,
-	SOON_MS = 10000, /* a connection that lasts less is lost soon, */
-	SOON_PAUSE_MAX_MS = 30000,
-	CONTESTED = 3,     /* and after so many in a row another client may have its id */
-	INNOCENT_MAX = 30, /* connections that letters may end, in */
+	SOON_MS = 10000,            /* a connection that lasts less is lost soon, */
+	TAKEN_PAUSE_MAX_MS = 60000, /* two with one id: one of them should have the upper hand */
+	CONTESTED = 3,              /* and after so many in a row another client may have its id */
+	INNOCENT_MAX = 30,          /* connections that letters may end, in */
 	INNOCENT_MS = 60000,
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
 	CODE_OLD_VERSION = 1,
@@ -488,10 +488,10 @@ static void ended(struct link *l, bool is_taken_over, const char *why)
 	}
 	l->n_soon = l->was_up && now - l->up_at_ms < SOON_MS ? l->n_soon + 1 : 0;
 	int64_t pause_ms = is_taken_over ? REFUSED_PAUSE_MS : PAUSE_MS;
-	for (unsigned i = 1; i < l->n_soon && pause_ms < SOON_PAUSE_MAX_MS; i++)
+	int64_t max_ms = is_taken_over ? TAKEN_PAUSE_MAX_MS : PAUSE_MAX_MS;
+	for (unsigned i = 1; i < l->n_soon && pause_ms < max_ms; i++)
 		pause_ms *= 2;
-	if (pause_ms > SOON_PAUSE_MAX_MS)
-		pause_ms = SOON_PAUSE_MAX_MS;
+	pause_ms = pause_ms < max_ms ? pause_ms : max_ms;
 	bool is_contested = is_taken_over || l->n_soon >= CONTESTED;
 	if (is_contested)
 		snprintf(text, sizeof text,
