@@ -25,7 +25,7 @@
 #include "transport/http/request.h"
 #include "transport/registry.h"
 
-enum { INPUT_MAX = 32 * 1024, FIELDS_MAX = 64, REQUESTS_MAX = 16, TURNS = 12 };
+enum { INPUT_MAX = 32 * 1024, FIELDS_MAX = 64, REQUESTS_MAX = 16, TURNS = 12, POOL_MS = 10000 };
 
 struct field {
 	enum MHD_ValueKind kind;
@@ -436,8 +436,13 @@ static void play_request(struct play *p, const char *at, const char *end)
 
 static void free_request(struct MHD_Connection *conn)
 {
-	for (int k = 0; k < TURNS && !conn->is_done; k++)
+	/* A thread of the pool may have it still. */
+	const struct timespec pause = { 0, 1000000 };
+	for (int k = 0; k < POOL_MS && !conn->is_done; k++) {
 		step(conn, NULL, 0);
+		if (!conn->is_done)
+			nanosleep(&pause, NULL);
+	}
 	must(conn->is_done);
 	on_http_thread(finish, conn);
 	for (int i = 0; i < conn->n_fields; i++)
