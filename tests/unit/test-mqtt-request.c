@@ -90,10 +90,28 @@ static void properties_are_checked(void **state)
 	assert_false(reserved_has("mqtt", "p/jobs"));
 }
 
+static void a_cancel_is_known_by_its_topic_alone(void **state)
+{
+	static const char *const topics[][2] = { { "p/q/jobs/ID/cancel", "ID" },
+		{ "p/q/jobs//cancel", "" }, { "p/q/jobs/cancel", NULL }, { "p/q/jobs/x", NULL },
+		{ "p/q/jobs/ID/cancelled", NULL }, { "p/q/jobs/ID/parameters", NULL },
+		{ "p/q", NULL }, { "p", NULL }, { "", NULL }, { "p/x/jobs/ID/cancel", NULL },
+		{ "other/and/longer/than/that/is", NULL } };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(topics); i++) {
+		_cleanup_(freep) char *id = control_job_of("p/q", topics[i][0]);
+		if (!topics[i][1])
+			assert_null(id);
+		else
+			assert_string_equal(id, topics[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(properties_are_checked),
+		cmocka_unit_test(a_cancel_is_known_by_its_topic_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

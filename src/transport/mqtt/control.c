@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "mist/store.h"
 
 /* On the stack of the thread that waits for the core. */
@@ -81,13 +82,17 @@ int control_cancel(struct link *l, const struct uuid *job, const char *reply)
 	return r;
 }
 
-/* ID, of PREFIX/jobs/ID/cancel; the caller frees it. */
-static char *job_of_topic(const char *prefix, const char *topic)
+char *control_job_of(const char *prefix, const char *topic)
 {
 	static const char before[] = "/jobs/", after[] = "/cancel";
-	size_t n = strlen(prefix) + strlen(before), len = strlen(topic);
-	must(len >= n + strlen(after)); /* it is what was subscribed to */
-	return strndup(topic + n, len - n - strlen(after));
+	size_t n = strlen(prefix), n_id, start = n + strlen(before), len = strlen(topic);
+	if (strncmp(topic, prefix, n) != 0 || strncmp(topic + n, before, strlen(before)) != 0 ||
+		len < start + strlen(after))
+		return NULL;
+	n_id = len - start - strlen(after);
+	return strcmp(topic + start + n_id, after) == 0
+		       ? xasprintf("%.*s", (int)n_id, topic + start)
+		       : NULL;
 }
 
 static int cancel_named(struct link *l, const char *name, const char *reply)
@@ -138,11 +143,14 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 		pthread_mutex_unlock(&m->lock);
 		return;
 	}
-	if (message->retained)
+	_cleanup_(freep) char *name = control_job_of(m->settings.prefix, topic);
+	if (!name)
+		log_debug("%s: a message to the topic %.128s was not asked for, and is dropped",
+			m->env.name, topic);
+	if (!name || message->retained)
 		return;
 	mqtt_request_init(&r, m, message);
 	mqtt_request_read_reply(&r);
-	_cleanup_(freep) char *name = job_of_topic(m->settings.prefix, topic);
 	while ((result = cancel_named(l, name, r.reply)) == -EAGAIN)
 		link_wait(l, &pause_ms);
 	mqtt_request_done(&r);

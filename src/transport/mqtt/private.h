@@ -188,6 +188,9 @@ void receiver_answer(struct waiting *w, const struct fault *f); /* NULL: accepte
 
 /* control.c */
 void control_arrived(struct link *l, const char *topic, const MQTTAsync_message *m);
+/* ID, of PREFIX/jobs/ID/cancel; the caller frees it. NULL: another topic. A broker may deliver such
+ * for a subscription that its session still has from earlier settings, or by mistake. */
+char *control_job_of(const char *prefix, const char *topic);
 /* 0: it is seen to, or refused. -EAGAIN: not now. -ESHUTDOWN: the gateway ends. `reply` as
  * reply_to's text, or NULL: nobody is told if it cannot be. Not the core's thread. */
 int control_cancel(struct link *l, const struct uuid *job, const char *reply);
