@@ -167,7 +167,7 @@ void request_refused(struct request *rq, int r)
 	struct fault f;
 	rq->then = NULL;
 	if (r == -EAGAIN)
-		fault_set(&f, FAULT_TOO_MANY, "too many requests wait (limits.mailbox)");
+		fault_set(&f, FAULT_TOO_MANY, "too many requests wait (mist.mailbox)");
 	else
 		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
 	answer_fault(rq, &f);

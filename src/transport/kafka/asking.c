@@ -185,7 +185,7 @@ int asking_ask(struct consumer *c, struct entry *e)
 		r = rq.read.kind == MESSAGE_CANCEL ? ask_cancel(c, e, &rq.read.cancel)
 						   : ask_job(c, e, &rq);
 		if (r < 0)
-			asking_hold(c, e, "too many requests wait (limits.mailbox)");
+			asking_hold(c, e, "too many requests wait (mist.mailbox)");
 		else
 			r = 1;
 	}
