@@ -175,12 +175,11 @@ static void a_target_is_a_path_or_an_address(void **state)
 
 static void expect_nearest(const char *list, const char *name, const char *nearest)
 {
-	size_t len = 0;
-	const char *found = query_nearest(list, name, &len);
-	if (!nearest)
-		assert_null(found);
-	else
-		assert_true(found && len == strlen(nearest) && memcmp(found, nearest, len) == 0);
+	char hint[NEAR_HINT];
+	_cleanup_(freep) char *expected =
+		nearest ? xasprintf("; did you mean %s?", nearest) : xstrdup("");
+	query_hint(list, name, hint);
+	assert_string_equal(hint, expected);
 }
 
 static void a_parameter_is_known_or_near_to_one(void **state)

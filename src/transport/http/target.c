@@ -11,13 +11,12 @@
  * On libmicrohttpd's threads. */
 #include "transport/http/request.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "transport/http/target.h"
 
-enum { NAME_MAX_LEN = 64, NEAR_MAX = 3, SEEN_MAX = 16 };
+enum { SEEN_MAX = 16 };
 #define IN_NO_NAME '\xff'
 
 static int hex(char c)
@@ -71,43 +70,23 @@ bool query_is_known(const char *list, const char *name, size_t len, bool *ret_re
 	return false;
 }
 
-/* How many letters have to be changed, put in or left out; capitals count for nothing. */
-static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
+void query_hint(const char *list, const char *name, char ret[static NEAR_HINT])
 {
-	size_t row[NAME_MAX_LEN + 1];
-	for (size_t j = 0; j <= b_len; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= b_len; j++) {
-			size_t change = diagonal + (tolower((unsigned char)a[i - 1]) !=
-							   tolower((unsigned char)b[j - 1]));
-			diagonal = row[j];
-			row[j] = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-			if (change < row[j])
-				row[j] = change;
-		}
-	}
-	return row[b_len];
-}
-
-const char *query_nearest(const char *list, const char *name, size_t *ret_len)
-{
-	const char *best = NULL;
-	size_t len = strlen(name), n, least = NEAR_MAX + 1;
+	char known[NEAR_NAME_MAX + 1], found[NEAR_NAME_MAX + 1] = "";
+	struct near near;
+	size_t n;
 	bool repeats;
-	if (len > NAME_MAX_LEN)
-		return NULL;
+	near_init(&near, name);
 	for (const char *p = list ? list : ""; (p = next_name(p, &n, &repeats)); p += n + repeats) {
-		size_t d = n > NAME_MAX_LEN ? least : distance(name, len, p, n);
-		if (d >= least || d >= n)
+		if (n >= sizeof known)
 			continue;
-		least = d;
-		best = p;
-		*ret_len = n;
+		memcpy(known, p, n);
+		known[n] = '\0';
+		near_try(&near, known);
+		if (near.found == known) /* which the next name takes the place of */
+			near.found = memcpy(found, known, n + 1);
 	}
-	return best;
+	near_hint(&near, ret);
 }
 
 struct query_check {
@@ -119,12 +98,11 @@ struct query_check {
 
 static int refuse_unknown(const struct route *route, const char *key, struct fault *f)
 {
-	size_t len;
-	const char *nearest = query_nearest(route->query, key, &len);
-	if (nearest)
+	char hint[NEAR_HINT];
+	query_hint(route->query, key, hint);
+	if (hint[0])
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"query parameter %.64s: it is not known here, did you mean %.*s?", key,
-			(int)len, nearest);
+			"query parameter %.64s: it is not known here%s", key, hint);
 	_cleanup_(freep) char *known = xstrdup(route->query ? route->query : "");
 	for (char *star; (star = strchr(known, '*'));)
 		memmove(star, star + 1, strlen(star));

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/fault.h"
+#include "base/near.h"
 
 struct request;
 
@@ -18,5 +19,5 @@ int target_check_query(struct request *rq, struct fault *f);
 
 /* Is it in a list with spaces between? *ret_repeats: it may come more than once. */
 bool query_is_known(const char *list, const char *name, size_t len, bool *ret_repeats);
-/* The name in the list that was probably meant, or NULL; *ret_len is its length. */
-const char *query_nearest(const char *list, const char *name, size_t *ret_len);
+/* "; did you mean limit?" of a name that is not in the list, or "". */
+void query_hint(const char *list, const char *name, char ret[static NEAR_HINT]);
