@@ -13,7 +13,9 @@
 
 #include "domain/tag.h"
 
-#define DATE "%a, %d %b %Y %H:%M:%S GMT"
+#define DATE     "%a, %d %b %Y %H:%M:%S GMT"
+#define DATE_MIN 0
+#define DATE_MAX 253402300799 /* the end of the year 9999 */
 
 enum range { RANGE_NONE, RANGE_GOOD, RANGE_BAD };
 
@@ -59,12 +61,24 @@ static struct MHD_Response *empty(struct request *rq, unsigned status)
 	return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 }
 
-/* RFC 9110, 5.6.7, in the form that is written. 0: it is none. */
-static time_t read_date(const char *text)
+/* RFC 9110, 5.6.7, in the form that is written. False: it is none. */
+static bool read_date(const char *text, time_t *ret)
 {
 	struct tm tm = { 0 };
 	const char *rest = text ? strptime(text, DATE, &tm) : NULL;
-	return rest && !*rest ? timegm(&tm) : 0;
+	if (!rest || *rest)
+		return false;
+	*ret = timegm(&tm);
+	return true;
+}
+
+/* A file may have any time that its file system has. Of one that is none of those four digits can
+ * tell there is no date. */
+static bool print_date(time_t t, char *ret, size_t size)
+{
+	struct tm tm;
+	return t >= DATE_MIN && t <= DATE_MAX && gmtime_r(&t, &tm) &&
+	       strftime(ret, size, DATE, &tm) > 0;
 }
 
 static bool is_unchanged(struct request *rq, const char *tag, const struct stat *st)
@@ -72,7 +86,9 @@ static bool is_unchanged(struct request *rq, const char *tag, const struct stat 
 	const char *known = header_text(rq, "If-None-Match");
 	if (known)
 		return tag_is_listed(known, tag, TAG_WHOLE);
-	return read_date(header_text(rq, "If-Modified-Since")) >= st->st_mtim.tv_sec;
+	time_t since;
+	return read_date(header_text(rq, "If-Modified-Since"), &since) &&
+	       since >= st->st_mtim.tv_sec;
 }
 
 struct MHD_Response *file_response(struct request *rq)
@@ -80,6 +96,7 @@ struct MHD_Response *file_response(struct request *rq)
 	struct stat st;
 	char tag[80], range_text[80], date[40];
 	uint64_t from = 0, len;
+	time_t written;
 	struct MHD_Response *response;
 	if (fstat(rq->answer_fd, &st) < 0)
 		return empty(rq, 503);
@@ -88,16 +105,17 @@ struct MHD_Response *file_response(struct request *rq)
 		st.st_mtim.tv_nsec);
 	len = st.st_size;
 	const char *if_range = header_text(rq, "If-Range");
+	bool is_same = !if_range || strcmp(if_range, tag) == 0 ||
+		       (read_date(if_range, &written) && written == st.st_mtim.tv_sec);
 	enum range range =
-		if_range && strcmp(if_range, tag) != 0 && read_date(if_range) != st.st_mtim.tv_sec
-			? RANGE_NONE
-			: read_range(header_text(rq, "Range"), len, &from, &len);
+		is_same ? read_range(header_text(rq, "Range"), len, &from, &len) : RANGE_NONE;
 	if (is_unchanged(rq, tag, &st)) {
 		response = empty(rq, 304);
 	} else if (range == RANGE_BAD) {
 		response = empty(rq, 416);
 		snprintf(range_text, sizeof range_text, "bytes */%" PRIu64, (uint64_t)st.st_size);
-		MHD_add_response_header(response, "Content-Range", range_text);
+		if (response)
+			MHD_add_response_header(response, "Content-Range", range_text);
 	} else {
 		response =
 			MHD_create_response_from_fd_at_offset64(len, TAKE_FD(rq->answer_fd), from);
@@ -109,10 +127,9 @@ struct MHD_Response *file_response(struct request *rq)
 		MHD_add_response_header(response, "Content-Range", range_text);
 	}
 	if (response) {
-		struct tm tm;
-		strftime(date, sizeof date, DATE, gmtime_r(&st.st_mtim.tv_sec, &tm));
 		MHD_add_response_header(response, "ETag", tag);
-		MHD_add_response_header(response, "Last-Modified", date);
+		if (print_date(st.st_mtim.tv_sec, date, sizeof date))
+			MHD_add_response_header(response, "Last-Modified", date);
 		MHD_add_response_header(response, "Accept-Ranges", "bytes");
 	}
 	return response;

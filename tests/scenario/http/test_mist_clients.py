@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What clients that know Mist 1.1 only send, and what they rely on."""
+import os
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
@@ -79,3 +80,16 @@ def test_an_artifact_is_sent_if_it_was_modified(gateway):
     assert gateway.get(url, headers={"If-Modified-Since": modified, "If-None-Match": '"other"'}).status_code == 200
     part = gateway.get(url, headers={"Range": "bytes=0-0", "If-Range": modified})
     assert (part.status_code, part.content) == (206, b"x")
+
+
+@pytest.mark.parametrize("mtime, is_told", [(0, True), (-1, False), (253402300800, False), (1 << 56, False), (-(1 << 56), False)])
+def test_an_artifact_of_any_time_is_sent(gateway, mtime, is_told):
+    """What the file system cannot keep it takes the nearest of."""
+    gateway.post("/v2/api/artifacts", files={"file": ("odd.py", b"x = 1\n")}, params={"force": "true"})
+    path = gateway.data / "artifacts" / "odd.py"
+    os.utime(path, (mtime, mtime))
+    is_told = is_told or 0 <= path.stat().st_mtime < 253402300800
+    for headers in {}, {"If-Modified-Since": "yesterday"}, {"Range": "bytes=0-", "If-Range": "yesterday"}:
+        answer = gateway.get("/v2/api/artifacts/odd.py", headers=headers)
+        assert (answer.status_code, answer.content) == (200, b"x = 1\n"), headers
+        assert ("Last-Modified" in answer.headers) == is_told
