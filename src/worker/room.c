@@ -382,13 +382,26 @@ void room_attach(struct room *r, struct core *c, const char *url)
 	r->door = (struct worker_door){ .admit = door_admit, .arrive = door_arrive, .room = r };
 }
 
-/* Not a worker of any gateway: what somebody put there. A link is removed, what it leads to stays.
- */
-static bool is_foreign(const char *directory)
+/* An id begins with the name of a context or runtime, and may be longer than a name. */
+static bool is_id(const char *name)
+{
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	return name[strspn(name, allowed)] == '\0';
+}
+
+/* Not a worker of any gateway: what somebody put there. A link is removed, what it leads to stays,
+ * as does a directory whose name no worker has, whatever is in it. */
+static bool is_foreign(const char *directory, const char *name)
 {
 	struct stat st;
-	if (lstat(directory, &st) == 0 && S_ISDIR(st.st_mode))
+	bool is_directory = lstat(directory, &st) == 0 && S_ISDIR(st.st_mode);
+	if (is_directory && is_id(name))
 		return false;
+	if (is_directory) {
+		log_warn("%s is no directory of a worker, and is left alone", directory);
+		return true;
+	}
 	log_warn("%s is no directory of a worker, and is removed", directory);
 	unlink(directory);
 	return true;
@@ -399,7 +412,7 @@ static bool is_foreign(const char *directory)
 static void scan_one(struct room *r, const char *id)
 {
 	_cleanup_(freep) char *directory = xasprintf("%s/%s", r->directory, id);
-	if (is_foreign(directory))
+	if (is_foreign(directory, id))
 		return;
 	_cleanup_(json_decrefp) json_t *record = member_read_json(directory, "worker.json");
 	const char *context = json_string_of(record, "context"),

@@ -206,6 +206,34 @@ def test_what_is_no_directory_of_a_worker_is_removed_and_not_followed(plain_mist
     assert gateway.run("typed", {"i": 1})["success"]
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"two words", b"a\nb"])
+def test_a_directory_whose_name_no_worker_has_is_left_alone(plain_mist, stranger, name):
+    gateway = plain_mist()
+    gateway.stop()
+    folder = os.fsencode(gateway.data / "workers") + b"/" + name
+    os.mkdir(folder)
+    with open(folder + b"/worker.json", "w") as f:
+        json.dump(record_of(stranger), f)
+    gateway.start()
+    assert gateway.run("typed", {"i": 1})["success"]
+    assert os.listdir(folder) == [b"worker.json"] and stranger.poll() is None
+    assert "is no directory of a worker, and is left alone" in gateway.log()
+    assert all(w["name"].startswith("plain_") for w in gateway.get("/v2/api/workers").json())
+
+
+def test_a_record_with_a_number_that_is_no_process_is_nobody(plain_mist):
+    gateway = plain_mist()
+    gateway.stop()
+    records = {"a_1": {"pid": (1 << 32) + 1}, "a_2": {"pid": 4194303, "born": -1}, "a_3": {"pid": -1, "born": 0}, "a_4": {"pid": 1.5}}
+    for name, record in records.items():
+        folder = gateway.data / "workers" / name
+        folder.mkdir()
+        (folder / "worker.json").write_text(json.dumps({"worker": name, "context": "plain", "describer": False, **record}))
+    gateway.start()
+    gateway.until(lambda: not [n for n in records if (gateway.data / "workers" / n).exists()])
+    assert not [w for w in gateway.get("/v2/api/workers").json() if w["name"] in records]
+
+
 def test_what_a_worker_prints_has_a_limit_and_the_newest_is_kept(plain_mist):
     gateway = plain_mist(workers={"output": "1m"})
     job = gateway.wait(gateway.submit("babble", {"megabytes": 5}), timeout=60)
