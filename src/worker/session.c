@@ -598,6 +598,17 @@ void session_begin(struct room *r, struct member *m, struct arrival *a)
 	struct session *s = xcalloc(1, sizeof *s);
 	if (m->session) /* it comes back before we noticed that it was gone */
 		session_lost(m->session);
+	/* The kernel may be out of memory or of epoll watches: the worker tries again. */
+	int error = uv_poll_init_socket(r->loop, &s->poll, a->fd);
+	if (error < 0) {
+		log_limited(&r->refusals, LOG_LEVEL_WARN,
+			"the connection of worker %s is closed: it cannot be polled: %s", m->id,
+			uv_strerror(error));
+		room_tick_soon(r);
+		a->release(a);
+		free(s);
+		return;
+	}
 	s->room = r;
 	s->member = m;
 	s->arrival = a;
@@ -609,7 +620,6 @@ void session_begin(struct room *r, struct member *m, struct arrival *a)
 	list_init(&s->dirty);
 	list_append(&r->sessions, &s->node);
 	m->session = s;
-	must(uv_poll_init_socket(r->loop, &s->poll, a->fd) == 0);
 	timer_set(core_timers(r->core), &s->pulse, HELLO_MS);
 	session_poll(s, UV_READABLE);
 	if (a->extra_len && ws_feed(s->ws, a->extra, a->extra_len) < 0)

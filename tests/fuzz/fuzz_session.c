@@ -10,6 +10,7 @@
  *   !worker N    the N-th worker is current   !connect   it connects, again perhaps
  *   !raw BYTES   as they are, on its socket   !hello     it says hello, as it should
  *   !ask         all that can be asked for    !stop      the gateway begins to stop
+ *   !unpolled    it connects, and the kernel does not let us poll its socket
  *   !manual      first of all: the describer is played by the script, too
  *
  * Whatever happens, each frame that the gateway sends is one of the protocol, all answers are
@@ -18,6 +19,7 @@
 #include "fuzz.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -120,6 +122,18 @@ static void released(struct arrival *a)
 	free(a);
 }
 
+static void arrive(struct play *p, struct peer *peer, int fd)
+{
+	struct arrival *a = xcalloc(1, sizeof *a);
+	a->worker = xstrdup(peer->id);
+	a->peer = xstrdup("127.0.0.1:1");
+	a->fd = fd;
+	a->release = released;
+	const struct worker_door *door = room_door(p->room);
+	if (door->arrive(door->room, a) < 0)
+		released(a);
+}
+
 static void connect_peer(struct play *p, struct peer *peer)
 {
 	int fds[2];
@@ -129,14 +143,17 @@ static void connect_peer(struct play *p, struct peer *peer)
 	closep(&peer->fd);
 	buf_drop(&peer->got, peer->got.len);
 	peer->fd = fds[1];
-	struct arrival *a = xcalloc(1, sizeof *a);
-	a->worker = xstrdup(peer->id);
-	a->peer = xstrdup("127.0.0.1:1");
-	a->fd = fds[0];
-	a->release = released;
-	const struct worker_door *door = room_door(p->room);
-	if (door->arrive(door->room, a) < 0)
-		released(a);
+	arrive(p, peer, fds[0]);
+}
+
+/* As when epoll has no watch left: of this one it takes none either. */
+static void connect_unpolled(struct play *p, struct peer *peer)
+{
+	if (!peer || !member_of(p, peer))
+		return;
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	must(fd >= 0);
+	arrive(p, peer, fd);
 }
 
 /* What a frame of the gateway means to the play. */
@@ -300,6 +317,8 @@ static void happen(struct play *p, const char *line, size_t len)
 		}
 	} else if (strncmp(line, "!connect", 8) == 0) {
 		connect_peer(p, peer);
+	} else if (strncmp(line, "!unpolled", 9) == 0) {
+		connect_unpolled(p, peer);
 	} else if (strncmp(line, "!hello", 6) == 0) {
 		say(peer, "{\"type\":\"hello\",\"protocol\":1,\"capacity\":2,\"resumes\":[]}");
 	} else if (strncmp(line, "!stop", 5) == 0) {

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "core/worker_door.h"
 #include "mist/store.h"
 #include "mist/transport.h"
@@ -64,7 +65,8 @@ struct http {
 	struct pool *pool;        /* reads history, hashes and syncs files */
 	_Atomic unsigned n_uploads;
 	_Atomic unsigned n_subscribers;
-	_Atomic unsigned n_owed; /* requests that waited for the core and are not answered */
+	struct log_limit unpolled; /* core's thread: connections that the kernel has no place for */
+	_Atomic unsigned n_owed;   /* requests that waited for the core and are not answered */
 	pthread_mutex_t lock;
 	struct list abandoned; /* requests without a caller, until the core is done with them */
 };

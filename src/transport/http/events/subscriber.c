@@ -147,14 +147,28 @@ static void on_tick(struct timers *t, struct timer *timer)
 	timer_set(t, timer, pause - idle);
 }
 
+/* It has no poll handle, and so none that must close first. */
+static void subscriber_give_up(struct subscriber *s, int error)
+{
+	log_limited(&s->http->unpolled, LOG_LEVEL_WARN,
+		"http: a subscriber's connection is closed: it cannot be polled: %s",
+		uv_strerror(error));
+	s->is_leaving = s->is_closed = true;
+	intake_unwatch(s->http->env.in, &s->watch);
+}
+
 static void subscriber_begun(struct watch *w)
 {
 	struct subscriber *s = container_of(w, struct subscriber, watch);
+	int error = uv_poll_init_socket(s->http->env.loop, &s->poll, s->fd);
+	if (error < 0) {
+		subscriber_give_up(s, error);
+		return;
+	}
 	s->ws = ws_new(s->fd, true, CLIENT_MESSAGE_MAX, QUEUE_MAX, NULL, s);
 	s->poll.data = s;
 	s->tick.fire = on_tick;
 	s->told_ms = clock_mono_ms();
-	must(uv_poll_init_socket(s->http->env.loop, &s->poll, s->fd) == 0);
 	timer_set(s->http->env.timers, &s->tick, s->http->settings.keepalive_ms);
 	if (s->extra && ws_feed(s->ws, s->extra, s->extra_len) < 0)
 		subscriber_leave(s);
