@@ -272,8 +272,10 @@ static struct MHD_Response *response_of(struct request *rq)
 		response = file_response(rq);
 	else
 		response = MHD_create_response_from_buffer(
-			rq->answer_len, TAKE_PTR(rq->answer), MHD_RESPMEM_MUST_FREE);
-	must(response);
+			rq->answer_len, rq->answer, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		return NULL;
+	rq->answer = NULL; /* it is the response's now, if it was used */
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
 	origin_headers(rq, response);
 	cloud_headers(rq, response);
@@ -320,8 +322,9 @@ static enum MHD_Result request_send(struct request *rq)
 	if (is_lasting)
 		request_settled(rq);
 	connection_enter(rq->connection, is_lasting ? CONNECTION_LASTING : CONNECTION_ANSWER);
-	enum MHD_Result r = MHD_queue_response(rq->conn, rq->status, response);
-	MHD_destroy_response(response);
+	enum MHD_Result r = response ? MHD_queue_response(rq->conn, rq->status, response) : MHD_NO;
+	if (response)
+		MHD_destroy_response(response);
 	if (r != MHD_YES)
 		connection_refuse(rq->connection, 500, "Internal Server Error",
 			"the answer could not be given");

@@ -245,8 +245,9 @@ struct MHD_Response *pages_response(struct request *rq)
 		response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 	else
 		response = MHD_create_response_from_callback(
-			MHD_SIZE_UNKNOWN, BLOCK, pages_read, TAKE_PTR(rq->pages), pages_left);
-	must(response);
+			MHD_SIZE_UNKNOWN, BLOCK, pages_read, rq->pages, pages_left);
+	if (response && !rq->is_head)
+		rq->pages = NULL;
 	return response;
 }
 

@@ -42,9 +42,14 @@ bool websocket_is_asked(struct request *rq, struct fault *f)
 void websocket_accept(struct request *rq, MHD_UpgradeHandler upgraded, void *arg)
 {
 	char accept[WS_ACCEPT_TEXT];
+	struct fault f;
 	ws_accept_key(header(rq, "Sec-WebSocket-Key"), accept);
 	rq->upgrade = MHD_create_response_for_upgrade(upgraded, arg);
-	must(rq->upgrade);
+	if (!rq->upgrade) {
+		fault_set(&f, FAULT_UNAVAILABLE, "there is no memory for one more connection");
+		answer_fault(rq, &f);
+		return;
+	}
 	MHD_add_response_header(rq->upgrade, "Upgrade", "websocket");
 	MHD_add_response_header(rq->upgrade, "Sec-WebSocket-Accept", accept);
 	rq->status = MHD_HTTP_SWITCHING_PROTOCOLS;

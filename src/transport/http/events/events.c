@@ -362,8 +362,11 @@ struct MHD_Response *stream_response(struct request *rq)
 		response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 	else
 		response = MHD_create_response_from_callback(
-			MHD_SIZE_UNKNOWN, BLOCK, stream_read, TAKE_PTR(rq->stream), stream_left);
-	must(response);
+			MHD_SIZE_UNKNOWN, BLOCK, stream_read, rq->stream, stream_left);
+	if (!response)
+		return NULL;
+	if (!rq->is_head)
+		rq->stream = NULL;
 	MHD_add_response_header(response, "Cache-Control", "no-cache");
 	MHD_add_response_header(response, "X-Accel-Buffering", "no");
 	return response;
