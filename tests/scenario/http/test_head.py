@@ -22,7 +22,7 @@ def gateway():
 
 
 def own_names():
-    return {socket.gethostname(), socket.getfqdn()} - {""}
+    return sorted({socket.gethostname(), socket.getfqdn()} - {""})  # in one order for all who collect tests
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:PORT", "[::1]:PORT", "10.1.2.3", "localhost", "LOCALHOST:1", "listed.example:443",
