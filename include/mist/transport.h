@@ -55,6 +55,9 @@ enum ask_kind {
 	ASK_READY,       /* fault: why not */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT,        /* job `job`: answered when it has ended or `wait_ms` are over, readably */
+	/* As ASK_SETTLE. JSON text: what job `job` waits for, {"reason","detail"}; NULL: it does
+	 * not wait for a worker. */
+	ASK_JOB_WAITING,
 	ASK_CANCEL, /* the same, and it is told to end; NOT_FOUND: it is not live, or has ended */
 	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };

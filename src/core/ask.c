@@ -315,6 +315,14 @@ static void ask_settle(struct core *c, struct ask *a)
 		settle(c, ask_settled, a);
 }
 
+static void ask_job_waiting(struct core *c, struct ask *a)
+{
+	const struct live_job *l = life_find(c, &a->job);
+	if (l)
+		a->json = scheduler_waiting_json(l);
+	ask_settle(c, a);
+}
+
 static void cancel_timed_out(struct timers *t, struct timer *timer)
 {
 	struct ask *a = container_of(timer, struct ask, timer);
@@ -451,6 +459,9 @@ static void ask_deliver(struct mail *mail, void *owner)
 		return;
 	case ASK_SETTLE:
 		ask_settle(c, a);
+		return;
+	case ASK_JOB_WAITING:
+		ask_job_waiting(c, a);
 		return;
 	case ASK_WAIT:
 		ask_wait(c, a);

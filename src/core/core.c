@@ -18,10 +18,13 @@ static void before_sleep(uv_prepare_t *handle)
 {
 	struct core *c = handle->data;
 	struct list *n;
-	while ((n = list_pop(&c->dirty))) {
-		beat_doing("the scheduler of a context");
-		scheduler_run(container_of(n, struct lane, dirty));
-	}
+	do {
+		while ((n = list_pop(&c->dirty))) {
+			beat_doing("the scheduler of a context");
+			scheduler_run(container_of(n, struct lane, dirty));
+		}
+		scheduler_grant(c);
+	} while (!list_empty(&c->dirty));
 	beat_doing("what goes to the store");
 	life_record_moved(c);
 	beat_doing("what goes to workers");
@@ -81,6 +84,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->moved);
 	list_init(&c->dirty);
 	list_init(&c->old_lanes);
+	list_init(&c->process_waiters);
 	list_init(&c->edits);
 	list_init(&c->fetches);
 	list_init(&c->watches);
@@ -92,6 +96,7 @@ struct core *core_new(const struct core_parts *parts)
 	c->ack_tick.fire = acks_tick;
 	c->prune_tick.fire = prune_ticked;
 	c->stop_timer.fire = stop_timed_out;
+	c->process_tick.fire = scheduler_tick;
 	return c;
 }
 

@@ -15,6 +15,8 @@ struct core_limits {
 	int64_t queue_max;       /* jobs waiting in one context */
 	int64_t queue_bytes_max; /* arguments in memory, of jobs and requests; each of both */
 	int64_t jobs_max;        /* jobs alive altogether */
+	int64_t workers_max;     /* worker processes over all contexts, without describers */
+	int64_t worker_turn_ms;  /* a context without a process waits so long for another's */
 	int64_t contexts_max; /* contexts with something to do, counting those made by a request's
 				 name only */
 	int64_t backlog_max;  /* operations waiting for the disk, */

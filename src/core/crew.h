@@ -43,9 +43,10 @@ struct worker {
 	char *end_reason; /* why the gateway ends its process, one sentence; NULL: it does not */
 	struct timer neighbour_timer;
 	unsigned capacity, n_jobs;
-	struct list jobs;    /* live jobs given to it */
-	struct list in_lane; /* its lane's workers */
-	struct list in_free; /* its lane's ready workers with room, else by itself */
+	int64_t idle_since_ms; /* monotonic; of one that is ready and has no jobs */
+	struct list jobs;      /* live jobs given to it */
+	struct list in_lane;   /* its lane's workers */
+	struct list in_free;   /* its lane's ready workers with room, else by itself */
 	struct map_node by_id;
 	char *spark_ui, *address, *lang, *spark_version; /* may be NULL */
 	int64_t started_ms;                              /* wall */

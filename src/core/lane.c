@@ -96,6 +96,7 @@ struct lane *lane_get(struct core *c, const char *name, bool is_describer)
 	list_init(&lane->dirty);
 	list_init(&lane->old);
 	list_init(&lane->describes);
+	list_init(&lane->process_wait);
 	lane->retry.fire = lane_retry;
 	lane->downtime.fire = lane_down;
 	map_add_str(&c->lanes, &lane->by_name, lane->name);
@@ -118,6 +119,7 @@ void lane_free(struct core *c, struct lane *lane)
 	timer_clear(&c->timers, &lane->retry);
 	timer_clear(&c->timers, &lane->downtime);
 	list_remove(&lane->dirty);
+	scheduler_wait_no_more(lane);
 	list_remove(&lane->old);
 	if (!lane->is_deleted)
 		map_remove(&c->lanes, &lane->by_name);

@@ -36,7 +36,11 @@ struct lane {
 	uint64_t worker_count;
 	struct list
 		dirty; /* in core->dirty: the scheduler has to look at it before the loop sleeps */
-	struct list describes; /* signatures that its workers owe */
+	struct list process_wait; /* in core->process_waiters: it may not start a worker that it
+				     wants */
+	int64_t process_since_ms; /* monotonic: since when it waits there */
+	unsigned n_retired_for;   /* how many busy workers were retired for it since then */
+	struct list describes;    /* signatures that its workers owe */
 };
 
 /* lane.c */
@@ -62,3 +66,11 @@ void lane_touch(struct lane *lane); /* the scheduler looks at it before the loop
 
 /* scheduler.c: gives waiting jobs to workers and asks for more workers */
 void scheduler_run(struct lane *lane);
+/* `{"reason","detail"}`: why the job has no worker; NULL: it has one, or does not wait. */
+json_t *scheduler_waiting_json(const struct live_job *l);
+
+void scheduler_wait_no_more(struct lane *lane); /* it waits for no worker process (any more) */
+/* Starts the workers that may be started meanwhile. When the scheduler has looked at what changed.
+ */
+void scheduler_grant(struct core *c);
+void scheduler_tick(struct timers *t, struct timer *timer); /* core->process_tick */

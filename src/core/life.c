@@ -264,6 +264,7 @@ static void life_leave_worker(struct live_job *l)
 	l->worker = NULL;
 	list_remove(&l->on_worker);
 	w->n_jobs--;
+	w->idle_since_ms = clock_mono_ms();
 	l->lane->n_running--;
 	worker_room_changed(w);
 	lane_touch(l->lane);

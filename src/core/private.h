@@ -114,6 +114,9 @@ struct core {
 	char *address;               /* HOST:PORT of its HTTP; NULL: not known */
 	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
 	uint64_t workers_lost, workers_started;
+	unsigned n_processes;        /* workers, without describers */
+	struct list process_waiters; /* lanes, in the order in which they get a process */
+	struct timer process_tick;
 	struct list watches;       /* of all jobs */
 	struct map watched;        /* job → watches of it */
 	struct list watches_dirty; /* to be flushed before the loop sleeps */

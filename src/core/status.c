@@ -139,6 +139,14 @@ static void print_doors(struct core *c, struct buf *out)
 	}
 }
 
+static size_t n_waiting_contexts(const struct core *c)
+{
+	size_t n = 0;
+	list_each (it, &c->process_waiters)
+		n++;
+	return n;
+}
+
 char *status_metrics(struct core *c)
 {
 	struct buf out;
@@ -162,6 +170,15 @@ char *status_metrics(struct core *c)
 		"# TYPE mist_workers_lost counter\n# HELP mist_workers_lost Workers that went "
 		"without being asked to.\n"
 		"mist_workers_lost_total %" PRIu64 "\n"
+		"# TYPE mist_worker_processes gauge\n# HELP mist_worker_processes Worker processes "
+		"that count for limits.workers.\n"
+		"mist_worker_processes %u\n"
+		"# TYPE mist_worker_processes_limit gauge\n"
+		"# HELP mist_worker_processes_limit The setting limits.workers.\n"
+		"mist_worker_processes_limit %" PRId64 "\n"
+		"# TYPE mist_contexts_waiting gauge\n# HELP mist_contexts_waiting Contexts that "
+		"wait for one of them.\n"
+		"mist_contexts_waiting %zu\n"
 		"# TYPE mist_subscribers gauge\n# HELP mist_subscribers Who listens to events of "
 		"jobs.\nmist_subscribers %u\n"
 		"# TYPE mist_events_dropped counter\n# HELP mist_events_dropped Events that "
@@ -183,8 +200,8 @@ char *status_metrics(struct core *c)
 		"bytes\n"
 		"process_resident_memory_bytes %" PRId64 "\n# EOF\n",
 		c->jobs.count, c->parameter_bytes, c->workers_started, c->workers_lost,
-		c->n_watches, c->events_dropped, store_backlog(c->store),
-		store_backlog_bytes(c->store), store_unreadable_count(c->store),
-		store_health(c->store) == 0, resident_bytes());
+		c->n_processes, c->limits.workers_max, n_waiting_contexts(c), c->n_watches,
+		c->events_dropped, store_backlog(c->store), store_backlog_bytes(c->store),
+		store_unreadable_count(c->store), store_health(c->store) == 0, resident_bytes());
 	return buf_take(&out);
 }

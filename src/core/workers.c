@@ -43,6 +43,7 @@ struct worker *worker_new(
 	w->neighbour_timer.fire = neighbours_are_late;
 	list_append(&lane->workers, &w->in_lane);
 	map_add_str(&c->workers, &w->by_id, w->id);
+	c->n_processes += !lane->is_describer;
 	if (state == WORKER_STARTING)
 		lane->n_starting += w->capacity;
 	else
@@ -58,6 +59,7 @@ void worker_free(struct core *c, struct worker *w)
 	else if (w->state == WORKER_EXPECTED)
 		w->lane->n_expected--;
 	timer_clear(&c->timers, &w->neighbour_timer);
+	c->n_processes -= !w->lane->is_describer;
 	acks_forget(c, w);
 	c->crew->forget(c->room, w);
 	list_remove(&w->in_free);
@@ -323,6 +325,7 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 void crew_settled(struct core *c, struct worker *w)
 {
 	w->is_entered = true;
+	w->idle_since_ms = clock_mono_ms();
 	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (l->job->state == JOB_CANCELLING)

@@ -80,6 +80,14 @@ static const struct conf_field limits_conf[] = {
 			"until their job starts, and do not count then" },
 	{ "jobs", CONF_INT, LIMIT(jobs_max), "1000000", .min = 1, .max = 100000000, .unit = "jobs",
 		.live = true, .help = "jobs that may wait and run altogether" },
+	{ "workers", CONF_INT, LIMIT(workers_max), "256", .min = 1, .max = 100000,
+		.unit = "processes", .live = true,
+		.help = "worker processes over all contexts, besides one of each runtime that only "
+			"describes functions; jobs for which there would have to be more wait" },
+	{ "worker-turn", CONF_DURATION, LIMIT(worker_turn_ms), "30s", .min = 100, .max = INT64_MAX,
+		.live = true,
+		.help = "a context that has waited so long for one of them, and has fewer than "
+			"another, gets the next that has finished what it runs" },
 	{ "contexts", CONF_INT, LIMIT(contexts_max), "1000", .min = 1, .max = 1000000, .live = true,
 		.help = "contexts that may be in use at once when requests name ones that are "
 			"configured nowhere" },

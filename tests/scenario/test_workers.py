@@ -73,6 +73,27 @@ def test_workers_that_an_exclusive_context_started_for_nothing_end(plain_mist, t
     gateway.until(lambda: [r for r in gateway.worker_records() if r["context"] == "ex"] == [])
 
 
+def test_contexts_share_the_worker_processes_there_may_be_and_jobs_say_what_they_wait_for(plain_mist, tmp_path):
+    shared = {"runtime": "plain", "worker-mode": "shared"}
+    gateway = plain_mist(contexts={"a": shared, "b": {**shared, "worker-mode": "exclusive"}}, limits={"workers": 1})
+    flag = tmp_path / "flag"
+    running = gateway.submit("wait_for", {"path": str(flag)}, context="a")
+    gateway.wait(running, ["started"])
+    behind, other = gateway.submit("whoami", {}, context="a"), gateway.submit("whoami", {}, context="b")
+
+    def waiting(job_id):
+        return gateway.get(f"/v2/api/jobs/{job_id}").json().get("waiting", {"reason": None, "detail": ""})
+
+    assert waiting(running)["reason"] is None
+    assert waiting(behind)["reason"] == "max-jobs"
+    assert waiting(other)["reason"] == "workers"
+    assert "limits.workers is 1" in waiting(other)["detail"]
+    flag.write_text("")
+    [first, second] = pids(gateway, [behind, other])
+    assert first != second
+    assert gateway.wait(running)["status"] == "finished" and waiting(other)["reason"] is None
+
+
 def put_context(gateway, **settings):
     context = {"name": "c", "runtime": "plain", "workerMode": "shared", **settings}
     answer = gateway.post("/v2/api/contexts", json=context)

@@ -13,7 +13,7 @@ static void crew_turn(struct timers *t, struct timer *timer)
 {
 	struct crew *crew = container_of(timer, struct crew, turn);
 	(void)t;
-	while (crew->n_starting) {
+	while (crew->n_starting && !crew->is_slow) {
 		struct worker *w = crew->starting[--crew->n_starting];
 		json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1,
 					       "capacity", 100, "resumes");
@@ -158,6 +158,8 @@ const struct core_limits limits = { .queue_max = 5,
 	.queue_bytes_max = 1 << 20,
 	.jobs_max = 100,
 	.contexts_max = 3,
+	.workers_max = 100,
+	.worker_turn_ms = 60000,
 	.backlog_max = 1000,
 	.backlog_bytes_max = 100000,
 	.cancel_grace_ms = 20,

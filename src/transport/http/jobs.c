@@ -55,11 +55,23 @@ static void answer_row(struct request *rq, unsigned status, const struct job_row
 	answer_text(rq, status, "application/json", buf_take(&out), len);
 }
 
+/* With what it waits for, if it does. */
 static void show_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
-	if (row)
+	struct buf out;
+	if (!row)
+		return;
+	if (row->state != JOB_QUEUED || !rq->ask.text) {
 		answer_row(rq, 200, row);
+		return;
+	}
+	buf_init(&out, ANSWER_MAX);
+	job_row_print(row, &out);
+	out.len--; /* the brace that closes the object */
+	buf_printf(&out, ",\"waiting\":%s}", rq->ask.text);
+	size_t len = out.len;
+	answer_text(rq, 200, "application/json", buf_take(&out), len);
 }
 
 static void show_settled(struct request *rq)
@@ -71,7 +83,7 @@ void job_show(struct request *rq)
 {
 	if (!parse_job_id(rq, &rq->ask.job))
 		return;
-	rq->ask.kind = ASK_SETTLE;
+	rq->ask.kind = ASK_JOB_WAITING;
 	request_ask(rq, show_settled);
 }
 
