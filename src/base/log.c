@@ -5,11 +5,14 @@
  * pipe. Messages quote what clients and workers sent, so control characters and bytes that are not
  * UTF-8 are written as escapes: nobody outside can forge a line or talk to a terminal. A line is
  * cut at a few kilobytes. Nothing is buffered, nothing is retried: a log that cannot be written
- * must not stop the gateway. Any thread; errno is left as it was, so that a caller may log first
+ * must not stop the gateway. Nor may one that nobody reads any more: whoever finds a full pipe
+ * waits for a second, and after that lines are left out, and counted, until there is room. Any
+ * thread; errno is left as it was, so that a caller may log first
  * and return -errno after. */
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,7 +23,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
-enum { MESSAGE_MAX = 4000 };
+enum { MESSAGE_MAX = 4000, ROOM_MS = 1000 };
 
 const char *const log_level_names[_LOG_LEVEL_MAX + 1] = {
 	[LOG_LEVEL_DEBUG] = "debug",
@@ -73,6 +76,31 @@ static size_t write_shown(char *out, const char *text, size_t len)
 	return (size_t)(out - start);
 }
 
+/* How many lines were left out since there was room. */
+static atomic_uint n_unread;
+
+/* Is there room for a line? A file and a terminal that is not stopped always have it. */
+static bool has_room(void)
+{
+	struct pollfd to = { .fd = STDERR_FILENO, .events = POLLOUT };
+	bool is_stuck = atomic_load_explicit(&n_unread, memory_order_relaxed);
+	if (poll(&to, 1, is_stuck ? 0 : ROOM_MS) != 0)
+		return true;
+	atomic_fetch_add(&n_unread, 1);
+	return false;
+}
+
+static void write_line(const char *line, size_t size)
+{
+	if (!has_room())
+		return;
+	unsigned n = atomic_exchange(&n_unread, 0);
+	if (n)
+		log_warn("%u lines were left out here, since nobody read the log", n);
+	if (write(STDERR_FILENO, line, size) < 0)
+		return; /* there is nobody to tell */
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
 	if (!log_is_on(level))
@@ -98,8 +126,7 @@ void log_write(enum log_level level, const char *format, ...)
 		size += 3;
 	}
 	line[size++] = '\n';
-	if (write(STDERR_FILENO, line, size) < 0)
-		errno = saved_errno;
+	write_line(line, size);
 	errno = saved_errno;
 }
 

@@ -100,7 +100,22 @@ TEST(lines_of_one_cause_are_counted_once_there_were_enough)
 	check(strstr(text, "refused again\n"));
 }
 
+TEST(a_reader_that_stopped_reading_stops_nobody)
+{
+	enum { MANY = 4000 }; /* more than a pipe holds */
+	char text[64 * 1024];
+	capture();
+	for (int i = 0; i < MANY; i++)
+		log_info("line number %d of many that nobody reads", i);
+	check(read(lines[0], text, sizeof text) > 0); /* there is room again */
+	log_info("and on");
+	const char *rest = captured();
+	check(strstr(rest, "lines were left out here, since nobody read the log\n"));
+	check(strstr(rest, "INFO and on\n"));
+}
+
 RUN_TESTS(PROVES(a_line_has_time_level_and_message),
 	PROVES(lines_of_one_cause_are_counted_once_there_were_enough),
+	PROVES(a_reader_that_stopped_reading_stops_nobody),
 	PROVES(foreign_text_cannot_forge_a_line), PROVES(a_long_message_is_cut),
 	PROVES(what_is_below_the_level_is_not_written), PROVES(errno_survives_a_log_line))
