@@ -120,7 +120,10 @@ static void fetch_done(uv_work_t *work, int status)
 	if (l && f->row && f->row->parameters) {
 		l->job->parameters = TAKE_PTR(f->row->parameters);
 		parameters_count(l);
-		start_on_worker(l);
+		/* One that is away, or back and not greeted yet, says what it holds: that is not
+		 * this job, which is then given out again. */
+		if (l->worker->state == WORKER_READY)
+			start_on_worker(l);
 		if (life_find(c, &f->id) == l)
 			drop(l);
 	} else if (l) {

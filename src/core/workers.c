@@ -355,7 +355,8 @@ void crew_behind(struct core *c, struct worker *w, bool is_behind)
 
 bool crew_is_congested(struct core *c)
 {
-	return store_backlog(c->store) > (size_t)c->limits.backlog_max;
+	return store_backlog(c->store) > (size_t)c->limits.backlog_max ||
+	       store_backlog_bytes(c->store) > (size_t)c->limits.backlog_bytes_max;
 }
 
 void crew_left(struct core *c, struct worker *w)

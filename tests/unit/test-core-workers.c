@@ -279,10 +279,11 @@ static void a_start_that_was_never_got_is_no_attempt(void **state)
 	await_and_drop(h, "failed");
 }
 
+/* job: what it holds, NULL: nothing. */
 static void comes_back(struct house *h, struct worker *w, const char *job)
 {
-	json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[s]}", "protocol", 1, "capacity", 1,
-				       "resumes", job);
+	json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:o}", "protocol", 1, "capacity", 1,
+				       "resumes", job ? json_pack("[s]", job) : json_array());
 	crew_hello(h->core, w, hello, &forget);
 	assert_int_equal(json_array_size(forget), 0);
 	crew_settled(h->core, w);
@@ -527,6 +528,46 @@ static void a_job_whose_arguments_are_being_read_is_cancelled_at_once(void **sta
 	run(h, running);
 }
 
+static void a_worker_that_comes_back_is_given_nothing_before_it_is_greeted(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT];
+	_cleanup_(freep) char *arguments = long_arguments(600000);
+	struct worker *w = run(h, running);
+	submit(h, arguments);
+	await_and_drop(h, "queued");
+	house_reading_hangs = true;
+	crew_ended(h->core, w, running, xstrdup("1"), NULL);
+	await_and_drop(h, "worker-assigned");
+	int started = h->crew.n_started;
+	crew_away(h->core, w);
+	house_reading_hangs = false;
+	turn_for(h, 50);
+	assert_int_equal(h->crew.n_started, started);
+	comes_back(h, w, NULL);
+	await_and_drop(h, "worker-assigned");
+	await_and_drop(h, "started");
+	assert_int_equal(h->crew.n_started, started + 1);
+}
+
+static void what_waits_for_the_disk_holds_up_what_workers_say(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT];
+	struct worker *w = run(h, running);
+	assert_false(crew_is_congested(h->core));
+	house_commit = HOUSE_HOLDS;
+	char *result = xcalloc(1, 100001);
+	memset(result, '1', 100000); /* one operation, and all the bytes that may wait */
+	crew_ended(h->core, w, running, result, NULL);
+	await_and_drop(h, "finished");
+	assert_true(crew_is_congested(h->core));
+	house_commit = 0;
+	while (!store_is_settled(h->store))
+		turn_for(h, 1);
+	assert_false(crew_is_congested(h->core));
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
@@ -552,6 +593,8 @@ int main(void)
 		IN_A_HOUSE(arguments_of_requests_at_once_have_a_limit_too),
 		IN_A_HOUSE(long_arguments_are_left_where_they_are_at_a_restart),
 		IN_A_HOUSE(a_job_whose_arguments_are_being_read_is_cancelled_at_once),
+		IN_A_HOUSE(a_worker_that_comes_back_is_given_nothing_before_it_is_greeted),
+		IN_A_HOUSE(what_waits_for_the_disk_holds_up_what_workers_say),
 		IN_A_HOUSE(a_broken_context_that_nobody_wants_is_tried_ever_more_rarely),
 	};
 	return cmocka_run_group_tests_name("core-workers", tests, NULL, NULL);
