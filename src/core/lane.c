@@ -260,20 +260,15 @@ static bool is_same_runtime(const struct catalog *a, const struct catalog *b, co
  * what they run; a broken context is tried at once in any case. */
 void lane_update(struct core *c, struct lane *lane, const struct catalog *old)
 {
-	/* What waits for a context that the configuration has no more was accepted for its
-	 * settings.
-	 */
-	bool is_gone = old && catalog_has_context(old, lane->name) &&
-		       !catalog_has_context(c->catalog, lane->name);
-	_cleanup_(context_unrefp) const struct context *now =
-		lane->is_describer || is_gone ? context_ref(lane->context)
-					      : catalog_context(c->catalog, lane->name);
-	const char *runtime = now->settings.runtime;
-	if (old && !lane->is_describer && catalog_has_context(old, lane->name) &&
+	if (old && catalog_has_context(old, lane->name) &&
 		!catalog_has_context(c->catalog, lane->name)) {
-		lane_delete(c, lane);
+		lane_delete(c, lane); /* what waits for it was accepted for its settings */
 		return;
 	}
+	_cleanup_(context_unrefp) const struct context *now =
+		lane->is_describer ? context_ref(lane->context)
+				   : catalog_context(c->catalog, lane->name);
+	const char *runtime = now->settings.runtime;
 	bool is_same = conf_equal(context_conf, &now->settings, &lane->context->settings) &&
 		       (!old || is_same_runtime(old, c->catalog, runtime));
 	if (!is_same) {
