@@ -574,6 +574,12 @@ static void give_up(struct session *s)
 	process_signal(m, SIGKILL);
 }
 
+/* While we read nothing of it, for reasons of ours, it cannot be heard. */
+static bool is_listened_to(const struct session *s)
+{
+	return !s->is_reading && !timer_is_set(&s->later);
+}
+
 static void on_pulse(struct timers *t, struct timer *timer)
 {
 	struct session *s = container_of(timer, struct session, pulse);
@@ -583,7 +589,7 @@ static void on_pulse(struct timers *t, struct timer *timer)
 		session_lost(s);
 	} else if (s->is_failed && !s->is_reading) {
 		session_lost(s); /* and it reads nothing, not even why */
-	} else if (!s->is_reading && s->n_unheard++ >= HEARTBEATS_LOST && !is_mute_only(s)) {
+	} else if (is_listened_to(s) && s->n_unheard++ >= HEARTBEATS_LOST && !is_mute_only(s)) {
 		give_up(s);
 	} else {
 		/* One that does not read is asked no more: an answer to the last is enough. */
