@@ -61,11 +61,14 @@ struct store_op {
 	size_t n_ids;
 	struct store_row *row; /* owned */
 	int64_t number;
-	size_t bytes; /* the store's: what it holds in memory */
-	/* Called on the store's thread once, in the order posted: 0 = durable, else a negative
-	 * errno and the operation is forgotten. An operation with `done` is one that somebody waits
-	 * for: it is committed at once, and when the disk refuses it is given up. One without is
-	 * kept and tried again until it is durable. May be NULL. */
+	size_t bytes;  /* the store's: what it holds in memory */
+	bool is_whole; /* the store's: the job's arguments were in memory when it was posted, and
+			  stay there as long as it needs them */
+	/* Called once: 0 = durable, else a negative errno and the operation is forgotten. On the
+	 * store's thread and in the order posted, but while the disk does not answer those that
+	 * were not begun are given up on another thread. An operation with `done` is one that
+	 * somebody waits for: it is committed at once, and when the disk refuses it is given up.
+	 * One without is kept and tried again until it is durable. May be NULL. */
 	void (*done)(void *owner, struct store_op *op, int status);
 	void *owner;
 };

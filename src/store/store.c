@@ -219,17 +219,26 @@ static void prune_logs(struct store *st, const struct uuid *below)
 	leave(st);
 }
 
-/* Gives up what was taken out of the queues: tells who waits. */
+/* Gives up what was taken out of the queues: tells who waits. Files are removed after that, since
+ * they may be many, and on a disk that hangs. */
 static void finish(struct store *st, struct op_queue *done, int status)
 {
+	struct op_queue pruned;
+	queue_init(&pruned);
 	atomic_fetch_sub(&st->backlog, done->count); /* first: who is told may look */
 	atomic_fetch_sub(&st->backlog_bytes, done->bytes);
 	while (done->count) {
 		struct store_op *op = queue_pop(done);
-		if (op->kind == STORE_JOBS_PRUNE && status == 0)
-			prune_logs(st, &op->job_id);
 		if (op->done)
 			op->done(op->owner, op, status);
+		if (op->kind == STORE_JOBS_PRUNE && status == 0)
+			queue_push(&pruned, op);
+		else
+			store_op_free(op);
+	}
+	while (pruned.count) {
+		struct store_op *op = queue_pop(&pruned);
+		prune_logs(st, &op->job_id);
 		store_op_free(op);
 	}
 }
@@ -397,7 +406,10 @@ static int transact(struct store *st, const struct store_op *until, struct store
 static void count_unreadable(struct store *st)
 {
 	int64_t n;
-	if (st->ops->unreadable_each(st->self, 0, 0, 0, NULL, NULL, &n) == 0)
+	enter(st);
+	int r = st->ops->unreadable_each(st->self, 0, 0, 0, NULL, NULL, &n);
+	leave(st);
+	if (r == 0)
 		atomic_store(&st->n_unreadable, n);
 }
 
@@ -634,6 +646,7 @@ void store_post(struct store *st, struct store_op *op)
 {
 	bool wakes = false;
 	op->bytes = bytes_of(op);
+	op->is_whole = op->job && op->job->parameters;
 	atomic_fetch_add(&st->backlog, 1);
 	atomic_fetch_add(&st->backlog_bytes, op->bytes);
 	pthread_mutex_lock(&st->lock);
@@ -926,6 +939,8 @@ static void drain(struct store *st)
 		return;
 	int why = st->is_abandoned ? -ETIMEDOUT : store_health(st);
 	struct fault f;
+	if (!why) /* only logs of jobs are left: what they were refused for was told */
+		why = -EIO;
 	explain(st, why, &f);
 	log_error("%zu changes of jobs were not written before the end: %s", lost, f.text);
 	if (st->is_abandoned) {

@@ -123,7 +123,7 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_text(&b, JOB_COL_PATH + 1, j->function->settings.path);
 	bind_text(&b, JOB_COL_CLASS_NAME + 1, j->function->settings.class_name);
 	bind_text(&b, JOB_COL_CONTEXT + 1, j->context);
-	bind_text(&b, JOB_COL_PARAMETERS + 1, j->parameters);
+	bind_text(&b, JOB_COL_PARAMETERS + 1, op->is_whole ? j->parameters : "{}");
 	bind_text(&b, JOB_COL_SOURCE + 1, j->source);
 	bind_text(&b, JOB_COL_EXTERNAL_ID + 1, j->external_id);
 	bind_text(&b, JOB_COL_REPLY_TO + 1, j->reply_to);
@@ -161,8 +161,11 @@ static int update(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, 8, c->attempt);
 	bind_int(&b, 9, c->is_owed);
 	int r = b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
-	/* Its row was set aside while the job went on: it is written anew. */
-	return r == 0 && sqlite3_changes(sq->db) == 0 ? insert(sq, op) : r;
+	if (r < 0 || sqlite3_changes(sq->db))
+		return r;
+	/* Its row was set aside while the job went on: it is written anew. Without its arguments no
+	 * gateway could run it from there, so then its outcome only is. */
+	return op->is_whole || job_state_is_final(c->state) ? insert(sq, op) : 0;
 }
 
 static int deliver(struct sqlite *sq, const struct store_op *op)

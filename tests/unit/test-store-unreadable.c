@@ -177,6 +177,19 @@ TEST(a_job_with_a_member_that_is_wrong_is_set_aside_and_stops_nobody)
 	}
 }
 
+TEST(the_outcome_of_a_job_whose_row_is_gone_is_written_without_its_arguments)
+{
+	struct place *p = *state;
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 1);
+	free(TAKE_PTR(j->parameters)); /* long, so that only the row had them */
+	store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_QUEUED));
+	check_int(settle(p->st), 0);
+	check_int(state_of(p, &j->id), _JOB_STATE_INVALID); /* nobody runs it with none */
+	store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_FAILED));
+	check_int(settle(p->st), 0);
+	check_int(state_of(p, &j->id), JOB_FAILED);
+}
+
 TEST(a_list_leaves_it_out_and_says_so)
 {
 	struct place *p = *state;
@@ -336,6 +349,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_SQLITE(a_job_with_a_member_that_is_wrong_is_set_aside_and_stops_nobody),
+		ON_SQLITE(the_outcome_of_a_job_whose_row_is_gone_is_written_without_its_arguments),
 		ON_SQLITE(a_list_leaves_it_out_and_says_so),
 		ON_SQLITE(those_who_wait_for_a_job_go_with_it),
 		ON_SQLITE(a_reply_target_that_is_wrong_is_set_aside),

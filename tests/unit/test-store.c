@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The ids that a read told, in its order. */
 struct told {
@@ -349,6 +350,9 @@ TEST(pruning_removes_ended_jobs_below_an_id_and_their_logs)
 	log_text(p, &young, "y");
 	check_int(settle(p->st), 0);
 
+	char path[200];
+	store_log_path(p->st, &old, path, sizeof path);
+	await_that(access(path, F_OK) < 0); /* nobody waits for that, but it comes */
 	check_int(state_of(p, &old_open), JOB_STARTED);
 	check_int(state_of(p, &old), _JOB_STATE_INVALID);
 	check_int(state_of(p, &young), JOB_FINISHED);
