@@ -16,7 +16,13 @@
 #include "base/near.h"
 #include "domain/arg_format.h"
 
-enum { TYPE_DEPTH_MAX = 32, SHOWN_MAX = 120, PROBLEMS_MAX = 8, STEPS_MAX = 4000000 };
+enum {
+	TYPE_DEPTH_MAX = 32,
+	SHOWN_MAX = 120,
+	PROBLEMS_MAX = 8,
+	STEPS_MAX = 4000000,
+	NESTED_MAX = 256
+};
 
 static const char *type_name(const json_t *type)
 {
@@ -171,8 +177,9 @@ struct place {
 struct check {
 	struct buf out;
 	unsigned problems, problems_max;
-	unsigned *steps; /* left for alternatives, each of which is tried with each value */
-	bool is_silent;  /* only whether there are problems is asked */
+	unsigned *steps;   /* left for alternatives, each of which is tried with each value */
+	unsigned n_nested; /* alternatives within alternatives: a type may mean itself by `again` */
+	bool is_silent;    /* only whether there are problems is asked */
 };
 
 static void print_place(const struct place *at, struct buf *out)
@@ -329,7 +336,11 @@ static void check_map(
 static bool matches(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
-	struct check silent = { .is_silent = true, .problems_max = 1, .steps = c->steps };
+	struct check silent = {
+		.is_silent = true, .problems_max = 1, .steps = c->steps, .n_nested = c->n_nested + 1
+	};
+	if (silent.n_nested > NESTED_MAX)
+		return false;
 	check_value(&silent, at, type, value);
 	return !silent.problems;
 }

@@ -195,6 +195,11 @@ static void what_runners_say_beside_mists_types_is_checked(void **state)
 		"Errors[Invalid field a.of[0].v: Invalid type: expected Int, got nothing,"
 		"Invalid field a.of[0].w: there is no such field]");
 	value_is("{\"type\": \"MAny\", \"again\": 7}", "1", NULL);
+	/* One of its alternatives is itself: no value decides that. */
+	const char *itself =
+		"{\"type\": \"MObj\", \"anyOf\": [{\"type\": \"MAny\", \"again\": 0}], "
+		"\"fields\": {\"of\": {\"type\": \"MAny\", \"again\": 0}}}";
+	value_is(itself, "{\"of\": 1}", "Invalid field a.of: Invalid type: expected Any, got 1");
 	const char *keys = "{\"type\": \"MMap\", \"args\": [{\"type\": \"MString\", \"format\": "
 			   "\"integer\"}, {\"type\": \"MInt\"}]}";
 	value_is(keys, "{\"1\": 2}", NULL);
