@@ -72,6 +72,10 @@ static int check_limits(struct core *c, const struct lane *lane, size_t len, str
 		return fault_set(f, FAULT_TOO_MANY,
 			"the queue of context %s is full: limits.queue is %" PRId64, lane->name,
 			c->limits.queue_max);
+	if (len > (size_t)c->limits.queue_bytes_max) /* at any time: not to be tried again */
+		return fault_set(f, FAULT_TOO_LARGE,
+			"the arguments take %zu bytes: limits.queue-bytes is %" PRId64, len,
+			c->limits.queue_bytes_max);
 	if (c->parameter_bytes + len > (size_t)c->limits.queue_bytes_max)
 		return fault_set(f, FAULT_TOO_MANY,
 			"the arguments of jobs take too much memory: limits.queue-bytes is "

@@ -489,6 +489,17 @@ static void arguments_of_requests_at_once_have_a_limit_too(void **state)
 	await_and_drop(h, "queued");
 }
 
+static void arguments_that_never_have_room_are_too_large(void **state)
+{
+	struct house *h = *state;
+	_cleanup_(freep) char *arguments = long_arguments(1100000);
+	submit(h, arguments);
+	json_t *event = await(h, "refused");
+	assert_string_equal(json_string_of(event, "error"),
+		"the arguments take 1100016 bytes: limits.queue-bytes is 1048576");
+	json_decref(event);
+}
+
 static void long_arguments_are_left_where_they_are_at_a_restart(void **state)
 {
 	struct house *h = *state;
@@ -591,6 +602,7 @@ int main(void)
 		IN_A_HOUSE(a_deleted_context_keeps_no_workers),
 		IN_A_HOUSE(long_arguments_wait_in_the_store),
 		IN_A_HOUSE(arguments_of_requests_at_once_have_a_limit_too),
+		IN_A_HOUSE(arguments_that_never_have_room_are_too_large),
 		IN_A_HOUSE(long_arguments_are_left_where_they_are_at_a_restart),
 		IN_A_HOUSE(a_job_whose_arguments_are_being_read_is_cancelled_at_once),
 		IN_A_HOUSE(a_worker_that_comes_back_is_given_nothing_before_it_is_greeted),
