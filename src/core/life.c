@@ -301,6 +301,8 @@ static void life_log(const struct live_job *l, enum log_level level, const char 
 
 void life_stopped_unasked(struct live_job *l)
 {
+	if (l->is_stopped_unasked) /* said more than once, it gets no more time */
+		return;
 	l->is_stopped_unasked = true;
 	timer_set(&l->core->timers, &l->timer, UNASKED_MS);
 }

@@ -109,6 +109,12 @@ static void fetch_done(uv_work_t *work, int status)
 	struct live_job *l = f->job;
 	beat_doing("arguments that were read from the store");
 	c->fetched_bytes -= f->bytes;
+	if (c->is_let_go) { /* the next gateway starts it */
+		if (l)
+			l->fetch = NULL;
+		fetch_free(f);
+		return;
+	}
 	bool is_lost = f->status == -ENOENT || f->status == -EBADMSG;
 	if (l && status == 0 && f->status < 0 && !is_lost) {
 		put_off(f);
