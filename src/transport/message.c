@@ -20,7 +20,7 @@
 #include "base/ignored.h"
 #include "base/utf8.h"
 
-enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, PRIORITY_MAX = 100, DIGEST_BYTES = 32 };
+enum { DEPTH_MAX = 64, TEXT_MAX = 1024, KEY_MAX = 255, DIGEST_BYTES = 32 };
 
 /* What the keys begin with that adapters make of positions in a log. */
 #define LOG_POSITION "kafka:"
@@ -529,10 +529,10 @@ static int take_priority(const struct message *m, int *to, struct fault *f)
 		return 0;
 	errno = 0;
 	long n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < -PRIORITY_MAX || n > PRIORITY_MAX)
+	if (errno || end == text || *end || n < -JOB_PRIORITY_MAX || n > JOB_PRIORITY_MAX)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"priority: expected an integer from %d to %d, got \"%.64s\"", -PRIORITY_MAX,
-			PRIORITY_MAX, text);
+			"priority: expected an integer from %d to %d, got \"%.64s\"",
+			-JOB_PRIORITY_MAX, JOB_PRIORITY_MAX, text);
 	*to = (int)n;
 	return 0;
 }

@@ -17,13 +17,7 @@
 #include "base/utf8.h"
 #include "transport/message.h"
 
-enum {
-	KEY_MAX = 255,
-	WAIT_MAX_S = 3600,
-	PARAMETER_DEPTH_MAX = 64,
-	PRIORITY_MAX = 100,
-	TEXT_MAX = 1024
-};
+enum { KEY_MAX = 255, WAIT_MAX_S = 3600, PARAMETER_DEPTH_MAX = 64, TEXT_MAX = 1024 };
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static char *copy_query(struct request *rq, const char *name)
@@ -57,7 +51,7 @@ static int read_query(struct request *rq, struct job_request *job, struct fault 
 	if (r == 0)
 		r = query_duration(rq, "performTimeout", &job->perform_timeout_ms, f);
 	if (r == 0)
-		r = query_int(rq, "priority", -PRIORITY_MAX, PRIORITY_MAX, &priority, f);
+		r = query_int(rq, "priority", -JOB_PRIORITY_MAX, JOB_PRIORITY_MAX, &priority, f);
 	if (r == 0)
 		r = read_external_id(rq, &job->external_id, f);
 	if (r < 0)
