@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from support.raw_http import connect, read_all
+
 JOBS = "/v2/api/functions/typed/jobs"
 
 
@@ -88,6 +90,17 @@ def test_a_connection_that_breaks_in_the_middle_of_a_body_harms_nobody(gateway):
         with socket.create_connection((gateway.host, gateway.port)) as s:
             s.sendall(b"POST " + JOBS.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"i\"")
     assert gateway.run("typed", {"i": 1})["success"]
+
+
+@pytest.mark.parametrize("body", [b"file=", b"file=a%", b"file"])
+def test_a_form_for_an_artifact_that_breaks_in_the_middle_harms_nobody(gateway, body):
+    """What is left of it is read when the connection has ended."""
+    with connect(gateway) as s:
+        s.sendall(b"POST /v2/api/artifacts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                  b"Content-Length: 100\r\n\r\n" + body)
+        s.shutdown(socket.SHUT_WR)
+        read_all(s)
+    assert gateway.get("/v2/api/status").status_code == 200
 
 
 def test_a_caller_that_leaves_does_not_stop_its_job(gateway, tmp_path):

@@ -69,7 +69,13 @@ static int write_piece(struct upload *u, const char *data, size_t size)
 	int r = fail_point(FAIL_ARTIFACT_WRITE);
 	if (r < 0)
 		return r;
-	return write(u->fd, data, size) == (ssize_t)size ? 0 : -errno;
+	/* A disk that fills up takes a part first, and only then says so. */
+	for (ssize_t n; size; data += n, size -= (size_t)n) {
+		n = write(u->fd, data, size);
+		if (n < 0)
+			return -errno;
+	}
+	return 0;
 }
 
 static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char *key,
@@ -135,12 +141,13 @@ void upload_data(struct request *rq, const char *data, size_t len)
 
 void upload_free(struct request *rq)
 {
-	struct upload *u = TAKE_PTR(rq->upload);
+	struct upload *u = rq->upload;
 	if (!u)
 		return;
 	atomic_fetch_sub(&rq->http->n_uploads, 1);
-	if (u->parts)
+	if (u->parts) /* which may call take_part with what it has left */
 		MHD_destroy_post_processor(u->parts);
+	rq->upload = NULL;
 	closep(&u->fd);
 	if (u->path)
 		unlink(u->path);
@@ -149,8 +156,15 @@ void upload_free(struct request *rq)
 	free(u);
 }
 
-/* Makes what was uploaded durable and gives it its name. A negative errno. */
-static int publish_file(const struct upload *u, const char *path, bool force)
+static int sync_folder(const char *folder)
+{
+	_cleanup_(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Makes what was uploaded durable and gives it its name, which is to be as durable. A negative
+ * errno. */
+static int publish_file(const struct upload *u, const char *folder, const char *path, bool force)
 {
 	int r = fail_point(FAIL_ARTIFACT_SYNC);
 	if (r < 0)
@@ -160,7 +174,9 @@ static int publish_file(const struct upload *u, const char *path, bool force)
 	r = fail_point(FAIL_ARTIFACT_RENAME);
 	if (r < 0)
 		return r;
-	return (force ? rename(u->path, path) : link(u->path, path)) < 0 ? -errno : 0;
+	if ((force ? rename(u->path, path) : link(u->path, path)) < 0)
+		return -errno;
+	return sync_folder(folder);
 }
 
 static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)
@@ -176,7 +192,7 @@ static int upload_finish(struct request *rq, struct upload *u, bool force, struc
 		return -1;
 	}
 	_cleanup_(freep) char *path = artifact_path(rq, u->name);
-	int r = publish_file(u, path, force);
+	int r = publish_file(u, rq->http->env.artifacts, path, force);
 	if (r == -EEXIST)
 		return fault_set(f, FAULT_CONFLICT,
 			"Filename must be unique: found %s in repository", u->name);
