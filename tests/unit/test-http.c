@@ -235,7 +235,11 @@ static void a_pool_takes_what_it_has_room_for_and_runs_all_of_it(void **state)
 	pthread_mutex_unlock(&gate);
 	pool_stop(pool);
 	check_int(atomic_load(&n), taken);
+	/* The threads that post end after it. */
+	check_int(pool_post(pool, &tasks[0].task), false);
+	pool_free(pool);
 	pool_stop(NULL);
+	pool_free(NULL);
 }
 
 int main(void)

@@ -548,9 +548,11 @@ static int http_start(void *self, struct fault *f)
 		(unsigned)http->settings.queries_max);
 	if (r == 0)
 		r = servers_start(http, &callbacks);
-	if (r)
+	if (r) {
+		pool_free(TAKE_PTR(http->pool));
 		return fault_set(
 			f, FAULT_INTERNAL, "the HTTP server did not start: %s", strerror(r));
+	}
 	close(TAKE_FD(http->listen_fd));
 	return 0;
 }
@@ -577,8 +579,9 @@ static void http_stop(void *self)
 	if (!http->servers)
 		return;
 	drain(http);
-	pool_stop(http->pool);
+	pool_stop(http->pool); /* the HTTP threads still post to it */
 	servers_stop(http);
+	pool_free(TAKE_PTR(http->pool));
 }
 
 static void http_close(void *self)

@@ -56,8 +56,15 @@ void pool_stop(struct pool *p)
 	p->is_stopping = true;
 	pthread_cond_broadcast(&p->posted);
 	pthread_mutex_unlock(&p->lock);
-	for (unsigned i = 0; i < p->n_threads; i++)
-		pthread_join(p->threads[i], NULL);
+	for (; p->n_threads > 0; p->n_threads--)
+		pthread_join(p->threads[p->n_threads - 1], NULL);
+}
+
+void pool_free(struct pool *p)
+{
+	if (!p)
+		return;
+	pool_stop(p);
 	pthread_cond_destroy(&p->posted);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
@@ -73,7 +80,7 @@ int pool_start(struct pool **ret, unsigned threads, unsigned queue_max)
 	for (unsigned i = 0; i < threads; i++) {
 		int r = pthread_create(&p->threads[i], NULL, work, p);
 		if (r) {
-			pool_stop(p);
+			pool_free(p);
 			return r;
 		}
 		p->n_threads++;

@@ -19,5 +19,8 @@ int pool_start(struct pool **ret, unsigned threads, unsigned queue_max);
 /* Any thread. False: the queue is full, or the pool ends; the task is still the caller's. */
 bool pool_post(struct pool *p, struct pool_task *t);
 
-/* Runs what was posted, then ends the threads. NULL is fine. */
+/* Runs what was posted, then ends the threads; what is posted from then on is refused. NULL is
+ * fine. */
 void pool_stop(struct pool *p);
+/* Nobody posts any more. NULL is fine. */
+void pool_free(struct pool *p);
