@@ -37,6 +37,7 @@ struct pages {
 	struct uuid last;
 	bool paginate, has_rows, is_last, is_failed;
 	int64_t total;
+	size_t bytes; /* of the piece's rows, as the store counts them */
 	struct buf out;
 	size_t taken;
 	int64_t charged;
@@ -130,6 +131,7 @@ static void add_row(void *arg, const struct job_row *row)
 	is_full |= job_row_print(row, &p->out) != 0;
 	p->is_failed |= is_full;
 	p->has_rows = true;
+	p->bytes += job_row_bytes(row);
 	p->last = row->id;
 	p->query.limit--;
 }
@@ -139,14 +141,16 @@ static int read_piece(struct pages *p, bool is_first)
 {
 	buf_init(&p->out, PIECE_MAX);
 	p->taken = 0;
+	p->bytes = 0;
 	if (is_first)
 		buf_puts(&p->out, p->paginate ? "{\"jobs\":[" : "[");
 	int r = store_job_list(p->http->env.store, &p->query, add_row, p,
 		is_first && p->paginate ? &p->total : NULL); /* counting costs */
 	if (r < 0)
 		return r;
-	/* Of less than a piece the store had no more. */
-	p->is_last = p->query.limit <= 0 || p->out.len < PIECE;
+	/* Of less than a piece the store had no more. What was printed does not tell: not all that
+	 * the store counts is shown. */
+	p->is_last = p->query.limit <= 0 || p->bytes < PIECE;
 	p->query.before = &p->last;
 	p->query.offset = 0;
 	if (p->is_last && p->paginate)
