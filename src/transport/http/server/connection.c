@@ -287,7 +287,8 @@ static void sweep_waiting(struct connection *c)
 {
 	static const char probe[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	short events;
-	if (!c->rq || !has_ended(c, &events))
+	/* Nothing may be said in the middle of an answer, whose next piece is being read. */
+	if (!c->rq || c->rq->is_answered || !has_ended(c, &events))
 		return;
 	if ((events & (POLLHUP | POLLERR)) || !c->rq->is_http_1_1) {
 		if (request_abandon(c->rq)) {
