@@ -106,6 +106,7 @@ struct request {
 	struct upload *upload;
 	bool is_forced;        /* the parameter `force` of an upload */
 	int hashed_fd, hash;   /* artifact_sha */
+	int64_t limit, offset; /* of a list that is read on the pool */
 	struct pages *pages;   /* of a list, until they are the response's */
 	struct stream *stream; /* of events, until it is the response's */
 	json_t *cloud;         /* it came as a CloudEvent: message_print's `reply`; */
@@ -154,8 +155,8 @@ void request_resume(struct request *rq);
 bool request_abandon(struct request *rq);
 /* The core does not take the question, -EAGAIN or -ESHUTDOWN: the answer that says so. */
 void request_refused(struct request *rq, int r);
-/* HTTP thread, in a handler: `work` runs on the query pool, and answers. Its caller may be gone,
- * and with it the connection: it reads what is in the request only. */
+/* HTTP thread, in a handler: `work` runs on the query pool, and answers or sets `then`. Its caller
+ * may be gone, and with it the connection: it reads what is in the request only. */
 void request_work(struct request *rq, handler_fn *work);
 void answer_busy(struct request *rq); /* the pool takes no more */
 

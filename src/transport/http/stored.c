@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the store could not read and has set aside: shown, and forgotten by who has dealt with it.
- * The rows are read on the HTTP thread; to forget them is the store's thread's, by the core. */
+ * The rows are read on the query pool; to forget them is the store's thread's, by the core. */
 #include "transport/http/request.h"
 
 #include <errno.h>
@@ -56,21 +56,27 @@ static void answer_page(struct request *rq, struct page *p, int r)
 	answer_text(rq, 200, "application/json", buf_take(&p->out), len);
 }
 
-void unreadable_list(struct request *rq)
+static void list_read(struct request *rq)
 {
-	int64_t limit = PAGE_DEFAULT, offset = 0, total = 0;
+	int64_t total = 0;
 	struct page p = { 0 };
-	struct fault f;
-	if (query_int(rq, "limit", 0, PAGE_MAX, &limit, &f) < 0 ||
-		query_int(rq, "offset", 0, INT64_MAX, &offset, &f) < 0) {
-		answer_fault(rq, &f);
-		return;
-	}
 	buf_init(&p.out, ANSWER_MAX);
 	buf_puts(&p.out, "{\"unreadable\":[");
-	int r = store_unreadable_each(rq->http->env.store, 0, limit, offset, add_row, &p, &total);
+	int r = store_unreadable_each(
+		rq->http->env.store, 0, rq->limit, rq->offset, add_row, &p, &total);
 	p.is_full |= buf_printf(&p.out, "],\"total\":%" PRId64 "}", total);
 	answer_page(rq, &p, r);
+}
+
+void unreadable_list(struct request *rq)
+{
+	struct fault f;
+	rq->limit = PAGE_DEFAULT;
+	if (query_int(rq, "limit", 0, PAGE_MAX, &rq->limit, &f) < 0 ||
+		query_int(rq, "offset", 0, INT64_MAX, &rq->offset, &f) < 0)
+		answer_fault(rq, &f);
+	else
+		request_work(rq, list_read);
 }
 
 /* The number in the path; 0: it is none, and answered. */
@@ -113,19 +119,27 @@ static void none(void *arg, const struct store_unreadable *u)
 	(void)arg, (void)u;
 }
 
-void unreadable_drop(struct request *rq)
+static void drop(struct request *rq)
+{
+	rq->ask.kind = ASK_UNREADABLE_DROP;
+	request_ask(rq, drop_asked);
+}
+
+static void drop_read(struct request *rq)
 {
 	struct page p = { 0 };
-	int64_t number = rq->id ? number_of(rq) : 0;
-	if (rq->id && !number)
-		return;
-	int r = number ? store_unreadable_each(rq->http->env.store, number, 1, 0, none, NULL, NULL)
-		       : 0;
-	if (r < 0) {
+	int r = store_unreadable_each(rq->http->env.store, rq->ask.number, 1, 0, none, NULL, NULL);
+	if (r < 0)
 		answer_page(rq, &p, r);
-		return;
-	}
-	rq->ask.kind = ASK_UNREADABLE_DROP;
-	rq->ask.number = number;
-	request_ask(rq, drop_asked);
+	else
+		rq->then = drop; /* on the HTTP thread: it waits once more */
+}
+
+void unreadable_drop(struct request *rq)
+{
+	rq->ask.number = rq->id ? number_of(rq) : 0;
+	if (!rq->id)
+		drop(rq);
+	else if (rq->ask.number)
+		request_work(rq, drop_read);
 }
