@@ -107,7 +107,8 @@ void behind_read(struct partition *p, int64_t base, const char *metadata, size_t
 		t++;
 		if (!read_number(&t, &at_ms))
 			return;
-		p->before = (struct mark){ base - 1, at_ms };
+		if (base > 0) /* before the first record there is none */
+			p->before = (struct mark){ base - 1, at_ms };
 	}
 	p->base = base;
 	p->runs = xcalloc(len, sizeof *p->runs);
