@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import builtins
 import os
 import sys
 import zipfile
@@ -237,6 +238,34 @@ def test_a_replaced_archive_serves_the_jobs_it_has_and_then_goes(loader, tmp_pat
     loader.release("a job")
     assert not os.path.exists(package.path) and package.name not in str(list(sys.modules))
     assert run(loader, path, "app.job.lazily") == ("new", "new")
+
+
+def test_a_content_that_is_back_while_a_job_still_runs_with_it_stays_when_that_job_ends(loader, tmp_path):
+    path = app_of(tmp_path / "app.zip", "one")
+    loader.load(str(path), "app.job.lazily", holder="the first")
+    app_of(path, "two")
+    loader.load(str(path), "app.job.lazily", holder="the second")
+    app_of(path, "one")
+    again = loader.load(str(path), "app.job.lazily", holder="the third")
+    for holder in ("the first", "the second"):
+        loader.release(holder)
+    assert again.call(None, {}) == ("one", "one")
+    loader.release("the third")
+    assert run(loader, path, "app.job.lazily") == ("one", "one")
+
+
+def test_an_import_that_somebody_has_wrapped_goes_on_through_ours(loader, tmp_path, monkeypatch):
+    """A library that puts its own __import__ around the present one calls ours from within."""
+    paths = [app_of(tmp_path / f"{name}.zip", name) for name in ("app1", "app2")]
+    assert run(loader, paths[0], "app.job.lazily") == ("app1", "app1")
+    before, seen = builtins.__import__, []
+
+    def wrapped(name, *args, **named):
+        seen.append(name)
+        return before(name, *args, **named)
+    monkeypatch.setattr(builtins, "__import__", wrapped)
+    assert run(loader, paths[1], "app.job.lazily") == ("app2", "app2")
+    assert run(loader, paths[0], "app.job.outside") == ("1", True) and seen
 
 
 def test_what_an_installed_package_shares_with_an_archive_is_found_in_both(loader, tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ FRAMES_MAX = 200
 _tops = {}
 _shown = {}    # path of a private copy → path of the artifact
 _lock = threading.Lock()
-_plain_import = builtins.__import__
+_imports = []  # ours, the newest last
 _current = contextvars.ContextVar("mist_package", default=None)
 
 
@@ -176,33 +176,37 @@ def shown_text(text):
 
 def _install():
     with _lock:
-        if builtins.__import__ is not _import:
-            globals()["_plain_import"] = builtins.__import__
-            builtins.__import__ = _import
+        if builtins.__import__ not in _imports:  # somebody's own, which may call what was there before
+            _imports.append(_over(builtins.__import__))
+            builtins.__import__ = _imports[-1]
         if not any(isinstance(finder, Finder) for finder in sys.meta_path):
             sys.meta_path.append(Finder())
 
 
-def _import(name, globals=None, locals=None, fromlist=(), level=0):
-    if level == 0 and globals is not None:
-        importer = globals.get("__name__")
-        if type(importer) is str and importer.startswith("mist_"):
-            package = importer.partition(".")[0]
-            top = name.partition(".")[0]
-            # An empty list comes from C code, pickle's for one, which goes on in sys.modules: that is the finder's case.
-            if top in _tops.get(package, ()) and fromlist != []:
-                return _import_own(package, top, name, globals, locals, fromlist)
-    return _plain_import(name, globals, locals, fromlist, level)
+def _over(plain):
+    """An __import__ that finds an artifact's own packages first, and asks `plain` for the rest."""
+    def imported(name, globals=None, locals=None, fromlist=(), level=0):
+        if level == 0 and globals is not None:
+            importer = globals.get("__name__")
+            if type(importer) is str and importer.startswith("mist_"):
+                package = importer.partition(".")[0]
+                top = name.partition(".")[0]
+                # An empty list comes from C code, pickle's for one, which goes on in sys.modules: that is the finder's
+                # case.
+                if top in _tops.get(package, ()) and fromlist != []:
+                    return _import_own(plain, package, top, name, globals, locals, fromlist)
+        return plain(name, globals, locals, fromlist, level)
+    return imported
 
 
-def _import_own(package, top, name, globals, locals, fromlist):
+def _import_own(plain, package, top, name, globals, locals, fromlist):
     try:
-        found = _plain_import(f"{package}.{name}", globals, locals, fromlist, 0)
+        found = plain(f"{package}.{name}", globals, locals, fromlist, 0)
         return found if fromlist else sys.modules[f"{package}.{top}"]
     except ModuleNotFoundError as e:
         is_shared = getattr(sys.modules.get(f"{package}.{top}"), "__file__", None) is None  # a namespace package
         if is_shared and (e.name or "").startswith(f"{package}.{top}"):
-            return _plain_import(name, globals, locals, fromlist, 0)
+            return plain(name, globals, locals, fromlist, 0)
         if (e.name or "").startswith(package + "."):
             e.name = e.name[len(package) + 1:]
             e.msg = shown_text(str(e.msg))

@@ -59,6 +59,7 @@ class Loader:
         self._locks = {}     # path → lock
         self._loaded = {}    # path → Loaded
         self._replaced = []  # packages that jobs may still use
+        self._changing = threading.Lock()  # a package comes or goes; before _lock
         self._n_modules = 0
         compat.make_importable()
 
@@ -83,7 +84,7 @@ class Loader:
     def release(self, holder):
         """Not in a thread that may be interrupted: half of it done would be a leak."""
         with self._lock:
-            packages = [loaded.package for loaded in self._loaded.values() if loaded.package]
+            packages = [loaded.package for loaded in list(self._loaded.values()) if loaded.package]
             for package in packages + self._replaced:
                 package.holders.discard(holder)
         self._sweep()
@@ -131,30 +132,41 @@ class Loader:
         with _opened(path) as f:
             content, _ = _look(f, path, loaded and loaded.content)
             if loaded is None or content.digest != loaded.content.digest:
-                package = artifacts.Package(path, content.digest, fetch.own_folder())
                 f.seek(0)
-                try:
-                    package.open(f)
-                except (zipfile.BadZipFile, ValueError, EOFError) as e:
-                    raise Refusal(f"cannot import from {path}: it is no archive: {e}") from None
-                except OSError as e:
-                    raise Refusal(f"{path} cannot be copied: {e.strerror}") from None
-                with self._lock:
-                    if loaded:
-                        self._replaced.append(loaded.package)
-                    self._loaded[path] = loaded = Loaded(content, package=package)
+                with self._changing:
+                    package = self._package(path, content.digest, f)
+                    with self._lock:
+                        if loaded:
+                            self._replaced.append(loaded.package)
+                        self._replaced = [p for p in self._replaced if p is not package]
+                        self._loaded[path] = loaded = Loaded(content, package=package)
         loaded.content = content
         spark.give(loaded.package)
         return loaded
 
+    def _package(self, path, digest, f):
+        """A content that is back while jobs still run with it is the same package: a second one would have its name."""
+        package = artifacts.Package(path, digest, fetch.own_folder())
+        known = next((p for p in self._replaced if p.name == package.name), None)
+        if known:
+            return known
+        try:
+            package.open(f)
+        except (zipfile.BadZipFile, ValueError, EOFError) as e:
+            raise Refusal(f"cannot import from {path}: it is no archive: {e}") from None
+        except OSError as e:
+            raise Refusal(f"{path} cannot be copied: {e.strerror}") from None
+        return package
+
     def _sweep(self):
         """Replaced packages without jobs go."""
-        with self._lock:
-            unused = [p for p in self._replaced if not p.holders]
-            self._replaced = [p for p in self._replaced if p.holders]
-        for package in unused:
-            spark.take_back(package)
-            package.close()
+        with self._changing:
+            with self._lock:
+                unused = [p for p in self._replaced if not p.holders]
+                self._replaced = [p for p in self._replaced if p.holders]
+            for package in unused:
+                spark.take_back(package)
+                package.close()
 
     def _function(self, loaded, path, class_name):
         function = loaded.functions.get(class_name)
