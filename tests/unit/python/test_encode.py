@@ -142,6 +142,10 @@ def test_what_is_too_long_is_refused_before_it_is_written():
 def test_a_loop_is_refused_by_text_too():
     loop = [1] * 300
     loop.append(loop)
+    ring = {"n": 1}
+    ring["itself"] = {"again": ring}
+    with pytest.raises(Unencodable, match="nested deeper"):
+        text(ring)
     with pytest.raises(Unencodable, match="nested deeper"):
         text(loop)
 

@@ -110,6 +110,16 @@ class Pair(typing.NamedTuple):
     y: int = 2
 
 
+def test_an_alias_that_names_itself_has_an_end():
+    """As `type Nested = list[Nested]` makes it, where Python has that."""
+    class Alias:
+        __name__ = "Nested"
+    nested = Alias()
+    nested.__value__ = typing.List[nested]
+    assert mist.arguments.kind_of(nested).tree == {"type": "MList", "args": [{"type": "MAny"}]}
+    assert mist.arguments.kind_of(nested).convert([1, ["x"]], "a") == [1, ["x"]]
+
+
 def test_what_json_has_no_type_for_is_text_of_a_format():
     def f(a: datetime.date, b: datetime.datetime, c: datetime.time, d: datetime.timedelta, e: decimal.Decimal,
           g: uuid.UUID, h: bytes, i: pathlib.Path):

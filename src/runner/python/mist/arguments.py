@@ -402,7 +402,12 @@ def kind_of(annotation, above=()):
     """`above` are the types around: one that contains itself has no end."""
     for way in ("__supertype__", "__value__"):  # NewType, type X = …
         while hasattr(annotation, way) and not inspect.isclass(annotation):
-            annotation = getattr(annotation, way)
+            inner = getattr(annotation, way)
+            if not inspect.isclass(inner):  # type X = list[X]: of a class, Again tells
+                if any(annotation is a for a in above):
+                    return Kind()
+                above = (*above, annotation)
+            annotation = inner
     if isinstance(annotation, dataclasses.InitVar):
         annotation = annotation.type
     origin = typing.get_origin(annotation)
@@ -437,7 +442,7 @@ def _of_class(annotation, above):
     if issubclass(annotation, pathlib.PurePath):
         return Path(annotation)
     if annotation in above:
-        return Again(annotation, len(above) - 1 - above.index(annotation))
+        return Again(annotation, sum(map(inspect.isclass, above[above.index(annotation) + 1:])))
     above = (*above, annotation)
     if dataclasses.is_dataclass(annotation):
         return Object(annotation, _fields_of_dataclass(annotation, above))

@@ -76,14 +76,14 @@ def _dumps(encoded):
 
 def _write(value, path, depth, pieces):
     kind = type(value)
-    if kind is dict and depth < DEPTH_MAX and any(_is_large(v) for v in value.values()):
+    if kind is dict and depth < DEPTH_MAX and any(_is_large(v, depth + 1) for v in value.values()):
         names = _names(value, path)
         pieces.add("{")
         for i, (name, key) in enumerate(names.items()):
             pieces.add(f"{',' if i else ''}{_dumps(name)}:")
             _write(value[key], ("." + name, path), depth + 1, pieces)
         pieces.add("}")
-    elif kind in (list, tuple) and not hasattr(value, "_fields") and depth < DEPTH_MAX and _is_large(value):
+    elif kind in (list, tuple) and not hasattr(value, "_fields") and depth < DEPTH_MAX and _is_large(value, depth):
         _write_list(value, path, depth, pieces)
     elif _is_frame(value):
         _write_list(_rows_of_frame(value, path), path, depth, pieces, are_encoded=True)
@@ -91,10 +91,10 @@ def _write(value, path, depth, pieces):
         pieces.add(_dumps(_encode(value, path, depth)))
 
 
-def _is_large(value):
+def _is_large(value, depth):
     kind = type(value)
-    if kind is dict:
-        return any(_is_large(v) for v in value.values()) if len(value) < LARGE else True
+    if kind is dict:  # one may contain itself
+        return len(value) >= LARGE or depth < DEPTH_MAX and any(_is_large(v, depth + 1) for v in value.values())
     return kind in (list, tuple) and len(value) > LARGE or _is_frame(value)
 
 
