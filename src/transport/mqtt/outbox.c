@@ -107,13 +107,13 @@ static void count_droppable(struct mqtt *m, const struct letter *l, int sign)
 	m->droppable_bytes += (size_t)sign * size_of(l);
 }
 
-/* It comes to where its number says. */
+/* It comes to where its number says, which mostly is the end. */
 static void put_back(struct mqtt *m, struct letter *l)
 {
-	struct list *queue = queue_of(m, l), *at = queue->next;
-	while (at != queue && container_of(at, struct letter, node)->number < l->number)
-		at = at->next;
-	list_append(at, &l->node);
+	struct list *queue = queue_of(m, l), *after = queue->prev;
+	while (after != queue && container_of(after, struct letter, node)->number > l->number)
+		after = after->prev;
+	list_append(after->next, &l->node);
 	m->n_waiting++;
 	count_droppable(m, l, 1);
 	m->n_quarantined += l->is_quarantined;
