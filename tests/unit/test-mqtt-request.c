@@ -107,11 +107,42 @@ static void a_cancel_is_known_by_its_topic_alone(void **state)
 	}
 }
 
+static void hear(struct mqtt *m, const char *topic, const char *text)
+{
+	MQTTAsync_message message = MQTTAsync_message_initializer;
+	message.payload = (char *)text;
+	message.payloadlen = (int)strlen(text);
+	peers_heard(m, topic, &message);
+}
+
+static void a_gateway_speaks_of_itself_only(void **state)
+{
+	static const char says[] = "{\"status\":\"offline\",\"gateway\":\"b\",\"transport\":\"t\","
+				   "\"share\":\"s\",\"client\":\"mist-b-t\",\"receivers\":1%*s}";
+	struct mqtt m = { .settings = { .share = (char *)"s", .take_over_ms = 1 },
+		.status_topic = (char *)"p/status",
+		.gateway_topic = (char *)"p/status/a",
+		.env = { .name = "t", .gateway = "a" } };
+	char text[8192];
+	(void)state;
+	snprintf(text, sizeof text, says, 0, "");
+	hear(&m, "p/status/c", text);
+	hear(&m, "p/status/b", "");
+	assert_int_equal(m.n_peers, 0);
+	hear(&m, "p/status/b", text);
+	assert_int_equal(m.n_peers, 1);
+	snprintf(text, sizeof text, says, 5000, ""); /* nobody has that much to say */
+	hear(&m, "p/status/b", text);
+	assert_int_equal(m.n_peers, 0);
+	peers_free(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(properties_are_checked),
 		cmocka_unit_test(a_cancel_is_known_by_its_topic_alone),
+		cmocka_unit_test(a_gateway_speaks_of_itself_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@
 
 #include "base/log.h"
 
-enum { DEPTH_MAX = 4, NAME_TAIL = 12 };
+enum { DEPTH_MAX = 4, STATUS_MAX = 4096, NAME_TAIL = 12 };
 
 char *peers_client_id(const char *gateway, const char *transport)
 {
@@ -57,10 +57,14 @@ static void forget(struct mqtt *m, struct peer *p)
 	*p = m->peers[--m->n_peers];
 }
 
-/* Somebody else's words: what is no such object is nobody's. */
-static bool read_status(const struct mqtt *m, const MQTTAsync_message *message, struct peer *ret)
+/* Somebody else's words: what is no such object is nobody's. Each gateway speaks of itself only, on
+ * the topic of its own name, for which brokers can keep the others from. */
+static bool read_status(
+	const struct mqtt *m, const char *topic, const MQTTAsync_message *message, struct peer *ret)
 {
 	struct fault ignored;
+	if (message->payloadlen <= 0 || message->payloadlen > STATUS_MAX)
+		return false;
 	_cleanup_(json_decrefp) json_t *json =
 		json_parse(message->payload, (size_t)message->payloadlen, DEPTH_MAX, &ignored);
 	const char *status = json_string_of(json, "status"), *share = json_string_of(json, "share"),
@@ -69,7 +73,8 @@ static bool read_status(const struct mqtt *m, const MQTTAsync_message *message, 
 		   *transport = json_string_of(json, "transport");
 	json_int_t receivers = json_integer_value(json_object_get(json, "receivers"));
 	if (!status || !share || !gateway || !client || !transport || receivers < 1 ||
-		receivers > RECEIVERS_MAX || strcmp(share, m->settings.share) != 0)
+		receivers > RECEIVERS_MAX || strcmp(share, m->settings.share) != 0 ||
+		strcmp(topic + strlen(m->status_topic) + 1, gateway) != 0)
 		return false;
 	/* Nobody is to have us connect by the name of any other client. */
 	_cleanup_(freep) char *usual = peers_client_id(gateway, transport);
@@ -92,7 +97,7 @@ void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *mes
 	bool was_there = p;
 	if (p)
 		forget(m, p);
-	if (m->n_peers == PEERS_MAX || !read_status(m, message, &news))
+	if (m->n_peers == PEERS_MAX || !read_status(m, topic, message, &news))
 		return;
 	news.topic = xstrdup(topic);
 	if (!news.is_online) {
