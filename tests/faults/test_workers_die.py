@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from support.subscribers import metric
+
 
 def kill_worker_of(gateway, job_id, sig=signal.SIGKILL):
     worker = gateway.job(job_id)["workerId"]
@@ -56,6 +58,36 @@ def test_a_worker_that_hangs_is_found_by_its_heartbeat(plain_mist, tmp_path):
         "(workers.mute)")
     assert job["jobResult"] in gateway.logs(job_id) and job["jobResult"] in gateway.stderr()
     assert time.monotonic() - began < 10
+
+
+TALKS = """
+import os, time
+import mist
+
+@mist.function
+def talks(ctx, path: str):
+    while not os.path.exists(path):
+        ctx.log.info("x" * 10000)
+        time.sleep(0.01)
+    return "said"
+"""
+
+
+def test_a_disk_that_takes_nothing_makes_no_worker_mute(plain_mist, tmp_path):
+    (tmp_path / "talks.py").write_text(TALKS)
+    gateway = plain_mist(workers={"heartbeat": "200ms", "mute": "400ms"}, limits={"backlog-bytes": "64k"},
+                         functions={"talks": {"path": str(tmp_path / "talks.py"), "class-name": "talks", "context": "plain"}})
+    job_id = gateway.submit("talks", {"path": str(tmp_path / "enough")})
+    gateway.wait(job_id, ["started"])
+    (gateway.data / "mist.db").rename(gateway.data / "elsewhere")
+    gateway.until(lambda: metric(gateway, "mist_store_backlog_bytes") > 64 << 10, what="what it says to wait for the disk")
+    held_up = time.monotonic()
+    gateway.until(lambda: time.monotonic() - held_up > 2)  # a mute one is ended after 1 s
+    (gateway.data / "elsewhere").rename(gateway.data / "mist.db")
+    (tmp_path / "enough").touch()
+    job = gateway.wait(job_id)
+    assert (job["status"], job["jobResult"]) == ("finished", "said")
+    assert "workers.mute" not in gateway.stderr()
 
 
 def test_who_ended_a_worker_from_outside_is_not_the_gateway(plain_mist, tmp_path):
