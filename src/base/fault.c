@@ -22,20 +22,31 @@
 /* What fault_set returns; the code in the fault is what tells refusals apart. */
 enum { REFUSED = -EINVAL };
 
-static void fault_clean(struct fault *f, bool cut)
+static void sentence_clean(char *text, bool cut)
 {
-	size_t len = strlen(f->text);
+	size_t len = strlen(text);
 	if (cut)
-		len = utf8_whole(f->text, len);
-	len = utf8_clean(f->text, len);
-	f->text[len] = '\0';
+		len = utf8_whole(text, len);
+	len = utf8_clean(text, len);
+	text[len] = '\0';
 	for (size_t at = 0; at < len;) {
-		size_t n = utf8_shown(f->text + at, len - at);
-		uint8_t b = (uint8_t)f->text[at];
+		size_t n = utf8_shown(text + at, len - at);
+		uint8_t b = (uint8_t)text[at];
 		if (!n)
-			f->text[at] = b < 0x20 || b == 0x7f ? ' ' : '?';
+			text[at] = b < 0x20 || b == 0x7f ? ' ' : '?';
 		at += n ? n : 1;
 	}
+}
+
+size_t sentence_print(char *ret, size_t size, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int len = vsnprintf(ret, size, format, args);
+	va_end(args);
+	must(len >= 0);
+	sentence_clean(ret, (size_t)len >= size);
+	return strlen(ret);
 }
 
 int fault_set(struct fault *f, enum fault_code code, const char *format, ...)
@@ -49,7 +60,7 @@ int fault_set(struct fault *f, enum fault_code code, const char *format, ...)
 	must(len >= 0);
 	f->code = code;
 	memcpy(f->text, text, strlen(text) + 1);
-	fault_clean(f, (size_t)len >= sizeof text);
+	sentence_clean(f->text, (size_t)len >= sizeof text);
 	return REFUSED;
 }
 
@@ -73,6 +84,6 @@ int fault_prefix(struct fault *f, const char *format, ...)
 	memmove(f->text + used, f->text, kept);
 	memcpy(f->text, text, used);
 	f->text[used + kept] = '\0';
-	fault_clean(f, kept < had);
+	sentence_clean(f->text, kept < had);
 	return REFUSED;
 }

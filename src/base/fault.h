@@ -2,6 +2,8 @@
 /* A refusal: what kind it is, and one sentence for the person who caused it. */
 #pragma once
 
+#include <stddef.h>
+
 enum fault_code {
 	FAULT_NONE,
 	FAULT_BAD_REQUEST, /* malformed, or not what the function takes */
@@ -32,6 +34,11 @@ struct fault {
  * The text is cut at the size of the field, at a character's border; control characters become
  * spaces, and what is not UTF-8 becomes '?'. Any thread. */
 int fault_set(struct fault *f, enum fault_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Writes a sentence to a field of `size` bytes, at least 1, cut and cleaned as fault_set does it,
+ * and returns its length. No argument lies in the field. Any thread. */
+size_t sentence_print(char *ret, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* Puts "prefix: " before the sentence and returns the same negative number as fault_set. */

@@ -274,8 +274,8 @@ static int read_cancel(const json_t *body, struct message_request *ret, struct f
 	json_object_foreach ((json_t *)body, name, value)
 		if (strcmp(name, "cancel") != 0)
 			return fault_set(f, FAULT_BAD_REQUEST,
-				"%.64s: a message that cancels a job has only the member cancel",
-				name);
+				"%.*s: a message that cancels a job has only the member cancel",
+				utf8_cut(name, 64), name);
 	ret->kind = MESSAGE_CANCEL;
 	return 0;
 }
@@ -403,12 +403,13 @@ static int check_attributes(const char *time, const char *type, struct fault *f)
 {
 	if (time && !is_time(time))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"time: expected a time such as 2018-04-05T17:31:00Z, got \"%.64s\"", time);
+			"time: expected a time such as 2018-04-05T17:31:00Z, got \"%.*s\"",
+			utf8_cut(time, 64), time);
 	if (type && !is_json_type(type))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"datacontenttype: expected application/json, or a type that ends with "
-			"+json, got \"%.64s\"",
-			type);
+			"+json, got \"%.*s\"",
+			utf8_cut(type, 64), type);
 	return 0;
 }
 
@@ -429,8 +430,8 @@ static int check_version(const char *version, struct fault *f)
 {
 	if (version && strcmp(version, "1.0") == 0)
 		return 0;
-	return fault_set(f, FAULT_BAD_REQUEST, "specversion: expected \"1.0\", got \"%.16s\"",
-		version ? version : "");
+	return fault_set(f, FAULT_BAD_REQUEST, "specversion: expected \"1.0\", got \"%.*s\"",
+		version ? utf8_cut(version, 16) : 0, version ? version : "");
 }
 
 /* Of an event in one object: `data`, or JSON that is in `data_base64`. The caller lets it go; NULL:
@@ -518,7 +519,8 @@ static int take_duration(const struct message *m, const char *name, int64_t *to,
 	if (!text || duration_parse(text, to) == 0)
 		return 0;
 	return fault_set(f, FAULT_BAD_REQUEST,
-		"%s: expected a duration such as 10s, 5 minutes or Inf, got \"%.64s\"", name, text);
+		"%s: expected a duration such as 10s, 5 minutes or Inf, got \"%.*s\"", name,
+		utf8_cut(text, 64), text);
 }
 
 static int take_priority(const struct message *m, int *to, struct fault *f)
@@ -531,8 +533,8 @@ static int take_priority(const struct message *m, int *to, struct fault *f)
 	long n = strtol(text, &end, 10);
 	if (errno || end == text || *end || n < -JOB_PRIORITY_MAX || n > JOB_PRIORITY_MAX)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"priority: expected an integer from %d to %d, got \"%.64s\"",
-			-JOB_PRIORITY_MAX, JOB_PRIORITY_MAX, text);
+			"priority: expected an integer from %d to %d, got \"%.*s\"",
+			-JOB_PRIORITY_MAX, JOB_PRIORITY_MAX, utf8_cut(text, 64), text);
 	*to = (int)n;
 	return 0;
 }
@@ -542,7 +544,8 @@ static int take_events(const struct message *m, struct message_request *ret, str
 	const char *text = property(m, "events");
 	if (text && strcmp(text, "all") != 0 && strcmp(text, "final") != 0)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"events: expected \"all\" or \"final\", got \"%.64s\"", text);
+			"events: expected \"all\" or \"final\", got \"%.*s\"", utf8_cut(text, 64),
+			text);
 	ret->wants_all = text && strcmp(text, "all") == 0;
 	return 0;
 }
@@ -631,8 +634,8 @@ static int read_all(const struct message *m, struct message_request *ret, struct
 	if (!name_is_good(ret->job->function))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the name of the function: expected 1 to 128 letters, digits, '.', '_' and "
-			"'-', not a dot first, got \"%.64s\"",
-			ret->job->function);
+			"'-', not a dot first, got \"%.*s\"",
+			utf8_cut(ret->job->function, 64), ret->job->function);
 	if (ret->job->path && m->devrun_setting)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"path: a request that names a file and a class in place of a registered "

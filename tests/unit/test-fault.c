@@ -114,9 +114,22 @@ TEST(any_bytes_can_be_made_utf8)
 	check_int(utf8_clean(text, 0), 0);
 }
 
+TEST(a_sentence_fits_its_field)
+{
+	char field[8];
+	check_int(sentence_print(field, sizeof field, "%s", "a\nb\xff"), 4);
+	check_str(field, "a b?");
+	check_int(sentence_print(field, sizeof field, "%s", "1234\xe2\x82\xac"), 7);
+	check_str(field, "1234\xe2\x82\xac");
+	check_int(sentence_print(field, sizeof field, "%s", "12345\xe2\x82\xac"), 5);
+	check_str(field, "12345");
+	check_int(sentence_print(field, 1, "%d", 7), 0);
+	check_str(field, "");
+}
+
 RUN_TESTS(PROVES(a_refusal_is_negative_and_has_code_and_sentence),
 	PROVES(a_prefix_comes_before_the_sentence), PROVES(what_cannot_be_shown_is_replaced),
 	PROVES(a_long_sentence_is_cut_at_a_character), PROVES(an_old_sentence_may_be_an_argument),
 	PROVES(a_character_that_the_format_cut_is_one_mark),
 	PROVES(a_text_is_cut_between_characters), PROVES(any_bytes_can_be_made_utf8),
-	PROVES(utf8_is_judged_by_the_standard))
+	PROVES(utf8_is_judged_by_the_standard), PROVES(a_sentence_fits_its_field))

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "transport/reserved.h"
 
 #define ALL_EVENTS (((1u << _EVENT_MAX) - 1) | WANTS_ACCEPTED)
@@ -157,8 +158,8 @@ int events_check_topic(const struct kafka *k, const char *topic, struct fault *f
 {
 	if (!topic_is_good(topic))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"the header reply-topic: expected the name of a topic, got \"%.64s\"",
-			topic);
+			"the header reply-topic: expected the name of a topic, got \"%.*s\"",
+			utf8_cut(topic, 64), topic);
 	if (*k->settings.publish_topic && strcmp(topic, k->settings.publish_topic) == 0)
 		return 0;
 	if (strncmp(topic, "__", 2) == 0)

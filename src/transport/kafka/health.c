@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 #define SSL_ERROR  ":SSL routines::" /* OpenSSL's number comes before it, its words behind it */
 #define SSL_FAILED "SSL handshake failed: "
@@ -30,8 +31,8 @@ void health_init(struct health *h, const char *name, const char *brokers)
 	h->name = name;
 	h->brokers = brokers;
 	for (size_t i = 0; i < _CLIENT_MAX; i++)
-		snprintf(h->clients[i].why, sizeof h->clients[i].why,
-			"it is not connected to %.64s yet", brokers);
+		sentence_print(h->clients[i].why, sizeof h->clients[i].why,
+			"it is not connected to %.*s yet", utf8_cut(brokers, 64), brokers);
 }
 
 void health_done(struct health *h)
@@ -123,21 +124,24 @@ static void write_cause(char *ret, size_t size, const char *text)
 			;
 		snprintf(cause + n, sizeof "…", "…");
 	}
-	snprintf(ret, size, "%s", cause);
+	sentence_print(ret, size, "%s", cause);
 }
 
 /* One sentence. */
 static void describe(
 	char *ret, size_t size, const char *brokers, rd_kafka_resp_err_t err, const char *text)
 {
-	int n;
-	if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION)
-		n = snprintf(ret, size, "the brokers of %.64s refuse the connection: ", brokers);
-	else if (err == RD_KAFKA_RESP_ERR__SSL || strstr(text, SSL_ERROR))
-		n = snprintf(ret, size, "no TLS connection to %.64s can be made: ", brokers);
-	else
-		n = snprintf(ret, size, "none of the brokers of %.64s can be reached: ", brokers);
-	write_cause(ret + n, size - (size_t)n, text);
+	const char *before = "none of the brokers of", *behind = "can be reached";
+	if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+		before = "the brokers of";
+		behind = "refuse the connection";
+	} else if (err == RD_KAFKA_RESP_ERR__SSL || strstr(text, SSL_ERROR)) {
+		before = "no TLS connection to";
+		behind = "can be made";
+	}
+	size_t n = sentence_print(
+		ret, size, "%s %.*s %s: ", before, utf8_cut(brokers, 64), brokers, behind);
+	write_cause(ret + n, size - n, text);
 }
 
 /* The lock is held. Of a client that is down. */
@@ -145,7 +149,7 @@ static void explain(const struct health *h, enum client_kind kind, char *ret, si
 {
 	bool is_consumer = kind == CLIENT_CONSUMER;
 	bool is_alone = h->clients[is_consumer ? CLIENT_PRODUCER : CLIENT_CONSUMER].is_connected;
-	snprintf(ret, size, "%s%s",
+	sentence_print(ret, size, "%s%s",
 		!is_alone     ? ""
 		: is_consumer ? "no messages can be taken: "
 			      : "no answers can be given: ",
@@ -160,7 +164,7 @@ static bool is_to_be_told(struct health *h, bool is_lost, const char *error)
 	bool is_news = strncmp(h->told, error, strlen(error)) != 0;
 	if (!is_lost && !(is_news && (!h->told[0] || now - h->told_at_ms >= SAY_MS)))
 		return false;
-	snprintf(h->told, sizeof h->told, "%s", error);
+	sentence_print(h->told, sizeof h->told, "%s", error);
 	h->told_at_ms = now;
 	return true;
 }
@@ -183,7 +187,7 @@ void health_error(
 	bool is_usual = h->clients[kind].is_connected && err == RD_KAFKA_RESP_ERR__TRANSPORT;
 	if (!is_usual && is_to_be_told(h, is_lost, last)) {
 		if (h->clients[kind].is_connected)
-			snprintf(why, sizeof why, "%s", text);
+			sentence_print(why, sizeof why, "%s", text);
 		else
 			explain(h, kind, why, sizeof why);
 	}
@@ -215,7 +219,7 @@ void health_state(struct health *h, struct transport_state *ret)
 			explain(h, i, ret->why, sizeof ret->why);
 	for (size_t i = 0; !ret->why[0] && i < _TROUBLE_MAX; i++)
 		if (h->trouble[i])
-			snprintf(ret->why, sizeof ret->why, "%s", h->trouble[i]);
+			sentence_print(ret->why, sizeof ret->why, "%s", h->trouble[i]);
 	pthread_mutex_unlock(&h->lock);
 	ret->is_down = ret->why[0];
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "transport/reserved.h"
 
 #define FIELD(m) offsetof(struct kafka_settings, m)
@@ -76,8 +77,8 @@ static int check_topics(const struct kafka_settings *s, struct fault *f)
 		if (*topic && !topic_is_good(topic))
 			return fault_set(f, FAULT_BAD_REQUEST,
 				"%s: expected at most 249 letters, digits, '.', '_' and '-', got "
-				"\"%.64s\"",
-				topics[i].name, topic);
+				"\"%.*s\"",
+				topics[i].name, utf8_cut(topic, 64), topic);
 		if (topic != s->functions_prefix && starts_with(topic, s->functions_prefix))
 			return fault_set(f, FAULT_BAD_REQUEST,
 				"%s: %s would be a function's topic, by functions-prefix",

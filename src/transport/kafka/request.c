@@ -115,7 +115,8 @@ static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const ch
 {
 	char devrun[160];
 	size_t ignored;
-	snprintf(devrun, sizeof devrun, "transports.%.128s.devrun", k->name);
+	sentence_print(
+		devrun, sizeof devrun, "transports.%.*s.devrun", utf8_cut(k->name, 128), k->name);
 	const struct message m = { .payload = msg->payload,
 		.len = msg->len,
 		.content_type = text_header(list, "content-type"),

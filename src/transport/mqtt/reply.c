@@ -62,15 +62,15 @@ int reply_check_topic(const struct mqtt *m, const char *topic, struct fault *f)
 	if (topic[0] == '$')
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"response topic: expected a topic that does not begin with $, which are "
-			"the broker's own, got \"%.64s\"",
-			topic);
+			"the broker's own, got \"%.*s\"",
+			utf8_cut(topic, 64), topic);
 	if (m->settings.publish_topic[0] && strcmp(topic, m->settings.publish_topic) == 0)
 		return 0;
 	if (reserved_has("mqtt", topic))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"response topic: %.128s is one by which Mist takes requests or tells of "
+			"response topic: %.*s is one by which Mist takes requests or tells of "
 			"jobs, and no answer is sent there",
-			topic);
+			utf8_cut(topic, 128), topic);
 	return 0;
 }
 

@@ -194,7 +194,8 @@ int mqtt_request_read(struct request *r, const char *topic, struct fault *f)
 	if (!is_common)
 		r->function = function_of(s->prefix, topic);
 	char devrun[160];
-	snprintf(devrun, sizeof devrun, "transports.%.128s.devrun", r->mqtt->env.name);
+	sentence_print(devrun, sizeof devrun, "transports.%.*s.devrun",
+		utf8_cut(r->mqtt->env.name, 128), r->mqtt->env.name);
 	const struct message message = { .payload = r->message->payload,
 		.len = (size_t)r->message->payloadlen,
 		.content_type = text_property(r, MQTTPROPERTY_CODE_CONTENT_TYPE),
