@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "mist/store.h"
 
 /* On the stack of the thread that waits for the core. */
@@ -101,7 +102,7 @@ static int cancel_named(struct link *l, const char *name, const char *reply)
 	struct fault f;
 	if (uuid_parse(name, &job))
 		return control_cancel(l, &job, reply);
-	fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", name);
+	fault_set(&f, FAULT_NOT_FOUND, "there is no job %.*s", utf8_cut(name, 128), name);
 	refuse(l->mqtt, reply, NULL, &f);
 	return 0;
 }
@@ -145,8 +146,8 @@ void control_arrived(struct link *l, const char *topic, const MQTTAsync_message 
 	}
 	_cleanup_(freep) char *name = control_job_of(m->settings.prefix, topic);
 	if (!name)
-		log_debug("%s: a message to the topic %.128s was not asked for, and is dropped",
-			m->env.name, topic);
+		log_debug("%s: a message to the topic %.*s was not asked for, and is dropped",
+			m->env.name, utf8_cut(topic, 128), topic);
 	if (!name || message->retained)
 		return;
 	mqtt_request_init(&r, m, message);

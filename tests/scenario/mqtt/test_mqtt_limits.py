@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a broker says that it can do, and what it does not have."""
 import time
+import uuid
 
 from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
@@ -62,3 +63,15 @@ def test_events_that_nobody_is_owed_are_dropped_by_their_bytes(c_mist, mosquitto
     broker.start()
     up(gateway)
     assert event(Requester(broker, prefix).call("noop", {})) == "finished"
+
+
+def test_a_cancel_under_another_prefix_that_waited_ends_nothing(c_mist, mosquitto, prefix):
+    """The session of the connection for cancels outlives a change of the prefix, and with it what was subscribed to."""
+    gateway = up(c_mist(transports=[transport(mosquitto, f"{prefix}-a", **{"client-id": prefix})]))
+    gateway.stop()
+    for topic in (f"{prefix}-a/jobs/{uuid.uuid4()}/cancel", f"{prefix}-a/jobs//cancel"):
+        mosquitto.pub(topic, b"", response_topic=f"{prefix}/mine")
+    gateway.sections["transports"] = [transport(mosquitto, f"{prefix}-{'b' * 100}", **{"client-id": prefix})]
+    gateway.configure(gateway.rendered())
+    up(gateway.start())
+    assert gateway.run("echo", {"text": "alive"})["success"]
