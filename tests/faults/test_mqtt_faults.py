@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the gateway and of the broker while requests come by MQTT: none is lost, none becomes two jobs."""
 import random
+import re
 import resource
 import threading
 import time
@@ -130,3 +131,29 @@ def test_requests_wait_while_the_disk_is_full(c_mist, mosquitto, prefix):
     resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     until(lambda: not requester.missing(), 60, "all outcomes")
     requester.check(gateway)
+
+
+def waiting(gateway):
+    found = re.search(r'^mist_transport_events_waiting\{transport="mqtt"\} (\d+)$', gateway.get("/metrics").text, re.M)
+    return int(found[1])
+
+
+def test_a_mute_broker_does_not_hold_up_the_end(c_mist, mosquitto_factory, prefix):
+    """It stops answering while requests are taken and refused, so that receivers wait for it. What it has was not lost."""
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[{"type": "mqtt", "url": broker.url, "prefix": prefix}]))
+    requester = Requester(broker, prefix)
+    requester.keys = requester.keys[:300]
+    bad = [uuid.uuid4().hex for _ in requester.keys]
+    for key, refused in zip(requester.keys, bad):
+        requester.send([key])
+        requester.client.publish_soon(f"{prefix}/functions/nobody/jobs", {}, response_topic=requester.topic, correlation_data=refused.encode())
+    requester.client.wait(10)
+    broker.pause()
+    until(lambda: waiting(gateway), what="something that waits for the broker")
+    began = time.monotonic()
+    gateway.stop()
+    assert time.monotonic() - began < 12 * PATIENCE
+    broker.resume()
+    up(gateway.start())
+    until(lambda: not requester.missing() and set(bad) <= requester.answers().keys(), 60, "all answers")

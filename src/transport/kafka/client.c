@@ -185,12 +185,6 @@ static struct timespec in_ms(int ms)
 	return at;
 }
 
-bool thread_ends(pthread_t thread, int ms)
-{
-	const struct timespec until = in_ms(ms);
-	return pthread_timedjoin_np(thread, NULL, &until) == 0;
-}
-
 struct ending {
 	rd_kafka_t *rk;
 	pthread_mutex_t lock;

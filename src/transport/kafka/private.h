@@ -9,6 +9,7 @@
 #include "transport/again.h"
 #include "transport/kafka/table.h"
 #include "transport/message.h"
+#include "transport/thread_ends.h"
 
 struct consumer;
 struct outbox;
@@ -69,8 +70,6 @@ int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, s
 /* Destroys it without leaving its group. In a limited time: a client that does not end is left
  * behind, which the log says. Nothing of it may be in use; no callback of it comes any more. */
 void client_end(const struct kafka *k, enum client_kind kind, rd_kafka_t *rk);
-/* Joins the thread. False: it does not end in this time, and may go on to use what it uses. */
-bool thread_ends(pthread_t thread, int ms);
 bool topic_is_good(const char *name);
 
 /* outbox.c: everything that is produced. */

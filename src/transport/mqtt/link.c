@@ -14,7 +14,9 @@
  * connection break. That is safe because the copy of the library is this link's alone and nobody
  * calls into it any more, because a parked thread touches nothing, and because a gateway that stops
  * transports ends soon. For the same reason links are not destroyed, which would wait for paho's
- * threads: after link_close their callbacks do nothing. */
+ * threads: after link_close their callbacks do nothing. A call into paho may wait without a limit,
+ * for a mutex that a parked thread holds or for the network, so each link is left on a thread of
+ * its own (mqtt.c), which stays behind when it does not come back. */
 #include "transport/mqtt/private.h"
 
 #include <inttypes.h>
@@ -23,6 +25,7 @@
 
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 enum {
 	PAUSE_MS = 100,
@@ -128,7 +131,7 @@ static void set_down(struct link *l, int64_t pause_ms, const char *why)
 	bool is_news = l->is_brief ? link_fails(l) : was_up;
 	if (!m->is_stopping && (is_news || (!l->is_brief && strcmp(l->why, why) != 0)))
 		log_warn("transport %s: connection %s: %s", m->env.name, l->id, why);
-	snprintf(l->why, sizeof l->why, "%s", why);
+	sentence_print(l->why, sizeof l->why, "%s", why);
 	mqtt_wake(m);
 }
 
@@ -158,15 +161,16 @@ static void subscription_failed(struct link *l, int code)
 {
 	char why[WHY_MAX];
 	const MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
+	const char *filter = l->n_filters ? l->filters[l->n_filters - 1] : "";
 	if (!link_enter(l))
 		return;
 	if (code == CODE_NO_SHARE)
-		snprintf(why, sizeof why, "%s", NO_SHARE);
+		sentence_print(why, sizeof why, "%s", NO_SHARE);
 	else if (code == CODE_NO_WILDCARDS)
-		snprintf(why, sizeof why, "%s", NO_WILDCARDS);
+		sentence_print(why, sizeof why, "%s", NO_WILDCARDS);
 	else
-		snprintf(why, sizeof why, "the broker refused a subscription to %.128s%s (%d)",
-			l->n_filters ? l->filters[l->n_filters - 1] : "",
+		sentence_print(why, sizeof why, "the broker refused a subscription to %.*s%s (%d)",
+			utf8_cut(filter, 128), filter,
 			code == CODE_NOT_ALLOWED ? ", for which its user needs the right" : "",
 			code);
 	pthread_mutex_lock(&l->mqtt->lock);
@@ -249,16 +253,6 @@ static void unsubscribe_all(struct link *l)
 		l->paho->unsubscribe(l->handle, shared, NULL);
 		l->paho->unsubscribe(l->handle, other->filters[i], NULL);
 	}
-}
-
-void link_unsubscribe(struct link *l)
-{
-	struct mqtt *m = l->mqtt;
-	pthread_mutex_lock(&m->lock);
-	bool is_up = l->state == LINK_UP;
-	pthread_mutex_unlock(&m->lock);
-	if (is_up) /* the broker has it before the good-bye that follows */
-		unsubscribe_all(l);
 }
 
 void link_let_go(struct link *l)
@@ -435,13 +429,13 @@ static void connect_failed(struct link *l, int code, const char *message)
 		set_down(l, 0, "the broker keeps no retained messages");
 	} else {
 		if (code == CODE_NO_QOS)
-			snprintf(why, sizeof why, "%s", NO_QOS);
+			sentence_print(why, sizeof why, "%s", NO_QOS);
 		else if (code > 0)
-			snprintf(why, sizeof why, "%s refuses the connection: %s (%d)",
+			sentence_print(why, sizeof why, "%s refuses the connection: %s (%d)",
 				m->settings.url, message ? message : "no reason is given", code);
 		else
-			snprintf(why, sizeof why, "%s cannot be reached: %s%s%s", m->settings.url,
-				message ? message : "no reason is given",
+			sentence_print(why, sizeof why, "%s cannot be reached: %s%s%s",
+				m->settings.url, message ? message : "no reason is given",
 				l->tls_error[0] ? ": " : "", l->tls_error);
 		set_down(l, l->pause_ms, why);
 		l->pause_ms = l->pause_ms * 2 < PAUSE_MAX_MS ? l->pause_ms * 2 : PAUSE_MAX_MS;
@@ -494,10 +488,10 @@ static void ended(struct link *l, bool is_taken_over, const char *why)
 	pause_ms = pause_ms < max_ms ? pause_ms : max_ms;
 	bool is_contested = is_taken_over || l->n_soon >= CONTESTED;
 	if (is_contested)
-		snprintf(text, sizeof text,
-			"%.128s; it may be that another client has the same id: each gateway needs "
+		sentence_print(text, sizeof text,
+			"%.*s; it may be that another client has the same id: each gateway needs "
 			"a client-id of its own",
-			why);
+			utf8_cut(why, 128), why);
 	set_down(l, pause_ms, is_contested ? text : why);
 }
 
@@ -522,7 +516,7 @@ static void disconnected(void *context, MQTTProperties *properties, enum MQTTRea
 	if (!link_enter(l))
 		return;
 	const char *name = l->paho->reason_name(code);
-	snprintf(why, sizeof why, "the broker ended the connection: %s (%d)",
+	sentence_print(why, sizeof why, "the broker ended the connection: %s (%d)",
 		name ? name : "no reason is known", (int)code);
 	pthread_mutex_lock(&l->mqtt->lock);
 	ended(l, code == MQTTREASONCODE_SESSION_TAKEN_OVER, why);
@@ -554,14 +548,13 @@ static int arrived(void *context, char *topic, int topic_len, MQTTAsync_message 
 static int tls_error(const char *text, size_t len, void *context)
 {
 	struct link *l = context;
-	size_t n = len < sizeof l->tls_error - 1 ? len : sizeof l->tls_error - 1;
+	size_t n = len;
 	while (n && text[n - 1] == '\n')
 		n--;
 	if (!link_enter(l))
 		return 0;
 	pthread_mutex_lock(&l->mqtt->lock);
-	memcpy(l->tls_error, text, n);
-	l->tls_error[n] = '\0';
+	sentence_print(l->tls_error, sizeof l->tls_error, "%.*s", (int)n, text);
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 	return 1;
@@ -612,8 +605,9 @@ static int make_handle(struct link *l, struct fault *f)
 		&l->handle, m->settings.url, l->id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
 	if (r != MQTTASYNC_SUCCESS)
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"paho takes neither the url %.128s nor the client-id %.128s (%d)",
-			m->settings.url, l->id, r);
+			"paho takes neither the url %.*s nor the client-id %.*s (%d)",
+			utf8_cut(m->settings.url, 128), m->settings.url, utf8_cut(l->id, 128),
+			l->id, r);
 	l->paho->set_callbacks(l->handle, l, lost, arrived, NULL);
 	l->paho->set_disconnected(l->handle, l, disconnected);
 	return 0;
@@ -685,14 +679,18 @@ int link_rename(struct link *l, const char *id, struct fault *f)
 struct link *link_new(struct mqtt *m, const char *id, struct fault *f)
 {
 	struct link *l = xcalloc(1, sizeof *l);
+	pthread_condattr_t monotonic;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_cond_init(&l->changed, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	l->mqtt = m;
 	l->state = LINK_DOWN;
 	l->pause_ms = PAUSE_MS;
 	l->unacked_max = UINT16_MAX;
 	l->packet_max = SIZE_MAX;
-	snprintf(l->why, sizeof l->why, "not connected yet");
+	sentence_print(l->why, sizeof l->why, "not connected yet");
 	l->id = xstrdup(id);
 	l->paho = paho_load(f);
 	if (l->paho && make_handle(l, f) == 0)
@@ -725,7 +723,21 @@ static void leave_done5(void *context, MQTTAsync_successData5 *data)
 	left(context);
 }
 
-void link_leave(struct link *l)
+/* A callback that waited for the broker sees that it is over, and parks or returns: paho's mutex is
+ * its own until then. False: until that time, and one runs. */
+static bool wait_until_empty(struct link *l, int64_t until_ms)
+{
+	const struct timespec until = { until_ms / 1000, until_ms % 1000 * 1000000 };
+	int r = 0;
+	pthread_mutex_lock(&l->lock);
+	while (l->n_inside && r == 0)
+		r = pthread_cond_timedwait(&l->changed, &l->lock, &until);
+	bool is_empty = !l->n_inside;
+	pthread_mutex_unlock(&l->lock);
+	return is_empty;
+}
+
+static void say_good_bye(struct link *l, bool unsubscribes)
 {
 	struct mqtt *m = l->mqtt;
 	MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer5;
@@ -735,10 +747,13 @@ void link_leave(struct link *l)
 		options.onSuccess = leave_done;
 	else
 		options.onSuccess5 = leave_done5;
+	(void)wait_until_empty(l, clock_mono_ms() + LEAVE_MS);
 	pthread_mutex_lock(&m->lock);
-	bool is_up = l->state >= LINK_SUBSCRIBING;
+	bool is_open = l->state >= LINK_SUBSCRIBING, is_up = l->state == LINK_UP;
 	pthread_mutex_unlock(&m->lock);
-	if (!is_up || l->paho->disconnect(l->handle, &options) != MQTTASYNC_SUCCESS)
+	if (is_up && unsubscribes) /* the broker has it before the good-bye that follows */
+		unsubscribe_all(l);
+	if (!is_open || l->paho->disconnect(l->handle, &options) != MQTTASYNC_SUCCESS)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += LEAVE_MS / 1000;
@@ -749,13 +764,22 @@ void link_leave(struct link *l)
 	pthread_mutex_unlock(&m->lock);
 }
 
-void link_close(struct link *l)
+void link_leave(struct link *l, bool unsubscribes)
+{
+	struct mqtt *m = l->mqtt;
+	say_good_bye(l, unsubscribes);
+	pthread_mutex_lock(&m->lock);
+	l->has_left = true;
+	mqtt_wake(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+bool link_close(struct link *l, int64_t until_ms)
 {
 	pthread_mutex_lock(&l->lock);
 	l->is_closed = true;
-	while (l->n_inside)
-		pthread_cond_wait(&l->changed, &l->lock);
 	pthread_mutex_unlock(&l->lock);
+	return wait_until_empty(l, until_ms);
 }
 
 void link_free(struct link *l)

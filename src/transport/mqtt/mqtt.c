@@ -7,7 +7,8 @@
  * adds letters: it never calls paho, whose mutex may be held by a receiver that waits for the core.
  *
  * At the end the thread sends what it can in a little time, "offline" last; what was owed and did
- * not go out is told after the next start. */
+ * not go out is told after the next start. No call into paho is waited for without a limit then: a
+ * thread that does not come back is left behind, with all that it may use. */
 #include "transport/mqtt/private.h"
 
 #include <errno.h>
@@ -18,7 +19,25 @@
 #include "base/utf8.h"
 #include "transport/reserved.h"
 
-enum { FAREWELL_MS = 2000, DRAINED_MS = 3000 };
+enum {
+	DRAINED_MS = 3000,
+	/* At the end: for what is to be sent, for the thread, for the good-byes, for callbacks. */
+	FAREWELL_MS = 2000,
+	THREAD_MS = FAREWELL_MS + 2000,
+	GOOD_BYE_MS = 3000,
+	CALLBACKS_MS = 1000,
+};
+
+/* What the registry allocates: the rest is left, not freed, if a thread does not come back from
+ * paho. */
+struct instance {
+	struct mqtt *mqtt;
+};
+
+static struct mqtt *mqtt_of(void *self)
+{
+	return ((struct instance *)self)->mqtt;
+}
 
 bool mqtt_speaks_5(const struct mqtt *m)
 {
@@ -68,8 +87,8 @@ static int check_topic(const char *setting, const char *topic, struct fault *f)
 {
 	if (!*topic || mqtt_topic_is_good(topic))
 		return 0;
-	return fault_set(f, FAULT_BAD_REQUEST,
-		"%s: expected a topic without + and #, got \"%.128s\"", setting, topic);
+	return fault_set(f, FAULT_BAD_REQUEST, "%s: expected a topic without + and #, got \"%.*s\"",
+		setting, utf8_cut(topic, 128), topic);
 }
 
 static int check(const struct mqtt_settings *s, struct fault *f)
@@ -81,18 +100,21 @@ static int check(const struct mqtt_settings *s, struct fault *f)
 		n++;
 	if (n == ARRAY_SIZE(schemes))
 		return fault_set(f, FAULT_BAD_REQUEST,
-			"url: expected tcp://HOST:PORT or ssl://HOST:PORT, got \"%.128s\"", s->url);
+			"url: expected tcp://HOST:PORT or ssl://HOST:PORT, got \"%.*s\"",
+			utf8_cut(s->url, 128), s->url);
 	int r = check_topic("subscribe-topic", s->subscribe_topic, f);
 	if (r == 0)
 		r = check_topic("publish-topic", s->publish_topic, f);
 	if (r == 0 && (!*s->prefix || strchr("/$", s->prefix[0])))
 		r = fault_set(f, FAULT_BAD_REQUEST,
-			"prefix: expected the beginning of a topic, got \"%.128s\"", s->prefix);
+			"prefix: expected the beginning of a topic, got \"%.*s\"",
+			utf8_cut(s->prefix, 128), s->prefix);
 	if (r == 0)
 		r = check_topic("prefix", s->prefix, f);
 	if (r == 0 && (strpbrk(s->share, "/+#") || !utf8_is_valid(s->share, strlen(s->share))))
 		r = fault_set(f, FAULT_BAD_REQUEST,
-			"share: expected a name without /, + and #, got \"%.128s\"", s->share);
+			"share: expected a name without /, + and #, got \"%.*s\"",
+			utf8_cut(s->share, 128), s->share);
 	if (r == 0 && *s->password && *s->password_file)
 		r = fault_set(f, FAULT_BAD_REQUEST,
 			"password-file: not beside password: one of them must be empty");
@@ -193,10 +215,13 @@ static int add_links(struct mqtt *m, struct fault *f)
 static int mqtt_open(
 	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = xcalloc(1, sizeof *m);
 	pthread_condattr_t monotonic;
+	((struct instance *)self)->mqtt = m;
 	conf_copy(mqtt_conf, &m->settings, settings);
 	m->env = *env;
+	m->env.name = m->name = xstrdup(env->name);
+	m->env.gateway = m->gateway = xstrdup(env->gateway);
 	m->events = m->settings.events;
 	m->buffer = (size_t)m->settings.buffer;
 	m->buffer_bytes = (size_t)m->settings.buffer_bytes;
@@ -358,9 +383,9 @@ static void *run(void *arg)
 		if (seen == m->n_changes)
 			wait_until(m, deadline);
 	}
-	mqtt_outbox_report(m);
 	m->is_silent = true;
 	mqtt_wake(m);
+	mqtt_outbox_report(m);
 	pthread_mutex_unlock(&m->lock);
 	return NULL;
 }
@@ -423,7 +448,7 @@ static int start_watch(struct mqtt *m)
 
 static int mqtt_start(void *self, struct fault *f)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = mqtt_of(self);
 	int r = start_watch(m);
 	if (r == 0)
 		r = -pthread_create(&m->thread, NULL, run, m);
@@ -469,7 +494,7 @@ static void tell(struct mqtt *m, const struct reply_to *to, const struct job_eve
 
 static void mqtt_publish(void *self, const struct reply_to *to, const struct job_event *ev)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = mqtt_of(self);
 	bool is_answer = to->live && (ev->kind == EVENT_ACCEPTED || ev->kind == EVENT_REFUSED);
 	if (ev->kind == EVENT_REFUSED) {
 		/* Told by the thread that waits, if it does not try again. */
@@ -488,13 +513,13 @@ static int mqtt_restore(void *self, struct reply_to *to)
 	struct fault f;
 	int r = reply_check(to->text, &f);
 	if (r == 0)
-		to->wants = reply_wants(self, to->text);
+		to->wants = reply_wants(mqtt_of(self), to->text);
 	return r;
 }
 
 static void mqtt_state(void *self, struct transport_state *ret)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = mqtt_of(self);
 	pthread_mutex_lock(&m->lock);
 	*ret = m->counts;
 	ret->waiting = m->n_waiting + m->n_flying;
@@ -504,14 +529,14 @@ static void mqtt_state(void *self, struct transport_state *ret)
 		if (l->state == LINK_UP || !is_used(m, i) || (l->is_brief && !link_fails(l)))
 			continue;
 		ret->is_down = true;
-		snprintf(ret->why, sizeof ret->why, "%s", l->why);
+		sentence_print(ret->why, sizeof ret->why, "%s", l->why);
 	}
 	pthread_mutex_unlock(&m->lock);
 }
 
 static void mqtt_reload(void *self, const void *settings)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = mqtt_of(self);
 	const struct mqtt_settings *s = settings;
 	m->events = s->events;
 	pthread_mutex_lock(&m->lock);
@@ -520,33 +545,101 @@ static void mqtt_reload(void *self, const void *settings)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* One thread for each link. */
+struct leaving {
+	struct link *link;
+	bool unsubscribes;
+};
+
+static void *leave(void *arg)
+{
+	_cleanup_(freep) struct leaving *of = arg;
+	link_leave(of->link, of->unsubscribes);
+	return NULL;
+}
+
+static bool begin_to_leave(struct link *l, bool unsubscribes)
+{
+	pthread_t thread;
+	_cleanup_(freep) struct leaving *of = xcalloc(1, sizeof *of);
+	*of = (struct leaving){ l, unsubscribes };
+	if (pthread_create(&thread, NULL, leave, of) != 0)
+		return false;
+	pthread_detach(thread);
+	(void)TAKE_PTR(of);
+	return true;
+}
+
+/* Holding the lock. The first that has not left; NULL: all have. */
+static struct link *next_to_leave(const struct mqtt *m)
+{
+	for (size_t i = 0; i < m->n_links; i++)
+		if (!m->links[i]->has_left)
+			return m->links[i];
+	return NULL;
+}
+
+/* False: a thread did not come back. */
+static bool leave_all(struct mqtt *m)
+{
+	pthread_mutex_lock(&m->lock);
+	int64_t until_ms = clock_mono_ms() + GOOD_BYE_MS;
+	bool is_shared = m->settings.share[0] && mqtt_speaks_5(m) && peers_is_any_online(m);
+	for (size_t i = 0; i < m->n_links; i++)
+		if (!begin_to_leave(m->links[i], is_shared && i >= LINK_RECEIVER))
+			m->links[i]->has_left = true; /* the broker sees it break */
+	while (next_to_leave(m) && clock_mono_ms() < until_ms)
+		wait_until(m, until_ms);
+	struct link *l = next_to_leave(m);
+	if (l && l->state != LINK_PARKED)
+		log_warn("transport %s: paho does not let go of connection %s within %d s; it is "
+			 "left behind with its threads",
+			m->env.name, l->id, GOOD_BYE_MS / 1000);
+	pthread_mutex_unlock(&m->lock);
+	until_ms = clock_mono_ms() + CALLBACKS_MS;
+	bool is_over = !l;
+	for (size_t i = 0; i < m->n_links; i++) {
+		if (link_close(m->links[i], until_ms))
+			continue;
+		log_warn("transport %s: a message of connection %s is not seen to yet; its thread "
+			 "is left behind",
+			m->env.name, m->links[i]->id);
+		is_over = false;
+	}
+	return is_over;
+}
+
 static void mqtt_stop(void *self)
 {
-	struct mqtt *m = self;
+	struct mqtt *m = mqtt_of(self);
 	pthread_mutex_lock(&m->lock);
 	m->is_stopping = true;
 	mqtt_wake(m);
 	pthread_mutex_unlock(&m->lock);
-	if (m->is_started)
-		pthread_join(m->thread, NULL);
+	bool has_ended = !m->is_started || thread_ends(m->thread, THREAD_MS);
+	if (!has_ended)
+		log_error("transport %s: paho does not come back from a call; the thread is left "
+			  "behind",
+			m->env.name);
 	pthread_mutex_lock(&m->lock);
-	bool is_shared = m->settings.share[0] && mqtt_speaks_5(m) && peers_is_any_online(m);
+	m->is_left = !has_ended;
+	m->is_silent = true;
+	mqtt_wake(m);
 	pthread_mutex_unlock(&m->lock);
-	for (size_t i = m->n_links; i-- > 0;) {
-		if (is_shared && i >= LINK_RECEIVER)
-			link_unsubscribe(m->links[i]);
-		link_leave(m->links[i]);
-	}
-	for (size_t i = 0; i < m->n_links; i++)
-		link_close(m->links[i]);
+	bool has_left = leave_all(m);
+	pthread_mutex_lock(&m->lock);
+	m->is_left = !has_ended || !has_left;
+	pthread_mutex_unlock(&m->lock);
 }
 
 static void mqtt_close(void *self)
 {
-	struct mqtt *m = self;
-	if (!m->replies.next) /* never opened */
+	struct mqtt *m = mqtt_of(self);
+	if (!m) /* never opened */
 		return;
 	reserved_drop(m->env.self);
+	if (m->is_left)
+		return;
 	peers_free(m);
 	mqtt_outbox_free(m);
 	for (size_t i = 0; i < m->n_links; i++)
@@ -557,14 +650,17 @@ static void mqtt_close(void *self)
 	free(m->gateway_topic);
 	free(m->gateway_online);
 	free(m->gateway_offline);
+	free(m->name);
+	free(m->gateway);
 	conf_done(mqtt_conf, &m->settings);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+	free(m);
 }
 
 const struct transport_ops mqtt_transport = {
 	.scheme = "mqtt",
-	.size = sizeof(struct mqtt),
+	.size = sizeof(struct instance),
 	.conf = mqtt_conf,
 	.settings_size = sizeof(struct mqtt_settings),
 	.open = mqtt_open,

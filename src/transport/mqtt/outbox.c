@@ -31,6 +31,7 @@
 
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20, SAY_MS = 1000 };
 /* No broker is known that takes less than SHORT_MAX. Topics of more levels or bytes than these are
@@ -198,10 +199,11 @@ static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
 		uuid_format(&l->job, id);
 		if (n)
 			snprintf(left_out, sizeof left_out, "; so were %" PRIu64 " more", n);
-		log_warn("transport %s: %s %s for the topic %.256s%s is given up: %s (%d)%s",
+		log_warn("transport %s: %s %s for the topic %.*s%s is given up: %s (%d)%s",
 			m->env.name, l->is_owed ? "the outcome of job" : "an event",
-			l->is_owed ? id : "", l->topic, strlen(l->topic) > 256 ? "…" : "",
-			why ? why : "the broker refuses it", code, left_out);
+			l->is_owed ? id : "", utf8_cut(l->topic, 256), l->topic,
+			strlen(l->topic) > 256 ? "…" : "", why ? why : "the broker refuses it",
+			code, left_out);
 	}
 	m->counts.dropped++;
 	finish(m, l);
@@ -618,7 +620,7 @@ void mqtt_outbox_judge(struct mqtt *m)
 
 void mqtt_outbox_report(struct mqtt *m)
 {
-	if (!m->n_delivered)
+	if (!m->n_delivered || m->is_left)
 		return;
 	_cleanup_(freep) struct uuid *ids = TAKE_PTR(m->delivered);
 	size_t n = m->n_delivered;

@@ -10,6 +10,7 @@
 #include "transport/mqtt/mqtt.h"
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho.h"
+#include "transport/thread_ends.h"
 
 enum { RECEIVERS_MAX = 8 };
 enum {
@@ -63,6 +64,7 @@ struct link {
 
 	/* Under mqtt's lock: */
 	enum link_state state;
+	bool has_left; /* link_leave is over */
 	bool was_up;
 	uint64_t n_ups;         /* connections that were made */
 	int64_t up_at_ms;       /* the last of them */
@@ -100,9 +102,9 @@ struct peer {
 };
 
 struct mqtt {
-	struct transport_env env;
+	struct transport_env env; /* its name and gateway are our own */
 	struct mqtt_settings settings;
-	char *client_id, *password;
+	char *name, *gateway, *client_id, *password;
 	char *status_topic, *gateway_topic, *gateway_online, *gateway_offline;
 	struct link *links[LINKS_MAX];
 	size_t n_links;
@@ -118,11 +120,13 @@ struct mqtt {
 	pthread_cond_t changed;
 	uint64_t n_changes;
 	bool is_stopping, is_silent; /* silent: nothing is sent any more */
-	bool is_old;                 /* the broker speaks MQTT 3.1.1 only */
-	bool is_forgetful;           /* it keeps no retained messages */
-	int keep_alive_s;            /* at most, as it wants it; 0: it does not say */
-	unsigned session_s;          /* it keeps sessions for so long; 0: as we want it */
-	bool is_settled;             /* which of the two it is, is known */
+	bool is_left; /* a thread did not come back from paho, and may use all this; the core and
+			 the store are not there any more */
+	bool is_old;  /* the broker speaks MQTT 3.1.1 only */
+	bool is_forgetful;  /* it keeps no retained messages */
+	int keep_alive_s;   /* at most, as it wants it; 0: it does not say */
+	unsigned session_s; /* it keeps sessions for so long; 0: as we want it */
+	bool is_settled;    /* which of the two it is, is known */
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
 	struct list flying; /* sent, and not acknowledged */
@@ -162,16 +166,17 @@ bool mqtt_speaks_5(const struct mqtt *m);
 struct link *link_new(struct mqtt *m, const char *id, struct fault *f);
 /* One that is needless becomes another one. */
 int link_rename(struct link *l, const char *id, struct fault *f);
-/* So that the broker gives it no more requests while it is away: those that share take them. */
-void link_unsubscribe(struct link *l);
 /* The adapter's thread, without the lock: of one whose session is drained. */
 void link_let_go(struct link *l);
 bool link_is_idle(struct link *l, int64_t ms); /* holding mqtt's lock: nothing came for so long */
 /* The adapter's thread: `state` is CONNECTING already. `afresh`: with a new handle, for which there
  * are no messages under way. */
 void link_connect(struct link *l, bool afresh);
-void link_leave(struct link *l); /* says good-bye to the broker, if connected */
-void link_close(struct link *l); /* waits until no callback runs; later ones do nothing */
+/* Says good-bye to the broker, if connected. On a thread of its own, that may not come back: paho's
+ * mutex is held by whoever is parked meanwhile. It sets `has_left`. */
+void link_leave(struct link *l, bool unsubscribes);
+/* Later callbacks do nothing. Waits until none runs; false: until that time, and one does. */
+bool link_close(struct link *l, int64_t until_ms);
 void link_free(struct link *l);
 bool link_fails(const struct link *l); /* it was tried, and tried again */
 bool link_enter(struct link *l);       /* in a callback of paho's; false: it is closed */
