@@ -135,11 +135,12 @@ class Loader:
                 f.seek(0)
                 with self._changing:
                     package = self._package(path, content.digest, f)
-                    with self._lock:
-                        if loaded:
-                            self._replaced.append(loaded.package)
+                    with self._lock:  # an interruption between two of these costs a copy, no package in use
+                        before, loaded = loaded, Loaded(content, package=package)
                         self._replaced = [p for p in self._replaced if p is not package]
-                        self._loaded[path] = loaded = Loaded(content, package=package)
+                        self._loaded[path] = loaded
+                        if before:
+                            self._replaced.append(before.package)
         loaded.content = content
         spark.give(loaded.package)
         return loaded
@@ -160,6 +161,9 @@ class Loader:
 
     def _sweep(self):
         """Replaced packages without jobs go."""
+        with self._lock:
+            if all(p.holders for p in self._replaced):
+                return  # and does not wait for an archive that is being copied
         with self._changing:
             with self._lock:
                 unused = [p for p in self._replaced if not p.holders]
