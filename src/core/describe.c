@@ -123,9 +123,10 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
 }
 
+/* To be compared only: a time that the file system made up may be out of range, and wraps. */
 static int64_t ns_of(const struct timespec *t)
 {
-	return t->tv_sec * INT64_C(1000000000) + t->tv_nsec;
+	return (int64_t)((uint64_t)t->tv_sec * UINT64_C(1000000000) + (uint64_t)t->tv_nsec);
 }
 
 static bool is_same_mark(const struct artifact_mark *a, const struct artifact_mark *b)

@@ -204,13 +204,15 @@ void output_rotate(const char *path, int64_t max)
 
 struct output {
 	char *path;
-	int64_t at_ns;
+	struct timespec at;
 };
 
 static int by_age(const void *a, const void *b)
 {
 	const struct output *x = a, *y = b;
-	return x->at_ns < y->at_ns ? 1 : x->at_ns > y->at_ns ? -1 : 0; /* the newest first */
+	if (x->at.tv_sec != y->at.tv_sec)
+		return x->at.tv_sec < y->at.tv_sec ? 1 : -1; /* the newest first */
+	return x->at.tv_nsec < y->at.tv_nsec ? 1 : x->at.tv_nsec > y->at.tv_nsec ? -1 : 0;
 }
 
 static bool is_output(const char *name)
@@ -251,8 +253,7 @@ static void prune_outputs(const char *logs, int64_t keep, char *const *in_use)
 			continue;
 		}
 		outputs = xrealloc(outputs, (n + 1) * sizeof *outputs);
-		outputs[n++] = (struct output){ path,
-			st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec };
+		outputs[n++] = (struct output){ path, st.st_mtim };
 	}
 	if (d)
 		closedir(d);
