@@ -28,6 +28,39 @@ void beat_begin(struct beat *b)
 	beat_of_thread = b;
 }
 
+static pthread_mutex_t watched_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct beat *watched;
+
+void beat_watch(struct beat *b, const char *name)
+{
+	beat_begin(b);
+	b->name = name;
+	pthread_mutex_lock(&watched_lock);
+	b->next = watched;
+	watched = b;
+	pthread_mutex_unlock(&watched_lock);
+}
+
+void beat_unwatch(struct beat *b)
+{
+	pthread_mutex_lock(&watched_lock);
+	for (struct beat **p = &watched; *p; p = &(*p)->next)
+		if (*p == b) {
+			*p = b->next;
+			break;
+		}
+	pthread_mutex_unlock(&watched_lock);
+	beat_of_thread = NULL;
+}
+
+void beats_each(void (*call)(struct beat *b, void *arg), void *arg)
+{
+	pthread_mutex_lock(&watched_lock);
+	for (struct beat *b = watched; b; b = b->next)
+		call(b, arg);
+	pthread_mutex_unlock(&watched_lock);
+}
+
 /* Empties the box into the batch; the lock is held. */
 static void take_all(struct mailbox *m)
 {

@@ -44,15 +44,31 @@ void mailbox_done(struct mailbox *m);
 
 /* What a thread that must never stand still is doing, for whoever watches it from another one. */
 struct beat {
-	_Atomic(const char *) doing; /* static text; NULL: nothing yet */
+	_Atomic(const char *) doing; /* static text; NULL: nothing yet, or it waits for work */
 	_Atomic uint64_t turns;      /* written by the thread alone */
 	_Atomic bool is_stuck;       /* the watcher's word */
 	pthread_t thread;
 	pid_t tid;
+	/* Of those that are watched by a name: */
+	const char *name;
+	struct beat *next;
+	uint64_t seen; /* the watcher's: turns when it looked last */
+	unsigned n_still;
 };
 
 /* The calling thread is the one that `b` is of, from now on. `b` must outlive its use. */
 void beat_begin(struct beat *b);
+
+/* The calling thread is `b`'s, as above, and is watched under that name ("HTTP thread 1", which the
+ * caller keeps) until the thread calls beat_unwatch. It says by beat_rest that it waits for work.
+ */
+void beat_watch(struct beat *b, const char *name);
+void beat_unwatch(struct beat *b);
+
+/* Calls with each beat that is watched, under a lock that keeps it and its thread there. Any
+ * thread.
+ */
+void beats_each(void (*call)(struct beat *b, void *arg), void *arg);
 
 extern _Thread_local struct beat *beat_of_thread;
 
@@ -66,4 +82,10 @@ static inline void beat_doing(const char *what)
 	atomic_store_explicit(&b->doing, what, memory_order_relaxed);
 	uint64_t turns = atomic_load_explicit(&b->turns, memory_order_relaxed);
 	atomic_store_explicit(&b->turns, turns + 1, memory_order_relaxed);
+}
+
+/* The thread has done what there was. */
+static inline void beat_rest(void)
+{
+	beat_doing(NULL);
 }

@@ -38,7 +38,8 @@ const struct conf_field mist_conf[] = {
 			"library ignore them, those that take **kwargs get them" },
 	{ "watchdog", CONF_DURATION, MIST(watchdog_ms), "30s", .min = 100, .max = INT64_MAX,
 		.help = "a core that stands still for longer than this is logged, with the place "
-			"where it stands, and /health/live says so" },
+			"where it stands, and /health/live says so; an HTTP thread that does is "
+			"logged, too" },
 	{ "watchdog-action", CONF_ENUM, MIST(watchdog_action), "log", .choices = watchdog_actions,
 		.help = "exit: mistd also ends then, with status 70, for its supervisor to start "
 			"it again; what it accepted is on the disk" },

@@ -6,7 +6,10 @@
  * counted are these looks, not the time between them: while the machine or the process is suspended
  * nobody looks, and nobody is found stuck for it.
  *
- * A stuck core is told of once: what it was doing, what the kernel says of its thread, and, by a
+ * Other threads that must not be held up say by themselves when they have work and when they rest
+ * (beat_watch): one that is at the same work for four looks is told of, too. Nothing ends for it.
+ *
+ * What is stuck is told of once: what it was doing, what the kernel says of its thread, and, by a
  * signal whose handler runs on that thread, where it stands. A thread that hangs in the kernel runs
  * no handler; then the kernel's word is all there is. */
 #include "mistd/watchdog.h"
@@ -79,19 +82,23 @@ static char state_of(pid_t tid)
 	return p && p[1] == ' ' && p[2] ? p[2] : '?';
 }
 
-static void tell(struct watchdog *w)
+/* True: its stack is on its way. */
+static bool tell_of(const struct watchdog *w, struct beat *b, const char *name)
 {
-	struct beat *b = w->beat;
 	char limit[32], wait[128], call[128];
 	const char *doing = atomic_load(&b->doing);
 	duration_print(w->limit_ms, limit, sizeof limit);
 	read_line(b->tid, "wchan", wait, sizeof wait);
 	read_line(b->tid, "syscall", call, sizeof call);
-	log_error(
-		"the core stands still for longer than mist.watchdog, %s: it is at %s (thread %d, "
-		"state %c, kernel function %s, system call %s)",
-		limit, doing ? doing : "nothing", (int)b->tid, state_of(b->tid), wait, call);
-	if (pthread_kill(b->thread, signal_of_watchdog()) == 0 && w->exits) {
+	log_error("the %s stands still for longer than mist.watchdog, %s: it is at %s (thread %d, "
+		  "state %c, kernel function %s, system call %s)",
+		name, limit, doing ? doing : "nothing", (int)b->tid, state_of(b->tid), wait, call);
+	return pthread_kill(b->thread, signal_of_watchdog()) == 0;
+}
+
+static void tell(struct watchdog *w)
+{
+	if (tell_of(w, w->beat, "core") && w->exits) {
 		const struct timespec pause = { TELL_MS / 1000, TELL_MS % 1000 * 1000000 };
 		nanosleep(&pause, NULL); /* its handler writes */
 	}
@@ -126,6 +133,21 @@ static bool wait_for_next(struct watchdog *w)
 	return goes_on;
 }
 
+/* A thread that rests has no work. */
+static void look(struct beat *b, void *arg)
+{
+	uint64_t turns = atomic_load(&b->turns);
+	bool is_still = turns == b->seen && atomic_load(&b->doing);
+	b->seen = turns;
+	b->n_still = is_still ? b->n_still + 1 : 0;
+	if (b->n_still == LOOKS) {
+		atomic_store(&b->is_stuck, true);
+		(void)tell_of(arg, b, b->name);
+	} else if (!is_still && atomic_exchange(&b->is_stuck, false)) {
+		log_warn("the %s turns again", b->name);
+	}
+}
+
 static void *watch(void *arg)
 {
 	struct watchdog *w = arg;
@@ -143,6 +165,7 @@ static void *watch(void *arg)
 		} else if (!is_still && atomic_exchange(&w->beat->is_stuck, false)) {
 			log_warn("the core turns again");
 		}
+		beats_each(look, w);
 		send_ping(w);
 	}
 	return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches the core's thread: one that does not turn any more helps nobody, and nobody sees it. */
+/* Watches the core's thread: one that does not turn any more helps nobody, and nobody sees it. So
+ * it does with the threads that have a beat of that kind (base/mailbox.h, beat_watch). */
 #pragma once
 
 #include <stdbool.h>

@@ -167,7 +167,39 @@ TEST(a_letter_may_close_the_box)
 	owner_done(&o);
 }
 
+static void find_beat(struct beat *b, void *arg)
+{
+	struct beat **wanted = arg;
+	if (*wanted == b)
+		*wanted = NULL;
+}
+
+static bool is_watched(struct beat *b)
+{
+	beats_each(find_beat, &b);
+	return !b;
+}
+
+TEST(a_thread_is_watched_while_it_says_so)
+{
+	struct beat beats[2] = { 0 };
+	beat_watch(&beats[0], "first");
+	beat_watch(&beats[1], "second");
+	check(is_watched(&beats[0]) && is_watched(&beats[1]));
+	beat_doing("work");
+	check_int(beats[1].turns, 1);
+	check_str(beats[1].doing, "work");
+	beat_rest();
+	check(!beats[1].doing && beats[0].turns == 0);
+	beat_unwatch(&beats[0]);
+	check(!is_watched(&beats[0]) && is_watched(&beats[1]));
+	beat_unwatch(&beats[1]);
+	check(!is_watched(&beats[1]));
+	beat_doing("nobody's");
+	check(!beats[1].doing);
+}
+
 RUN_TESTS(PROVES(letters_of_many_threads_all_arrive_in_their_order), PROVES(a_burst_is_one_batch),
 	PROVES(a_full_box_says_so_but_takes_answers),
 	PROVES(closing_delivers_what_is_in_it_and_refuses_the_rest),
-	PROVES(a_letter_may_close_the_box))
+	PROVES(a_letter_may_close_the_box), PROVES(a_thread_is_watched_while_it_says_so))

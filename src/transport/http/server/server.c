@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 
 #include "base/clock.h"
@@ -87,7 +88,9 @@ static void server_turn(struct server *server)
 	};
 	uint64_t count;
 	unsigned n_calls = server->n_calls;
+	beat_rest();
 	int n = poll(fds, ARRAY_SIZE(fds), turn_ms(server));
+	beat_doing("its connections");
 	if (n > 0 && fds[1].revents) {
 		(void)!read(server->wake_fd, &count, sizeof count);
 		atomic_exchange(&server->is_woken, false);
@@ -103,8 +106,10 @@ static void *serve(void *arg)
 {
 	struct server *server = this_server = arg;
 	server->now_ms = server->swept_ms = clock_mono_ms();
+	beat_watch(&server->beat, server->name);
 	while (!atomic_load(&server->http->is_stopping))
 		server_turn(server);
+	beat_unwatch(&server->beat);
 	return NULL;
 }
 
@@ -160,6 +165,7 @@ static int server_start(struct http *http, const struct server_callbacks *callba
 {
 	struct server *server = &http->servers[http->n_servers];
 	server->http = http;
+	snprintf(server->name, sizeof server->name, "HTTP thread %zu", http->n_servers + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(server->phases); i++)
 		list_init(&server->phases[i]);
 	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

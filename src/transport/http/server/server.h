@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "base/list.h"
+#include "base/mailbox.h"
 #include "transport/http/server/connection.h"
 
 struct server {
@@ -16,6 +17,8 @@ struct server {
 	pthread_t thread;
 	int wake_fd;
 	_Atomic bool is_woken;
+	struct beat beat;
+	char name[32]; /* of the beat */
 	/* The thread's own: */
 	struct list phases[_CONNECTION_PHASE_MAX]; /* of struct connection, the oldest first */
 	unsigned n_calls;                          /* of our callbacks, by libmicrohttpd */
