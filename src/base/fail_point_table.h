@@ -32,9 +32,13 @@ FAIL_POINT(ARTIFACT_WRITE, "transport.http.artifact.write", ENOSPC,
 	"a piece of an artifact is written")
 FAIL_POINT(ARTIFACT_SYNC, "transport.http.artifact.sync", EIO, "a whole artifact goes to the disk")
 FAIL_POINT(ARTIFACT_RENAME, "transport.http.artifact.rename", EIO, "an artifact gets its name")
+FAIL_POINT(ARTIFACT_FOLDER, "transport.http.artifact.folder", EIO,
+	"an artifact has its name, which goes to the disk")
 FAIL_POINT(HTTP_ACCEPT, "transport.http.accept", 0, "a client has connected")
 FAIL_POINT(HTTP_BODY, "transport.http.body", ENOMEM, "a piece of the body of a request has come")
 FAIL_POINT(HTTP_ANSWER, "transport.http.answer", 0, "a request is about to be answered")
+FAIL_POINT(HTTP_LIST, "transport.http.list", EIO,
+	"the next piece of a long list of jobs is read, after the first was sent")
 
 FAIL_POINT(MQTT_CONNECT, "transport.mqtt.connect", ECONNREFUSED, "a connection is about to be made")
 FAIL_POINT(MQTT_SUBSCRIBE, "transport.mqtt.subscribe", EACCES, "a topic is subscribed to")

@@ -142,9 +142,9 @@ class HttpWork:
         except (requests.RequestException, ConnectionError):
             pass
 
-    def _job(self, n, context):
+    def _job(self, n, context, path=None):
         answer = self.gateway.post("/v2/api/functions/record/jobs", params={"context": context} if context else {},
-                                   json={"path": str(self.gateway.record), "n": n})
+                                   json={"path": path or str(self.gateway.record), "n": n})
         if answer.status_code == 200:
             self.jobs[answer.json()["id"]] = n
         else:
@@ -180,6 +180,19 @@ class HttpWork:
             self._try(self._wait, job_id)
         for n in range(6, 8):
             self._try(self._job, n, None)
+
+    def list_in_pieces(self):
+        """Jobs with arguments so long that their list is read in pieces. A list that stops in the middle looks like no whole one."""
+        for n in range(100, 180):
+            self._try(self._job, n, None, "/." * 1900 + str(self.gateway.record))
+        for job_id in list(self.jobs):
+            self._try(self._wait, job_id)
+        is_whole = False
+        try:
+            is_whole = len(self.gateway.get("/v2/api/jobs", params={"limit": 1000}).json()) >= 80
+        except requests.exceptions.ChunkedEncodingError:
+            pass
+        assert is_whole == self.gateway.action.startswith("delay")
 
     def check(self, may_fail, may_be_gone):
         """Of the gateway that came after it."""

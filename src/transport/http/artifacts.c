@@ -158,12 +158,15 @@ void upload_free(struct request *rq)
 
 static int sync_folder(const char *folder)
 {
+	int r = fail_point(FAIL_ARTIFACT_FOLDER);
+	if (r < 0)
+		return r;
 	_cleanup_(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
 /* Makes what was uploaded durable and gives it its name, which is to be as durable. A negative
- * errno. */
+ * errno: the name is not there, or with `force` may be that of the old or of the new file. */
 static int publish_file(const struct upload *u, const char *folder, const char *path, bool force)
 {
 	int r = fail_point(FAIL_ARTIFACT_SYNC);
@@ -176,7 +179,10 @@ static int publish_file(const struct upload *u, const char *folder, const char *
 		return r;
 	if ((force ? rename(u->path, path) : link(u->path, path)) < 0)
 		return -errno;
-	return sync_folder(folder);
+	r = sync_folder(folder);
+	if (r < 0 && !force)
+		unlink(path); /* it was not taken: the name is free for the next try */
+	return r;
 }
 
 static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)

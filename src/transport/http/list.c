@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "base/near.h"
 
@@ -195,7 +196,9 @@ static void first_piece(struct pool_task *t)
 static void next_piece(struct pool_task *t)
 {
 	struct pages *p = container_of(t, struct pages, task);
-	int r = answers_have_room(p->http) ? read_piece(p, false) : -ENOBUFS;
+	int r = fail_point(FAIL_HTTP_LIST);
+	if (r == 0)
+		r = answers_have_room(p->http) ? read_piece(p, false) : -ENOBUFS;
 	if (r < 0) {
 		p->is_failed = true;
 		log_warn("http: a list of jobs was cut off: %s",
