@@ -6,6 +6,10 @@
  * to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in
  * the environment: only the path of the file that has it.
  *
+ * A process is started on the core's thread, which its handle belongs to: libuv allows no other,
+ * and returns when exec has succeeded or failed. A program on a file system that hangs holds the
+ * core up for so long, and the watchdog says so (mist.watchdog).
+ *
  * Of the gateway's environment a worker gets what workers.pass-environment names: what the gateway
  * was started with may hold secrets that are no function's business. */
 #include "worker/private.h"

@@ -30,7 +30,8 @@ static const MQTTProperty *find(const struct request *r, enum MQTTPropertyCodes 
 static const char *keep(struct request *r, const MQTTLenString *s)
 {
 	struct text *t = xcalloc(1, sizeof *t + (size_t)s->len + 1);
-	memcpy(t->text, s->data, (size_t)s->len);
+	if (s->len > 0) /* an empty text may have no address */
+		memcpy(t->text, s->data, (size_t)s->len);
 	list_append(&r->texts, &t->node);
 	return t->text;
 }
