@@ -188,6 +188,23 @@ def test_children_that_left_their_worker_end_with_it_when_it_is_killed(plain_mis
     gateway.until(lambda: not gateway.is_alive(pid))
 
 
+@pytest.mark.parametrize("end", ["by itself", "by a request", "by kill -9", "after a restart"])
+def test_the_process_group_of_a_worker_ends_with_it(plain_mist, tmp_path, end):
+    gateway = plain_mist(contexts={"ex": {"runtime": "plain", "worker-mode": "exclusive"}})
+    job = gateway.wait(gateway.submit("leave_nameless_child", context="ex" if end == "by itself" else "plain"))
+    if end == "by kill -9":
+        job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
+        gateway.wait(job_id, ["started"])
+        assert kill_worker_of(gateway, job_id) == job["workerId"]
+    elif end != "by itself":
+        if end == "after a restart":
+            gateway.kill9()
+            gateway.restart()
+            assert gateway.wait(gateway.submit("typed", {"i": 1}))["workerId"] == job["workerId"]
+        assert gateway.delete(f"/v2/api/workers/{job['workerId']}").status_code == 200
+    gateway.until(lambda: not gateway.is_alive(job["jobResult"]))
+
+
 @pytest.fixture
 def stranger():
     """A process that leads a group of its own, and that no gateway started."""

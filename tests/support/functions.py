@@ -132,6 +132,14 @@ def leave_children(ctx, n: int):
 
 
 @mist.function
+def leave_nameless_child(ctx):
+    """Starts a process that says nowhere whose it is: all that it shares with its worker is the process group."""
+    import subprocess
+
+    return subprocess.Popen(["/bin/sleep", "600"], env={}, stdout=subprocess.DEVNULL).pid
+
+
+@mist.function
 def babble(ctx, megabytes: int):
     for _ in range(megabytes):
         os.write(2, (b"x" * 99 + b"\n") * 10_000)

@@ -207,7 +207,7 @@ static void open_core(struct house *h)
 		.crew_room = &h->crew,
 		.mailbox_max = 1000 });
 	h->crew = (struct crew){ .core = h->core, .turn.fire = crew_turn };
-	core_configure(h->core, catalog_of(1, 0), &limits);
+	core_configure(h->core, catalog_of(1, h->retries), &limits);
 	for (int i = 0; i < 2; i++) {
 		const char *name = i ? "other" : "loopback";
 		const struct transport_env env = { .name = name,

@@ -39,6 +39,7 @@ struct house {
 	struct transport *doors[2];
 	struct transport *door; /* the first of them */
 	char directory[32];
+	int64_t retries;      /* of f, when the core is opened (again) */
 	const char *expected; /* a worker of the context default that was there before the start */
 };
 

@@ -579,6 +579,63 @@ static void what_waits_for_the_disk_holds_up_what_workers_say(void **state)
 	assert_false(crew_is_congested(h->core));
 }
 
+/* A call of f whose caller waits for what comes of it, and its id. */
+static void submit_call(struct house *h, const char *kind, char ret_id[UUID_TEXT])
+{
+	_cleanup_(job_request_freep) struct job_request *rq = job_request_new();
+	rq->door = h->door;
+	rq->source = "Loopback";
+	rq->function = xstrdup("f");
+	rq->arguments = json_pack("{s:i}", "n", 1);
+	rq->parameters = json_text(rq->arguments);
+	rq->to.wants = ~0u;
+	rq->is_sync = true;
+	assert_int_equal(intake_submit(core_intake(h->core, "loopback"), &rq), 0);
+	json_t *event = await(h, kind);
+	snprintf(ret_id, UUID_TEXT, "%s", json_string_of(event, "id"));
+	json_decref(event);
+	turn_for(h, 250); /* it is written when it has lasted for 100 ms */
+}
+
+static void assert_failed(struct house *h, const char *job, const char *error)
+{
+	struct uuid id;
+	_cleanup_(job_row_freep) struct job_row *row = NULL;
+	assert_true(uuid_parse(job, &id));
+	while (!store_is_settled(h->store))
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+	assert_int_equal(store_job_get(h->store, &id, &row), 0);
+	assert_int_equal(row->state, JOB_FAILED);
+	assert_non_null(strstr(row->error, error));
+}
+
+/* Nobody waits for it any more: its caller has lost the connection, and has perhaps called again.
+ */
+static void a_call_that_waited_in_the_queue_is_not_run_after_a_restart(void **state)
+{
+	struct house *h = *state;
+	char running[UUID_TEXT], waiting[UUID_TEXT], next[UUID_TEXT];
+	run(h, running);
+	submit_call(h, "queued", waiting);
+	house_restart(h);
+	run(h, next); /* what was queued before it would have run before it */
+	assert_int_equal(h->crew.n_started, 1);
+	assert_failed(h, waiting, "the gateway restarted while the caller waited");
+}
+
+static void a_call_whose_worker_went_with_the_gateway_is_not_run_again(void **state)
+{
+	struct house *h = *state;
+	char called[UUID_TEXT], next[UUID_TEXT];
+	h->retries = 5;
+	h->crew.holds_jobs = true;
+	submit_call(h, "started", called);
+	house_restart(h);
+	run(h, next);
+	assert_int_equal(h->crew.n_started, 1);
+	assert_failed(h, called, "the worker ended while the gateway was down");
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
@@ -596,6 +653,8 @@ int main(void)
 		IN_A_HOUSE(a_start_that_was_never_got_is_no_attempt),
 		IN_A_HOUSE(a_cancel_is_sent_again_to_a_worker_that_comes_back),
 		IN_A_HOUSE(an_exclusive_worker_that_resumes_its_job_gets_no_other),
+		IN_A_HOUSE(a_call_that_waited_in_the_queue_is_not_run_after_a_restart),
+		IN_A_HOUSE(a_call_whose_worker_went_with_the_gateway_is_not_run_again),
 		IN_A_HOUSE(an_outcome_is_acknowledged_when_the_disk_has_it),
 		IN_A_HOUSE(max_jobs_holds_where_workers_have_room_for_more),
 		IN_A_HOUSE(workers_of_an_exclusive_context_that_nobody_needs_end),
