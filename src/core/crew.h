@@ -28,6 +28,8 @@ enum worker_state {
 struct worker {
 	char *id;
 	const struct context *context; /* as it was when the worker was started */
+	char *settings; /* a digest of that context and its runtime; NULL: not known, or there is no
+			   such runtime */
 	struct lane *lane;
 	enum worker_state state;
 	bool is_draining; /* takes no more jobs and ends when it has none */
@@ -73,9 +75,12 @@ struct crew_ops {
 	void (*flush)(void *room);
 };
 
-/* A worker of an earlier gateway process, found by its record. Before recovery. NULL: no such
- * context can be had. */
-struct worker *crew_expect(struct core *c, const char *id, const char *context);
+/* A worker of an earlier gateway process, found by its record. Before recovery. `settings` is
+ * worker.settings as that gateway had it; NULL: the record does not say. If it is another now, or
+ * there is no such context any more, the worker may finish what it holds and ends then. NULL: no
+ * such context can be had. */
+struct worker *crew_expect(
+	struct core *c, const char *id, const char *context, const char *settings);
 struct worker *crew_find(struct core *c, const char *id);
 
 /* `hello` came. `resumes` are the jobs it still holds; *ret_forget becomes a new array with those

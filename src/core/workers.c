@@ -23,10 +23,24 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "domain/tag.h"
 
 enum { LOG_ENTRIES_MAX = 1000 }; /* of one frame, as the protocol says */
 
 static void neighbours_are_late(struct timers *t, struct timer *timer);
+
+/* By which a later gateway knows whether the worker is still as it should be. */
+static char *settings_of(const struct core *c, const struct context *context)
+{
+	const struct runtime_settings *rt = catalog_runtime(c->catalog, context->settings.runtime);
+	if (!rt)
+		return NULL;
+	_cleanup_(json_decrefp) json_t *json = json_pack("{s:o, s:{s:i, s:s, s:s, s:s, s:s, s:O}}",
+		"context", context_stored_json(context), "runtime", "kind", rt->kind, "spark-home",
+		rt->spark_home, "python", rt->python, "java", rt->java, "command", rt->command,
+		"environment", rt->environment);
+	return json ? tag_new(json, NULL) : NULL;
+}
 
 struct worker *worker_new(
 	struct core *c, struct lane *lane, const char *id, enum worker_state state)
@@ -34,6 +48,7 @@ struct worker *worker_new(
 	struct worker *w = xcalloc(1, sizeof *w);
 	w->id = xstrdup(id);
 	w->context = context_ref(lane->context);
+	w->settings = lane->is_describer ? NULL : settings_of(c, lane->context);
 	w->lane = lane;
 	w->state = state;
 	w->capacity = context_capacity(lane->context);
@@ -72,6 +87,7 @@ void worker_free(struct core *c, struct worker *w)
 	free(w->lang);
 	free(w->spark_version);
 	free(w->end_reason);
+	free(w->settings);
 	free(w->id);
 	free(w);
 	core_check_stopped(c);
@@ -218,11 +234,22 @@ struct worker *crew_find(struct core *c, const char *id)
 	return n ? container_of(n, struct worker, by_id) : NULL;
 }
 
-struct worker *crew_expect(struct core *c, const char *id, const char *context)
+struct worker *crew_expect(
+	struct core *c, const char *id, const char *context, const char *settings)
 {
 	struct lane *lane =
 		name_is_good(context) && !crew_find(c, id) ? lane_get_always(c, context) : NULL;
-	return lane ? worker_new(c, lane, id, WORKER_EXPECTED) : NULL;
+	struct fault f;
+	if (!lane)
+		return NULL;
+	struct worker *w = worker_new(c, lane, id, WORKER_EXPECTED);
+	bool is_gone = catalog_check_context(c->catalog, context, &f) < 0;
+	if (is_gone || (settings && (!w->settings || strcmp(settings, w->settings) != 0))) {
+		_cleanup_(freep) char *why = xasprintf("context %s %s while no gateway ran",
+			context, is_gone ? "was deleted" : "or its runtime got new settings");
+		worker_retire(c, w, why);
+	}
+	return w;
 }
 
 static void worker_set(char **field, const json_t *hello, const char *name)

@@ -272,9 +272,10 @@ static char *make_secret(void)
 static int write_record(struct member *m)
 {
 	return write_json(m->directory, "worker.json",
-		json_pack("{s:s, s:s, s:i, s:I, s:s, s:b}", "worker", m->id, "context",
+		json_pack("{s:s, s:s, s:i, s:I, s:s, s:b, s:s*}", "worker", m->id, "context",
 			m->worker->context->name, "pid", m->pid, "born", (json_int_t)m->born,
-			"boot", m->room->boot, "describer", (int)m->is_describer));
+			"boot", m->room->boot, "describer", (int)m->is_describer, "settings",
+			m->worker->settings));
 }
 
 int member_write_files(struct member *m, const struct context *context)

@@ -423,7 +423,9 @@ static void scan_one(struct room *r, const char *id)
 			process_is_of((int)pid, born, directory);
 	bool is_describer = json_is_true(json_object_get(record, "describer"));
 	struct worker *w =
-		is_alive && !is_describer && context ? crew_expect(r->core, id, context) : NULL;
+		is_alive && !is_describer && context
+			? crew_expect(r->core, id, context, json_string_of(record, "settings"))
+			: NULL;
 	if (!w) {
 		if (is_alive)
 			kill((pid_t)-pid, SIGKILL);

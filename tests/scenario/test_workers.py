@@ -119,6 +119,34 @@ def test_a_context_that_is_made_again_has_workers_of_its_own(plain_mist, tmp_pat
     assert gateway.is_alive(new)
 
 
+@pytest.mark.parametrize("change", ["context", "runtime", "deleted", "nothing"])
+def test_workers_that_were_changed_for_while_no_gateway_ran_finish_and_end(plain_mist, tmp_path, change):
+    shared = {"runtime": "plain", "worker-mode": "shared"}
+    gateway = plain_mist(contexts={"c": shared})
+    flag = tmp_path / "flag"
+    running = gateway.submit("wait_for", {"path": str(flag)}, context="c")
+    worker = gateway.wait(running, ["started"])["workerId"]
+    [pid] = [r["pid"] for r in gateway.worker_records() if r["worker"] == worker]
+    gateway.kill9()
+    if change == "context":
+        gateway.sections["contexts"]["c"] = {**shared, "streaming-duration": "7s"}
+    elif change == "runtime":
+        gateway.sections["runtimes"]["plain"]["environment"] = {"NEW": "1"}
+    elif change == "deleted":
+        del gateway.sections["contexts"]["c"]
+    gateway.configure(gateway.rendered())
+    gateway.start()
+    flag.write_text("")
+    job = gateway.wait(running)
+    assert job["status"] == "finished" and job["workerId"] == worker
+    if change == "nothing":
+        assert gateway.wait(gateway.submit("whoami", {}, context="c"))["workerId"] == worker
+        return
+    gateway.until(lambda: not gateway.is_alive(pid))
+    if change != "deleted":
+        assert gateway.wait(gateway.submit("whoami", {}, context="c"))["workerId"] != worker
+
+
 def test_a_deleted_context_that_was_precreated_keeps_no_workers(plain_mist):
     gateway = plain_mist()
     put_context(gateway, precreated=True, maxJobs=2)

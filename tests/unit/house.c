@@ -222,7 +222,7 @@ static void open_core(struct house *h)
 	h->door = h->doors[0];
 	core_set_doors(h->core, h->doors, 2);
 	if (h->expected)
-		assert_non_null(crew_expect(h->core, h->expected, "default"));
+		assert_non_null(crew_expect(h->core, h->expected, "default", h->expected_settings));
 	assert_int_equal(core_recover(h->core), 0);
 	core_start(h->core);
 	assert_int_equal(core_tell_owed(h->core), 0);

@@ -41,6 +41,7 @@ struct house {
 	char directory[32];
 	int64_t retries;      /* of f, when the core is opened (again) */
 	const char *expected; /* a worker of the context default that was there before the start */
+	const char *expected_settings; /* as its record has them */
 };
 
 extern const struct core_limits limits;

@@ -335,6 +335,45 @@ static void an_exclusive_worker_that_resumes_its_job_gets_no_other(void **state)
 	h->expected = NULL;
 }
 
+/* The context, or its runtime, became another while no gateway ran. */
+static void a_worker_of_before_with_other_settings_ends_when_it_has_none(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT], next[UUID_TEXT], id[128], settings[128];
+	struct worker *w = run(h, job);
+	snprintf(id, sizeof id, "%s", w->id);
+	snprintf(settings, sizeof settings, "%s", w->settings);
+	h->expected = id;
+	h->expected_settings = settings;
+	house_restart(h);
+	w = crew_find(h->core, id);
+	assert_false(w->is_draining); /* all is as it was */
+
+	h->expected_settings = "other";
+	house_restart(h);
+	w = crew_find(h->core, id);
+	comes_back(h, w, job);
+	assert_int_equal(h->crew.n_drained, 0);
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	await_and_drop(h, "finished");
+	assert_int_equal(h->crew.n_drained, 1);
+	assert_ptr_not_equal(run(h, next), w);
+	h->expected = h->expected_settings = NULL;
+}
+
+static void settings_that_differ_are_told_apart(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct context_settings s = house_context();
+	struct worker *w = run(h, job);
+	_cleanup_(freep) char *before = xstrdup(w->settings);
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	s.run_options = (char *)"--queue other";
+	configure(h, s, 60000);
+	assert_string_not_equal(run(h, job)->settings, before);
+}
+
 static bool was_acked(struct house *h)
 {
 	return h->crew.acked == 1;
@@ -655,6 +694,8 @@ int main(void)
 		IN_A_HOUSE(an_exclusive_worker_that_resumes_its_job_gets_no_other),
 		IN_A_HOUSE(a_call_that_waited_in_the_queue_is_not_run_after_a_restart),
 		IN_A_HOUSE(a_call_whose_worker_went_with_the_gateway_is_not_run_again),
+		IN_A_HOUSE(a_worker_of_before_with_other_settings_ends_when_it_has_none),
+		IN_A_HOUSE(settings_that_differ_are_told_apart),
 		IN_A_HOUSE(an_outcome_is_acknowledged_when_the_disk_has_it),
 		IN_A_HOUSE(max_jobs_holds_where_workers_have_room_for_more),
 		IN_A_HOUSE(workers_of_an_exclusive_context_that_nobody_needs_end),
