@@ -141,12 +141,22 @@ int intake_watch(struct intake *in, struct watch *w);
  * caller's. */
 int intake_unwatch(struct intake *in, struct watch *w);
 
+/* A place in a log at which an adapter cannot read on, though it can elsewhere. */
+enum { STUCK_MAX = 8, STUCK_TOPIC = 256 };
+struct stuck_place {
+	char topic[STUCK_TOPIC];
+	int partition;
+	int64_t offset;
+};
+
 /* How an adapter is, for /health/ready and the metrics. */
 struct transport_state {
 	bool is_down;
 	char why[256];                   /* when it is: one sentence */
 	uint64_t accepted, refused;      /* requests that became jobs, and that did not */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
+	size_t n_stuck;                  /* partitions of which nothing can be taken; the first: */
+	struct stuck_place stuck[STUCK_MAX];
 };
 
 struct transport_env {

@@ -123,6 +123,7 @@ static void print_doors(struct core *c, struct buf *out)
 		{ "events_told", "counter", "_total", "Events that the broker has taken." },
 		{ "events_waiting", "gauge", "", "Events that wait for the broker." },
 		{ "events_dropped", "counter", "_total", "Events for which there was no room." },
+		{ "stuck_partitions", "gauge", "", "Partitions of a log that cannot be read on." },
 	};
 	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
 		buf_printf(out, "# TYPE mist_transport_%s %s\n# HELP mist_transport_%s %s\n",
@@ -130,7 +131,7 @@ static void print_doors(struct core *c, struct buf *out)
 		for (size_t i = 0; i < c->n_doors; i++) {
 			const struct transport_state s = door_state(c->doors[i]);
 			const uint64_t values[] = { !s.is_down, s.accepted, s.refused, s.told,
-				s.waiting, s.dropped };
+				s.waiting, s.dropped, s.n_stuck };
 			if (c->doors[i]->ops->state)
 				buf_printf(out,
 					"mist_transport_%s%s{transport=\"%s\"} %" PRIu64 "\n",
@@ -147,6 +148,23 @@ static size_t n_waiting_contexts(const struct core *c)
 	return n;
 }
 
+/* Where: of the first partitions of each transport. */
+static void print_stuck(struct core *c, struct buf *out)
+{
+	buf_puts(out,
+		"# TYPE mist_transport_stuck_offset gauge\n# HELP mist_transport_stuck_offset "
+		"The offset at which a partition cannot be read on.\n");
+	for (size_t i = 0; i < c->n_doors; i++) {
+		const struct transport_state s = door_state(c->doors[i]);
+		for (size_t k = 0; k < s.n_stuck && k < STUCK_MAX; k++)
+			buf_printf(out,
+				"mist_transport_stuck_offset{transport=\"%s\",topic=\"%s\","
+				"partition=\"%d\"} %" PRId64 "\n",
+				c->doors[i]->name, s.stuck[k].topic, s.stuck[k].partition,
+				s.stuck[k].offset);
+	}
+}
+
 char *status_metrics(struct core *c)
 {
 	struct buf out;
@@ -158,6 +176,7 @@ char *status_metrics(struct core *c)
 			event_names[i], c->counts[i]);
 	print_lanes(c, &out);
 	print_doors(c, &out);
+	print_stuck(c, &out);
 	buf_printf(&out,
 		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs "
 		"%zu\n"

@@ -28,6 +28,7 @@ enum {
 	READ_MS = 3000,      /* for what was committed, when a partition is given to us */
 	LOOK_MS = 500,       /* between two looks for a topic that is not there */
 	CLOSE_MS = 5000,
+	SAY_MS = 60000, /* a partition that cannot be read is named in the log so often */
 	STOP_MS = 2 * GIVE_AWAY_MS + CLOSE_MS + 10000, /* with a call of the library under way */
 };
 
@@ -201,16 +202,100 @@ static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
 		health_error(&k->health, CLIENT_CONSUMER, err, text);
 }
 
+/* What a broker refuses for all of a topic, or of the group: no partition is to be blamed. */
+static bool is_of_topic(rd_kafka_resp_err_t err)
+{
+	switch (err) {
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The library goes on trying at that offset, and says so each time; other partitions go on. */
+static void partition_failed(struct consumer *c, struct partition *p, const rd_kafka_message_t *msg)
+{
+	int64_t now = clock_mono_ms();
+	const char *remedy = msg->err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION
+				     ? "; a batch may be larger, when unpacked, than "
+				       "consumer.receive.message.max.bytes"
+				     : "";
+	bool is_news = !p->unreadable || p->unreadable_at != msg->offset;
+	if (!is_news && now < p->unreadable_say_ms)
+		return;
+	free(p->unreadable);
+	p->unreadable = xstrdup(rd_kafka_message_errstr(msg));
+	p->unreadable_at = msg->offset;
+	p->unreadable_say_ms = now + SAY_MS;
+	c->table.is_stuck_news = true;
+	log_error(
+		"transport %s: nothing can be taken of topic %s, partition %d, from offset %" PRId64
+		" on: %s%s",
+		c->kafka->env.name, p->topic, (int)p->number, msg->offset, p->unreadable, remedy);
+}
+
+static void partition_works(struct consumer *c, struct partition *p)
+{
+	if (!p->unreadable)
+		return;
+	log_info("transport %s: topic %s, partition %d can be read again", c->kafka->env.name,
+		p->topic, (int)p->number);
+	free(TAKE_PTR(p->unreadable));
+	c->table.is_stuck_news = true;
+}
+
+/* For others to see. */
+static void tell_stuck(struct consumer *c)
+{
+	if (!c->table.is_stuck_news)
+		return;
+	c->table.is_stuck_news = false;
+	pthread_mutex_lock(&c->lock);
+	c->n_stuck = 0;
+	map_each (n, &c->table.partitions) {
+		const struct partition *p = container_of(n, struct partition, by_place);
+		if (!p->unreadable)
+			continue;
+		if (c->n_stuck < STUCK_MAX) {
+			struct stuck_place *to = &c->stuck[c->n_stuck];
+			sentence_print(to->topic, sizeof to->topic, "%s", p->topic);
+			to->partition = p->number;
+			to->offset = p->unreadable_at;
+		}
+		c->n_stuck++;
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void consumer_state(struct consumer *c, struct transport_state *ret)
+{
+	pthread_mutex_lock(&c->lock);
+	ret->n_stuck = c->n_stuck;
+	memcpy(ret->stuck, c->stuck, sizeof ret->stuck);
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
 {
-	char why[256];
 	const char *topic = msg->rkt ? rd_kafka_topic_name(msg->rkt) : "";
+	struct partition *p = msg->rkt ? table_find(&c->table, topic, msg->partition) : NULL;
+	if (p && !is_of_topic(msg->err)) {
+		partition_failed(c, p, msg);
+		return;
+	}
 	if (msg->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
 		if (*topic == '^') /* no function has a topic yet */
 			return;
 		c->is_topic_missing = true;
 	}
-	snprintf(why, sizeof why, "messages cannot be taken: %s", rd_kafka_message_errstr(msg));
+	_cleanup_(freep) char *why = xasprintf("messages cannot be taken%s%s: %s",
+		*topic ? " of topic " : "", topic, rd_kafka_message_errstr(msg));
 	health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, why);
 }
 
@@ -261,6 +346,8 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 		p = table_find(&c->table, rd_kafka_topic_name(msg->rkt), msg->partition);
 	}
 	p = p ? partition_of(c, p, msg) : NULL;
+	if (p)
+		partition_works(c, p);
 	if (!p) {
 		rd_kafka_message_destroy(msg);
 		return;
@@ -461,6 +548,7 @@ static void *consumer_main(void *arg)
 		asking_take_answers(c);
 		asking_tend(c);
 		same_log_tend(c);
+		tell_stuck(c);
 		commit_if_due(c);
 		look_for_brokers(c);
 		look_for_topic(c);

@@ -181,6 +181,8 @@ static void kafka_state(void *self, struct transport_state *ret)
 	ret->accepted = k->n_accepted;
 	ret->refused = k->n_refused;
 	outbox_state(k->outbox, ret);
+	if (k->consumer)
+		consumer_state(k->consumer, ret);
 }
 
 static void kafka_stop(void *self)

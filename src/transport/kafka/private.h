@@ -156,6 +156,8 @@ struct consumer {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	struct entry *answers, **last_answer;
+	size_t n_stuck; /* partitions that cannot be read on, and the first of them */
+	struct stuck_place stuck[STUCK_MAX];
 
 	/* The thread's own. */
 	struct table table;
@@ -201,5 +203,6 @@ struct partition *same_log_begin(struct consumer *c, struct partition *p, bool i
 
 int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f);
 int consumer_start(struct consumer *c, struct fault *f);
+void consumer_state(struct consumer *c, struct transport_state *ret); /* any thread */
 bool consumer_stop(struct consumer *c);  /* false: its thread does not end */
 void consumer_close(struct consumer *c); /* NULL is fine */

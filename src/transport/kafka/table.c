@@ -165,6 +165,8 @@ void table_remove(struct table *t, struct partition *p)
 	map_remove(&t->partitions, &p->by_place);
 	free(p->place);
 	free(p->topic);
+	t->is_stuck_news |= p->unreadable != NULL;
+	free(p->unreadable);
 	free(p->why);
 	behind_forget(p);
 	free(p);

@@ -72,7 +72,9 @@ struct partition {
 	size_t n_retrying, retry_batch;
 	bool was_refused;
 	int64_t retry_at_ms, retry_pause_ms;
-	char *why; /* it was held; the newest reason */
+	char *why;        /* it was held; the newest reason */
+	char *unreadable; /* why nothing behind `unreadable_at` can be read; NULL: it can */
+	int64_t unreadable_at, unreadable_say_ms;
 	int64_t stuck_since_ms, say_at_ms;
 };
 
@@ -81,11 +83,12 @@ struct table {
 	struct list orphans; /* entries whose partition was taken away */
 	struct list spare;   /* entries to be used again: the window is always as large */
 	uint64_t count;
-	size_t n_taken; /* messages of partitions we have that are not committed */
-	size_t n_done;  /* of these, those that could be */
-	size_t n_bytes; /* of messages that are kept */
-	bool is_news;   /* of a partition */
-	bool is_plain;  /* the brokers take no metadata of that length */
+	size_t n_taken;     /* messages of partitions we have that are not committed */
+	size_t n_done;      /* of these, those that could be */
+	size_t n_bytes;     /* of messages that are kept */
+	bool is_news;       /* of a partition */
+	bool is_plain;      /* the brokers take no metadata of that length */
+	bool is_stuck_news; /* of partitions that cannot be read, or can again */
 };
 
 void table_init(struct table *t);
