@@ -155,6 +155,7 @@ struct transport_state {
 	char why[256];                   /* when it is: one sentence */
 	uint64_t accepted, refused;      /* requests that became jobs, and that did not */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
+	size_t outbox_bytes;             /* what outcomes to be delivered hold in memory */
 	size_t n_stuck;                  /* partitions of which nothing can be taken; the first: */
 	struct stuck_place stuck[STUCK_MAX];
 };

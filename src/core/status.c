@@ -123,6 +123,7 @@ static void print_doors(struct core *c, struct buf *out)
 		{ "events_told", "counter", "_total", "Events that the broker has taken." },
 		{ "events_waiting", "gauge", "", "Events that wait for the broker." },
 		{ "events_dropped", "counter", "_total", "Events for which there was no room." },
+		{ "outbox_bytes", "gauge", "", "Memory for outcomes that wait for the broker." },
 		{ "stuck_partitions", "gauge", "", "Partitions of a log that cannot be read on." },
 	};
 	for (size_t k = 0; k < ARRAY_SIZE(rows); k++) {
@@ -131,7 +132,7 @@ static void print_doors(struct core *c, struct buf *out)
 		for (size_t i = 0; i < c->n_doors; i++) {
 			const struct transport_state s = door_state(c->doors[i]);
 			const uint64_t values[] = { !s.is_down, s.accepted, s.refused, s.told,
-				s.waiting, s.dropped, s.n_stuck };
+				s.waiting, s.dropped, s.outbox_bytes, s.n_stuck };
 			if (c->doors[i]->ops->state)
 				buf_printf(out,
 					"mist_transport_%s%s{transport=\"%s\"} %" PRIu64 "\n",

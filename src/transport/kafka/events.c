@@ -151,7 +151,10 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 		return;
 	struct letter *l = answer(is_final ? LETTER_OWED : LETTER_EVENT, reply, ev);
 	l->job = ev->job->id;
-	outbox_send(k->outbox, l);
+	if (is_final)
+		outbox_send_owed(k->outbox, l, to->text);
+	else
+		outbox_send(k->outbox, l);
 }
 
 int events_check_topic(const struct kafka *k, const char *topic, struct fault *f)

@@ -50,6 +50,10 @@ const struct conf_field kafka_conf[] = {
 	{ "buffer-bytes", CONF_SIZE, FIELD(buffer_bytes), "64m", .min = 65536,
 		.max = INT64_C(1) << 40, .unit = "bytes",
 		.help = "what they may hold in memory; more are dropped, but outcomes never" },
+	{ "outbox-bytes", CONF_SIZE, FIELD(outbox_bytes), "64m", .min = 65536,
+		.max = INT64_C(1) << 40, .unit = "bytes",
+		.help = "what outcomes that the brokers do not have yet may hold in memory; "
+			"further ones wait in the store" },
 	{ "password-file", CONF_PATH, FIELD(password_file), "",
 		.help = "its first line is the password, sasl.password among the options" },
 	{ "options", CONF_MAP, FIELD(options), NULL,

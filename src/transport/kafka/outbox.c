@@ -8,6 +8,11 @@
  * report, which comes on the outbox's own thread: there owed outcomes are reported to the core,
  * many at once, refusals to the consumer, and letters that were not taken are sent again.
  *
+ * Brokers that are away, or slow, are owed more and more outcomes. Of those for which
+ * `outbox-bytes` leaves no room the payload is not kept: it is read from the store again when the
+ * letter's turn comes. Refusals and dead letters belong to messages that are not committed, of
+ * which no more are taken than in-flight and in-flight-bytes allow.
+ *
  * Owed letters are never given up for want of a broker; events are dropped and counted when more
  * than `buffer` of them wait. What a broker will never take: an outcome that is too large goes as a
  * remark that says so, and without a key or headers that are too large; one whose topic cannot be
@@ -31,7 +36,9 @@ enum {
 	STOP_MS = 5000,
 	PURGE_MS = 2000,
 	END_MS = STOP_MS + PURGE_MS + 10000, /* of the thread, with a call under way */
-	LATER_MS = 5000,                     /* until a dead letter is tried again */
+	LATER_MS = 5000,                     /* until a dead letter is tried again, */
+	READ_MS = 1000,                      /* or the store */
+	SAY_MS = 60000,
 	DELIVERED_MAX = 4096,
 	/* What a letter keeps that is too large for its key and headers: a key and headers of at
 	 * most so many bytes each, and so many in all. */
@@ -51,6 +58,8 @@ struct outbox {
 	uint64_t n_sent;
 	atomic_size_t n_waiting, n_events; /* letters, and those of them that are events, */
 	atomic_size_t event_bytes;         /* with what these hold in memory */
+	atomic_size_t kept_bytes;          /* the same of outcomes */
+	struct said stored;                /* the core's thread */
 	_Atomic uint64_t n_told, n_dropped;
 	/* The thread's own. */
 	struct uuid *delivered;
@@ -81,6 +90,7 @@ void letter_free(struct letter *l)
 	free(l->topic);
 	free(l->key);
 	free(l->payload);
+	free(l->reply);
 	free(l);
 }
 
@@ -96,6 +106,7 @@ static void letter_ends(struct outbox *o, struct letter *l)
 	o->n_waiting--;
 	o->n_events -= l->kind == LETTER_EVENT;
 	o->event_bytes -= l->counted;
+	o->kept_bytes -= l->kept;
 	if (l->kind == LETTER_OWED)
 		o->delivered[o->n_delivered++] = l->job;
 	if (l->entry)
@@ -116,6 +127,19 @@ static void insert(struct list *list, struct letter *l)
 	while (after != list && container_of(after, struct letter, node)->number > l->number)
 		after = after->prev;
 	list_append(after->next, &l->node);
+}
+
+static size_t envelope_size(const struct letter *l);
+
+/* After each change of what it holds. */
+static void count_kept(struct outbox *o, struct letter *l)
+{
+	size_t n = sizeof *l + envelope_size(l) + (l->is_stored ? 0 : l->payload_len);
+	if (l->kind != LETTER_OWED)
+		return;
+	n += l->reply ? strlen(l->reply) : 0;
+	o->kept_bytes += n - l->kept;
+	l->kept = n;
 }
 
 /* In place of a payload that is too large. */
@@ -201,6 +225,7 @@ static bool shrink(struct outbox *o, struct letter *l)
 		return false;
 	if (is_payload ? !l->is_shortened : l->is_stripped) {
 		shorten(l);
+		count_kept(o, l);
 		return true;
 	}
 	log_warn("transport %s: a record to %s is too large, and goes without a key or headers of "
@@ -316,6 +341,67 @@ static bool must_wait(rd_kafka_resp_err_t err)
 	return err && !is_too_large(err) && !is_for_good(err);
 }
 
+/* Of the first that waits, which stays where it is. 0, or as stored_outcome_read; -ESTALE: where it
+ * goes is known after a restart only. */
+static int read_stored(struct outbox *o, const struct letter *l, struct message_out *ret)
+{
+	struct stored_outcome of;
+	struct fault f;
+	int r = stored_outcome_read(o->kafka->env.store, &l->job, &of);
+	if (r < 0)
+		return r;
+	const char *text = l->reply ? l->reply : of.row->reply_to;
+	bool is_known = text && text_hash(text) == l->reply_hash;
+	_cleanup_(json_decrefp) json_t *reply = is_known ? json_parse_kept(text, &f) : NULL;
+	if (reply)
+		message_print(reply, &of.ev, ret);
+	stored_outcome_done(&of);
+	return reply ? 0 : -ESTALE;
+}
+
+static void give_up_stored(struct outbox *o, struct letter *l, int r)
+{
+	char id[UUID_TEXT];
+	uuid_format(&l->job, id);
+	log_warn("transport %s: the outcome of job %s is given up: %s", o->kafka->env.name, id,
+		r == -ESTALE ? "where it goes cannot be read; it is told after the next start"
+			     : "it is not in the store any more");
+	list_remove(&l->node);
+	if (r == -ESTALE) /* it is owed still */
+		l->kind = LETTER_DEAD;
+	give_up(o, l);
+}
+
+/* The lock is held, and let go while the disk is waited for. True: it is there, or has ended and is
+ * not the first any more. */
+static bool fetch(struct outbox *o, struct letter *l, bool *ret_has_ended)
+{
+	struct message_out out;
+	bool has_room = o->kept_bytes + l->payload_len <= (size_t)o->kafka->settings.outbox_bytes;
+	*ret_has_ended = false;
+	if (o->kafka->is_left || clock_mono_ms() < l->not_before_ms ||
+		(!has_room && rd_kafka_outq_len(o->rk) > 0))
+		return false;
+	pthread_mutex_unlock(&o->lock);
+	int r = read_stored(o, l, &out);
+	pthread_mutex_lock(&o->lock);
+	if (r == -EAGAIN) {
+		l->not_before_ms = clock_mono_ms() + READ_MS;
+		return false;
+	}
+	if (r < 0) {
+		give_up_stored(o, l, r);
+		*ret_has_ended = true;
+		return true;
+	}
+	l->payload_len = out.payload.len;
+	l->payload = buf_take(&out.payload);
+	l->is_stored = false;
+	message_out_done(&out);
+	count_kept(o, l);
+	return true;
+}
+
 static void drain(struct outbox *o)
 {
 	int64_t now = clock_mono_ms();
@@ -329,6 +415,11 @@ static void drain(struct outbox *o)
 	}
 	while (!list_empty(&o->overflow) && o->n_delivered < DELIVERED_MAX) {
 		struct letter *l = container_of(o->overflow.next, struct letter, node);
+		bool has_ended = false;
+		if (l->is_stored && !fetch(o, l, &has_ended))
+			break;
+		if (has_ended)
+			continue;
 		rd_kafka_resp_err_t err = produce(o, l);
 		if (must_wait(err))
 			break;
@@ -346,14 +437,32 @@ void outbox_send(struct outbox *o, struct letter *l)
 	l->counted = l->kind == LETTER_EVENT ? sizeof *l + l->payload_len + envelope_size(l) : 0;
 	o->event_bytes += l->counted;
 	pthread_mutex_lock(&o->lock);
+	count_kept(o, l);
 	l->number = ++o->n_sent;
-	bool is_first = list_empty(&o->overflow);
+	bool is_first = list_empty(&o->overflow) && !l->is_stored;
 	rd_kafka_resp_err_t err = is_first ? produce(o, l) : RD_KAFKA_RESP_ERR_NO_ERROR;
 	if (!is_first || err)
 		list_append(&o->overflow, &l->node);
 	if (err && err != RD_KAFKA_RESP_ERR__QUEUE_FULL) /* the thread's to see to, now */
 		rd_kafka_queue_yield(o->reports);
 	pthread_mutex_unlock(&o->lock);
+}
+
+void outbox_send_owed(struct outbox *o, struct letter *l, const char *reply)
+{
+	size_t size = sizeof *l + l->payload_len + envelope_size(l);
+	uint64_t n;
+	if (o->kept_bytes + size > (size_t)o->kafka->settings.outbox_bytes) {
+		if (said_is_due(&o->stored, SAY_MS, clock_mono_ms(), &n))
+			log_info("transport %s: outcomes that wait for the brokers hold more than "
+				 "outbox-bytes; further ones wait in the store",
+				o->kafka->env.name);
+		free(TAKE_PTR(l->payload));
+		l->is_stored = true;
+		l->reply_hash = text_hash(reply);
+		l->reply = strlen(reply) <= STORED_REPLY_MAX ? xstrdup(reply) : NULL;
+	}
+	outbox_send(o, l);
 }
 
 void outbox_give_up(struct outbox *o)
@@ -375,6 +484,7 @@ void outbox_state(struct outbox *o, struct transport_state *ret)
 	ret->told = o->n_told;
 	ret->waiting = o->n_waiting;
 	ret->dropped += o->n_dropped;
+	ret->outbox_bytes = o->kept_bytes;
 }
 
 /* Delivery reports; the outbox's thread. */

@@ -9,6 +9,7 @@
 #include "transport/again.h"
 #include "transport/kafka/table.h"
 #include "transport/message.h"
+#include "transport/stored_outcome.h"
 #include "transport/thread_ends.h"
 
 struct consumer;
@@ -35,8 +36,8 @@ struct health {
 
 struct kafka {
 	struct transport_env env;
-	char *name;   /* env's, its own */
-	bool is_left; /* a thread did not end, and may use all this */
+	char *name;           /* env's, its own */
+	_Atomic bool is_left; /* a thread did not end, and may use all this, not core and store */
 	struct kafka_settings settings;
 	struct health health;
 	char *password; /* of the password-file; NULL: there is none */
@@ -89,8 +90,14 @@ struct letter {
 	size_t key_len, payload_len, counted; /* counted: bytes of an event that waits */
 	rd_kafka_headers_t *headers;          /* owned, but while the client has the letter */
 	struct uuid job;
+	/* Of an outcome: the text by which it is told, owned; or NULL and its hash, when it is the
+	 * one in the job's row. With `is_stored` the payload is in the store only. */
+	char *reply;
+	uint64_t reply_hash;
+	bool is_stored;
+	size_t kept; /* bytes of an outcome, as they count in outbox-bytes */
 	struct entry *entry;
-	int64_t not_before_ms; /* of those that wait for a topic to be made */
+	int64_t not_before_ms; /* of those that wait for a topic to be made, or for the store */
 	/* It was more than the broker takes: its payload is another now; its key or headers are
 	 * fewer. */
 	bool is_shortened, is_stripped;
@@ -104,6 +111,9 @@ int outbox_open(struct outbox **ret, struct kafka *k, struct fault *f);
 int outbox_start(struct outbox *o);
 /* Any thread; takes the letter. */
 void outbox_send(struct outbox *o, struct letter *l);
+/* The same of an outcome that is owed, told by that text of a reply_to: it may be left in the
+ * store. */
+void outbox_send_owed(struct outbox *o, struct letter *l, const char *reply);
 /* Any thread. False: an event has to be dropped, which was counted. */
 bool outbox_has_room(struct outbox *o);
 void outbox_give_up(struct outbox *o); /* counts an answer that is told to nobody */

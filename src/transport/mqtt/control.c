@@ -39,7 +39,10 @@ static void refuse(struct mqtt *m, const char *reply, const char *job, const str
 		return;
 	if (job)
 		mqtt_letter_pair(l, "job-id", job);
-	mqtt_outbox_add(m, l);
+	pthread_mutex_lock(&m->lock);
+	l->is_kept = m->kept_bytes < m->outbox_bytes; /* nobody waits for it */
+	mqtt_outbox_add_locked(m, l);
+	pthread_mutex_unlock(&m->lock);
 }
 
 static bool has_ended(const struct mqtt *m, const struct uuid *job)

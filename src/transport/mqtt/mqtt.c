@@ -225,6 +225,7 @@ static int mqtt_open(
 	m->events = m->settings.events;
 	m->buffer = (size_t)m->settings.buffer;
 	m->buffer_bytes = (size_t)m->settings.buffer_bytes;
+	m->outbox_bytes = (size_t)m->settings.outbox_bytes;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -489,7 +490,10 @@ static void tell(struct mqtt *m, const struct reply_to *to, const struct job_eve
 	}
 	l->is_owed = to->is_owed && is_final;
 	l->job = ev->job->id;
-	mqtt_outbox_add(m, l);
+	if (l->is_owed)
+		mqtt_outbox_add_owed(m, l, to->text);
+	else
+		mqtt_outbox_add(m, l);
 }
 
 static void mqtt_publish(void *self, const struct reply_to *to, const struct job_event *ev)
@@ -523,6 +527,7 @@ static void mqtt_state(void *self, struct transport_state *ret)
 	pthread_mutex_lock(&m->lock);
 	*ret = m->counts;
 	ret->waiting = m->n_waiting + m->n_flying;
+	ret->outbox_bytes = m->kept_bytes;
 	for (size_t i = 0; i < m->n_links && !ret->is_down; i++) {
 		const struct link *l = m->links[i];
 		/* That of quarantined letters comes and goes. */
@@ -542,6 +547,7 @@ static void mqtt_reload(void *self, const void *settings)
 	pthread_mutex_lock(&m->lock);
 	m->buffer = (size_t)s->buffer;
 	m->buffer_bytes = (size_t)s->buffer_bytes;
+	m->outbox_bytes = (size_t)s->outbox_bytes;
 	pthread_mutex_unlock(&m->lock);
 }
 

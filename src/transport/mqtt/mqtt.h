@@ -14,7 +14,7 @@ struct mqtt_settings {
 	bool tls_verify;
 	int version;
 	int events;
-	int64_t receivers, buffer, buffer_bytes, payload_max;
+	int64_t receivers, buffer, buffer_bytes, outbox_bytes, payload_max;
 	bool devrun;
 	int64_t session_expiry_ms, take_over_ms, keep_alive_ms;
 };

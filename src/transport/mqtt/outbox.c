@@ -22,10 +22,16 @@
  * history. Its topic is distrusted for a time: what goes there next is quarantined before it does
  * harm. If the others end as well it is the broker, and nobody's fault.
  *
+ * A broker that is away, or slow, is owed more and more outcomes, which are not dropped. Of those
+ * for which `outbox-bytes` leaves no room only the head stays in memory: the payload is read from
+ * the store again when the letter is sent. Refusals cannot be too many: a receiver takes no other
+ * request until the broker has its refusal; one of a cancel is dropped when there is no room.
+ *
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
  * refused again: it is given up, in the log and in the count. */
 #include "transport/mqtt/private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -33,7 +39,14 @@
 #include "base/log.h"
 #include "base/utf8.h"
 
-enum { WINDOW = 128, LETTER_MAX = 1 << 28, HOLD_MS = 1000, REPORT_MS = 20, SAY_MS = 1000 };
+enum {
+	WINDOW = 128,
+	LETTER_MAX = 1 << 28,
+	HOLD_MS = 1000,
+	REPORT_MS = 20,
+	SAY_MS = 1000,
+	SAY_STORED_MS = 60000
+};
 /* No broker is known that takes less than SHORT_MAX. Topics of more levels or bytes than these are
  * quarantined at once. */
 enum { SHORT_MAX = 16 << 10, LEVELS_MAX = 64, TOPIC_MAX = 1024, DISTRUST_MS = 600000 };
@@ -51,21 +64,12 @@ enum {
 	CODE_QUOTA = 0x97,
 };
 
-/* FNV-1a */
-static uint64_t hash_of(const char *topic)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	for (; *topic; topic++)
-		hash = (hash ^ (unsigned char)*topic) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 struct letter *mqtt_letter_new(const char *topic)
 {
 	struct letter *l = xcalloc(1, sizeof *l);
 	list_init(&l->node);
 	l->topic = xstrdup(topic);
-	l->topic_hash = hash_of(topic);
+	l->topic_hash = text_hash(topic);
 	buf_init(&l->payload, LETTER_MAX);
 	buf_init(&l->correlation, UINT16_MAX);
 	buf_init(&l->pairs, LETTER_MAX);
@@ -85,6 +89,7 @@ void mqtt_letter_free(struct letter *l)
 	buf_done(&l->payload);
 	buf_done(&l->correlation);
 	buf_done(&l->pairs);
+	free(l->reply);
 	free(l->topic);
 	free(l);
 }
@@ -97,7 +102,16 @@ static struct list *queue_of(struct mqtt *m, const struct letter *l)
 /* What it holds in memory. While it waits it does not change. */
 static size_t size_of(const struct letter *l)
 {
-	return sizeof *l + strlen(l->topic) + l->payload.len + l->correlation.len + l->pairs.len;
+	return sizeof *l + strlen(l->topic) + (l->reply ? strlen(l->reply) : 0) + l->payload.len +
+	       l->correlation.len + l->pairs.len;
+}
+
+/* Of one that is kept, until it ends, after each change of what it holds. */
+static void count_kept(struct mqtt *m, struct letter *l)
+{
+	size_t n = l->is_kept ? size_of(l) : 0;
+	m->kept_bytes += n - l->counted;
+	l->counted = n;
 }
 
 static void count_droppable(struct mqtt *m, const struct letter *l, int sign)
@@ -139,6 +153,7 @@ void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
 	}
 	l->number = ++m->last_number;
 	list_append(queue_of(m, l), &l->node);
+	count_kept(m, l);
 	count_droppable(m, l, 1);
 	m->n_waiting++;
 	if (!l->is_news || m->n_flying == 0)
@@ -148,6 +163,31 @@ void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l)
 void mqtt_outbox_add(struct mqtt *m, struct letter *l)
 {
 	pthread_mutex_lock(&m->lock);
+	mqtt_outbox_add_locked(m, l);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void leave_in_store(struct letter *l, const char *reply)
+{
+	l->is_stored = true;
+	l->payload_len = l->payload.len;
+	buf_done(&l->payload);
+	buf_init(&l->payload, LETTER_MAX);
+	l->reply_hash = text_hash(reply);
+	l->reply = strlen(reply) <= STORED_REPLY_MAX ? xstrdup(reply) : NULL;
+}
+
+void mqtt_outbox_add_owed(struct mqtt *m, struct letter *l, const char *reply)
+{
+	uint64_t n;
+	pthread_mutex_lock(&m->lock);
+	if (m->kept_bytes + size_of(l) > m->outbox_bytes) {
+		if (said_is_due(&m->stored, SAY_STORED_MS, clock_mono_ms(), &n))
+			log_info("transport %s: outcomes that wait for the broker hold more than "
+				 "outbox-bytes; further ones wait in the store",
+				m->env.name);
+		leave_in_store(l, reply);
+	}
 	mqtt_outbox_add_locked(m, l);
 	pthread_mutex_unlock(&m->lock);
 }
@@ -184,6 +224,7 @@ static void finish(struct mqtt *m, struct letter *l)
 			mqtt_wake(m);
 		}
 	}
+	m->kept_bytes -= l->counted;
 	if (l->has_arrived)
 		*l->has_arrived = true;
 	if (l->has_arrived || m->is_stopping || m->n_quarantined || (m->n_waiting && has_room(m)))
@@ -306,6 +347,7 @@ static void shorten(struct mqtt *m, struct letter *l)
 	buf_drop(&l->payload, l->payload.len);
 	buf_puts(&l->payload, text);
 	l->is_short = true;
+	count_kept(m, l);
 	put_back(m, l);
 	mqtt_wake(m);
 }
@@ -504,6 +546,8 @@ static struct letter *next_free(struct mqtt *m)
 		if (!queue || list_empty(queue))
 			return NULL;
 		struct letter *l = container_of(queue->next, struct letter, node);
+		if (l->is_stored && m->n_flying && m->kept_bytes + l->payload_len > m->outbox_bytes)
+			return NULL; /* until something has arrived */
 		take_out(m, l);
 		if (is_odd(l->topic) || is_distrusted(m, l) ||
 			goes_where_one_is_quarantined(m, l)) {
@@ -526,10 +570,58 @@ static struct letter *next_letter(struct mqtt *m)
 	return l ? l : next_free(m);
 }
 
+/* Without the lock, of a letter that is under way and not with paho yet. 0, or as
+ * stored_outcome_read; -ESTALE: where it goes is known after a restart only. */
+static int read_stored(struct mqtt *m, struct letter *l)
+{
+	struct stored_outcome o;
+	int r = stored_outcome_read(m->env.store, &l->job, &o);
+	if (r < 0)
+		return r;
+	const char *reply = l->reply ? l->reply : o.row->reply_to;
+	bool is_known = reply && text_hash(reply) == l->reply_hash;
+	struct letter *fresh = is_known ? reply_letter(m, reply, &o.ev) : NULL;
+	if (fresh) {
+		l->payload = fresh->payload;
+		fresh->payload = (struct buf){ 0 };
+		l->is_stored = false;
+	}
+	mqtt_letter_free(fresh);
+	stored_outcome_done(&o);
+	return l->is_stored ? -ESTALE : 0;
+}
+
+/* The letter is under way. False: it is not any more. */
+static bool fetch(struct mqtt *m, struct letter *l)
+{
+	if (!l->is_stored)
+		return true;
+	pthread_mutex_unlock(&m->lock);
+	int r = read_stored(m, l);
+	pthread_mutex_lock(&m->lock);
+	count_kept(m, l);
+	if (r == 0)
+		return true;
+	free(l->flight);
+	land(m, l);
+	if (r == -EAGAIN) {
+		put_back(m, l);
+		m->hold_until_ms = clock_mono_ms() + HOLD_MS;
+		return false;
+	}
+	l->is_owed = r != -ESTALE;
+	give_up(m, l, r,
+		r == -ESTALE ? "where it goes cannot be read; it is told after the next start"
+			     : "it is not in the store any more");
+	return false;
+}
+
 void mqtt_outbox_send(struct mqtt *m)
 {
 	struct letter *l;
-	while ((l = next_letter(m))) {
+	while (!m->is_left && (l = next_letter(m))) {
+		if (!fetch(m, l))
+			continue;
 		const struct link *link = l->flight->link;
 		bool is_5 = mqtt_speaks_5(m);
 		if (packet_of(l) > link->packet_max) {

@@ -38,7 +38,14 @@ struct letter {
 	bool is_short; /* it says that it was too large */
 	bool is_owed;  /* it is the outcome of `job` */
 	struct uuid job;
-	bool *has_arrived; /* somebody waits for that; under mqtt's lock */
+	/* Its payload is in the store only, and where it goes is kept for reading it again: the
+	 * text, owned, or NULL and the hash, of the text in the job's row. */
+	bool is_stored;
+	char *reply;
+	uint64_t reply_hash;
+	size_t payload_len; /* that it had */
+	size_t counted;     /* in mqtt's kept_bytes */
+	bool *has_arrived;  /* somebody waits for that; under mqtt's lock */
 };
 
 /* outbox.c */
@@ -47,6 +54,9 @@ void mqtt_letter_pair(struct letter *l, const char *name, const char *value);
 void mqtt_letter_free(struct letter *l);
 /* Any thread. Takes it. */
 void mqtt_outbox_add(struct mqtt *m, struct letter *l);
+/* The same of an outcome that is owed, told by that text of a reply_to: it may be left in the
+ * store. */
+void mqtt_outbox_add_owed(struct mqtt *m, struct letter *l, const char *reply);
 void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
 /* The adapter's thread, holding the lock, which it lets go in between. */
 void mqtt_outbox_send(struct mqtt *m);

@@ -10,6 +10,7 @@
 #include "transport/mqtt/mqtt.h"
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho.h"
+#include "transport/stored_outcome.h"
 #include "transport/thread_ends.h"
 
 enum { RECEIVERS_MAX = 8 };
@@ -145,7 +146,8 @@ struct mqtt {
 	size_t n_quarantined;         /* of these; they count in n_waiting */
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
 	size_t droppable_bytes, buffer_bytes;
-	struct said given_up;
+	size_t kept_bytes, outbox_bytes; /* what letters that are kept hold, and may */
+	struct said given_up, stored;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
 	struct uuid *delivered;

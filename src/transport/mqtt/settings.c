@@ -69,5 +69,9 @@ const struct conf_field mqtt_conf[] = {
 	{ "buffer-bytes", CONF_SIZE, AT(buffer_bytes), "64m", .min = 65536, .max = INT64_C(1) << 40,
 		.unit = "bytes", .live = true,
 		.help = "what they may hold in memory; more are dropped, with the same exception" },
+	{ "outbox-bytes", CONF_SIZE, AT(outbox_bytes), "64m", .min = 65536, .max = INT64_C(1) << 40,
+		.unit = "bytes", .live = true,
+		.help = "what outcomes that the broker does not have yet may hold in memory; "
+			"further ones wait in the store" },
 	{ 0 },
 };

@@ -148,3 +148,17 @@ def test_a_batch_that_cannot_be_unpacked_stops_its_partition_only_and_is_named(c
     assert gateway.get("/health/ready").status_code == 200
     kafka.produce(door.requests, json.dumps(request("goes on", externalId="next")).encode(), headers={"reply-topic": door.replies}, partition=0)
     assert body(replies.wait_one())["result"] == "goes on"
+
+
+def test_outcomes_beyond_the_limit_wait_in_the_store(c_mist, kafka, prefix):
+    """Of brokers that take their time: each arrives once, whole, under the id that the event has anywhere."""
+    door = Door(kafka, prefix, functions=("big",), **{"outbox-bytes": "64k", "producer": {"linger.ms": "300"}})
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    for n in range(8):
+        door.call("big", {"bytes": 50_000}, key=str(n).encode())
+    found = replies.wait(8)
+    assert sorted(int(record.key) for record in found) == list(range(8))
+    assert all(len(body(r)["result"]) == 50_000 and r.headers["event-id"] == f"{body(r)['id']}:finished" for r in found)
+    assert "further ones wait in the store" in gateway.stderr()
+    until(lambda: 'mist_transport_outbox_bytes{transport="main"} 0\n' in gateway.get("/metrics").text, what="nothing that waits")

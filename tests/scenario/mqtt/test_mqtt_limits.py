@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a broker says that it can do, and what it does not have."""
+import re
 import time
 import uuid
+
+import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
@@ -75,3 +78,31 @@ def test_a_cancel_under_another_prefix_that_waited_ends_nothing(c_mist, mosquitt
     gateway.configure(gateway.rendered())
     up(gateway.start())
     assert gateway.run("echo", {"text": "alive"})["success"]
+
+
+def metric(gateway, name):
+    return int(re.search(rf'^mist_transport_{name}(?:_total)?\{{transport="mqtt"\}} (\d+)$', gateway.get("/metrics").text, re.M)[1])
+
+
+@pytest.mark.parametrize("correlation_bytes", [2, 3000], ids=["short-address", "long-address"])
+def test_outcomes_beyond_the_limit_wait_in_the_store(c_mist, mosquitto_factory, prefix, correlation_bytes):
+    """Of a broker that is away: each arrives once, whole, under the id that the event has anywhere."""
+    broker = mosquitto_factory()
+    gateway = up(c_mist(transports=[transport(broker, prefix, events="none", **{"outbox-bytes": "128k", "publish-topic": ""})],
+                        contexts={"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}}))
+    client = broker.subscribe(f"{prefix}/mine", name=f"{prefix}-mine", session=600)
+    client.publish(f"{prefix}/functions/sleep/jobs", {"ms": 2000})
+    for n in range(20):
+        client.publish(f"{prefix}/functions/big/jobs", {"bytes": 50_000}, response_topic=f"{prefix}/mine",
+                       correlation_data=str(n).encode().ljust(correlation_bytes))
+    until(lambda: metric(gateway, "requests_accepted") == 21, what="the requests")
+    broker.stop()
+    until(lambda: metric(gateway, "events_waiting") >= 21, what="all outcomes")
+    assert 0 < metric(gateway, "outbox_bytes") < 400_000
+    assert "further ones wait in the store" in gateway.stderr()
+    broker.start()
+    found = client.wait(20)
+    assert sorted(int(m.properties["correlation_data"]) for m in found) == list(range(20))
+    assert all(len(m.json()["result"]) == 50_000 and m.user["event-id"] == f"{m.json()['id']}:finished" for m in found)
+    until(lambda: metric(gateway, "outbox_bytes") == 0, what="nothing that waits")
+    assert metric(gateway, "events_dropped") == 0
