@@ -33,6 +33,7 @@ enum {
 	PARAMETERS_MAX = 64,
 	PARAMETER_COST = 72,    /* in libmicrohttpd's memory of the connection, */
 	TARGET_MAX = 12 * 1024, /* of which a target may take so much */
+	HEAD_MAX = 13824, /* and all of a head, so that there is room for the head of the answer */
 	TELL_MAX = 1024,
 	ANSWER_SMALL = 16 * 1024
 };
@@ -140,6 +141,18 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 		connection_refuse(c, 414, "URI Too Long",
 			"path and query are longer than a request may have them, 12 kB");
 	return rq;
+}
+
+/* libmicrohttpd closes a connection without an answer when the answer's head has no room beside
+ * that of the request, perhaps after the request was served. */
+static bool head_has_room(struct request *rq)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	int n = MHD_get_connection_values(rq->conn,
+		(enum MHD_ValueKind)(MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND),
+		NULL, NULL);
+	return (info ? info->header_size : 0) + (size_t)n * PARAMETER_COST <= HEAD_MAX;
 }
 
 /* Who it is for, from where, and whether there is a connection for it. False: it has its answer. */
@@ -426,6 +439,11 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
 	server_called();
 	if (!rq || c->is_refused) /* its caller has gone, or is to go */
 		return MHD_NO;
+	if (!rq->is_begun && !head_has_room(rq)) {
+		connection_refuse(c, 431, "Request Header Fields Too Large",
+			"the head of the request is longer than 13.5 kB");
+		return MHD_NO;
+	}
 	if (!rq->is_begun) {
 		request_begin(rq, method, version);
 		return request_head(rq);
