@@ -145,9 +145,10 @@ def test_a_batch_that_cannot_be_unpacked_stops_its_partition_only_and_is_named(c
     until(lambda: re.search(named, gateway.get("/metrics").text), what="the name of the place")
     assert 'mist_transport_stuck_partitions{transport="main"} 1\n' in gateway.get("/metrics").text
     assert f"nothing can be taken of topic {door.requests}, partition 1, from offset 0 on: " in gateway.stderr()
-    assert gateway.get("/health/ready").status_code == 200
+    until(lambda: gateway.get("/health/ready").status_code == 200, what="ready")
     kafka.produce(door.requests, json.dumps(request("goes on", externalId="next")).encode(), headers={"reply-topic": door.replies}, partition=0)
     assert body(replies.wait_one())["result"] == "goes on"
+    assert gateway.get("/health/ready").status_code == 200
 
 
 def test_outcomes_beyond_the_limit_wait_in_the_store(c_mist, kafka, prefix):
