@@ -46,7 +46,7 @@ static const struct run_form *const forms[] = { &run_form_dev, &by_function, &by
 	&by_route, &by_job, &run_form_path, &by_jar, &by_py };
 
 static const char *const properties[] = { "externalId", "context", "priority", "startTimeout",
-	"performTimeout", "traceparent", "idempotency-key", "events" };
+	"performTimeout", "idempotency-key", "events" };
 static const char *const attributes[] = { "specversion", "id", "source", "type", "subject", "time",
 	"datacontenttype", "dataschema" };
 

@@ -47,8 +47,9 @@ struct message_request {
 };
 
 /* Whether message_read looks at a property of this name: externalId, context, priority,
- * startTimeout, performTimeout, traceparent, idempotency-key, events ("final", "all"), and with
- * `cloud` not NULL the attributes of a CloudEvent, behind it. Other properties are anybody's. */
+ * startTimeout, performTimeout, idempotency-key, events ("final", "all"), and with `cloud` not
+ * NULL the attributes of a CloudEvent, behind it. Other properties are anybody's; so is
+ * traceparent: one that cannot be read is as one that is not there. */
 bool message_reads(const char *name, const char *cloud);
 
 /* Any thread. 0, or negative with the fault set; message_request_done is due in both cases. */

@@ -28,7 +28,7 @@ def make(gateway, noun):
 
     def change(i, **headers):
         if noun == "functions":
-            return gateway.put("/v2/api/functions", json={**FUNCTION, "defaultContext": f"other{i}", "retries": i},
+            return gateway.put("/v2/api/functions", json={**FUNCTION, "retries": 10 + i},
                                headers={**headers})
         return gateway.put("/v2/api/contexts/c", json={**made.json(), "maxJobs": 10 + i}, headers=headers)
 
