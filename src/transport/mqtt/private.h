@@ -124,10 +124,11 @@ struct mqtt {
 	bool is_left; /* a thread did not come back from paho, and may use all this; the core and
 			 the store are not there any more */
 	bool is_old;  /* the broker speaks MQTT 3.1.1 only */
-	bool is_forgetful;  /* it keeps no retained messages */
-	int keep_alive_s;   /* at most, as it wants it; 0: it does not say */
-	unsigned session_s; /* it keeps sessions for so long; 0: as we want it */
-	bool is_settled;    /* which of the two it is, is known */
+	/* Written under the lock, read without: connections are made by a thread of their own. */
+	_Atomic bool is_forgetful; /* it keeps no retained messages */
+	_Atomic int keep_alive_s;  /* at most, as it wants it; 0: it does not say */
+	unsigned session_s;        /* it keeps sessions for so long; 0: as we want it */
+	bool is_settled;           /* which of the two it is, is known */
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news;
 	struct list flying; /* sent, and not acknowledged */
