@@ -237,6 +237,7 @@ class Mistd:
         job = {}
 
         def is_there():
+            job.clear()
             job.update(self.job(job_id))
             assert job["status"] in states or job["status"] not in TERMINAL, f"waited for {states}, ended as {job}"
             return job["status"] in states
