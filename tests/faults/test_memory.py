@@ -3,6 +3,7 @@
 import re
 import resource
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 MB = 1 << 20
 
@@ -48,7 +49,18 @@ def test_large_arguments_of_queued_jobs_are_not_kept_in_memory(plain_mist, tmp_p
 
 
 def test_more_arguments_at_once_than_there_is_memory_for_are_refused(plain_mist, tmp_path):
-    gateway = plain_mist(contexts={"one": {"runtime": "plain", "worker-mode": "shared"}}, limits={"queue-bytes": "1m"})
-    answer = gateway.post("/v2/api/functions/typed/jobs?context=one", json={"i": 1, "s": "x" * (2 * MB)})
-    assert answer.status_code == 429 and answer.headers["Retry-After"] and "limits.queue-bytes is 1048576" in answer.json()["detail"]
+    gateway = plain_mist(contexts={"one": {"runtime": "plain", "worker-mode": "shared"}}, limits={"queue-bytes": "3m"})
+    never = gateway.post("/v2/api/functions/typed/jobs?context=one", json={"i": 1, "s": "x" * (4 * MB)})
+    assert never.status_code == 413 and "limits.queue-bytes is 3145728" in never.json()["detail"]
+    assert "Retry-After" not in never.headers
+    flag = tmp_path / "flag"
+    gateway.wait(gateway.submit("wait_for", {"path": str(flag)}, context="one"), "started")
+    large = {"i": 1, "s": "x" * (2 * MB)}
+    with ThreadPoolExecutor(1) as caller:  # who waits on the connection has no row: the arguments are in memory
+        waiting = caller.submit(gateway.run, "typed", large, context="one")
+        gateway.until(lambda: gateway.get("/v2/api/jobs?status=queued").json(), what="the call to wait")
+        answer = gateway.post("/v2/api/functions/typed/jobs?context=one", json=large)
+        assert answer.status_code == 429 and answer.headers["Retry-After"] and "limits.queue-bytes is 3145728" in answer.json()["detail"]
+        flag.write_text("")
+        assert waiting.result()["success"]
     assert gateway.run("typed", {"i": 1}, context="one")["success"]
