@@ -81,11 +81,13 @@ static struct kafka *instance(void)
 		"it.publish-topic=out", "it.functions-prefix=f.", "it.dead-letter-topic=dead",
 		"it.buffer=10000000" };
 	static struct kafka k;
+	static char name[] = "fuzz";
 	struct fault f;
 	if (k.env.name)
 		return &k;
 	settings_read(kafka_conf, sizeof k.settings, sets, ARRAY_SIZE(sets), &k.settings);
 	k.env.name = "fuzz";
+	k.name = name;
 	k.env.gateway = "gateway";
 	k.env.in = intake_of_nobody();
 	health_init(&k.health, k.env.name, k.settings.brokers);

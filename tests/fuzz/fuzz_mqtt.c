@@ -63,7 +63,7 @@ static void tell_restored(struct mqtt *m, const char *text, const struct fault *
 	_cleanup_(job_unrefp) struct job *j = job_example();
 	_cleanup_(freep) char *copy = xstrdup(text);
 	struct reply_to to = { .text = copy };
-	if (mqtt_transport.restore(m, &to) < 0)
+	if (mqtt_transport.restore(&m, &to) < 0) /* an instance is a pointer to it */
 		return;
 	struct telling t = { m, to.text, to.wants };
 	each_event(j, refusal, tell, &t);
