@@ -78,8 +78,8 @@ struct store_op *store_op_new(
 void store_op_free(struct store_op *op);
 
 struct job_query {
-	const char *function, *worker; /* NULL: any */
-	uint32_t states;               /* bits of enum job_state; 0: any */
+	const char *function, *worker, *context, *external_id; /* NULL: any */
+	uint32_t states;                                       /* bits of enum job_state; 0: any */
 	int64_t limit, offset;
 	const struct uuid *before; /* only jobs older than this one; NULL: all */
 	/* It ends after the row with which that many bytes of arguments, results and errors were

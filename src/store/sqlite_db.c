@@ -44,10 +44,16 @@ static const char unreadable_sql[] = "CREATE TABLE unreadable ("
 				     "	content TEXT NOT NULL" /* JSON: its columns */
 				     ") STRICT";
 
+/* Whoever has a name of their own for a job looks for it by that; in a context there are many. */
+static const char job_filters_sql[] =
+	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
+	"CREATE INDEX job_context ON job (context, id)";
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
 	unreadable_sql,
+	job_filters_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

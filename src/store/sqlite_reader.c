@@ -258,10 +258,11 @@ static int query_prepare(sqlite3 *db, const char *what, const struct job_query *
 {
 	char sql[SQL_MAX];
 	bool only_open = q->states && !(q->states & ~OPEN_STATES);
-	int len = snprintf(sql, sizeof sql, "SELECT %s FROM job WHERE 1%s%s%s%s%s%s", what,
+	int len = snprintf(sql, sizeof sql, "SELECT %s FROM job WHERE 1%s%s%s%s%s%s%s%s", what,
 		q->function ? " AND function = ?1" : "", q->worker ? " AND worker = ?2" : "",
-		only_open ? " AND state < 5" : "", q->states ? " AND (1 << state) & ?3" : "",
-		q->before ? " AND id < ?6" : "", tail);
+		q->context ? " AND context = ?7" : "",
+		q->external_id ? " AND external_id = ?8" : "", only_open ? " AND state < 5" : "",
+		q->states ? " AND (1 << state) & ?3" : "", q->before ? " AND id < ?6" : "", tail);
 	must(len < SQL_MAX);
 	if (sqlite3_prepare_v2(db, sql, len, ret, NULL) != SQLITE_OK)
 		return sqlite_errno(db);
@@ -271,6 +272,8 @@ static int query_prepare(sqlite3 *db, const char *what, const struct job_query *
 	sqlite3_bind_int64(*ret, 3, q->states);
 	sqlite3_bind_int64(*ret, 4, q->limit);
 	sqlite3_bind_int64(*ret, 5, q->offset);
+	sqlite3_bind_text(*ret, 7, q->context, -1, SQLITE_STATIC);
+	sqlite3_bind_text(*ret, 8, q->external_id, -1, SQLITE_STATIC);
 	if (q->before)
 		sqlite3_bind_blob(
 			*ret, 6, q->before->bytes, sizeof q->before->bytes, SQLITE_STATIC);

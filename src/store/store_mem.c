@@ -318,6 +318,9 @@ static bool matches(const struct job_query *q, const struct job_row *r)
 {
 	return (!q->function || strcmp(q->function, r->function) == 0) &&
 	       (!q->worker || (r->worker && strcmp(q->worker, r->worker) == 0)) &&
+	       (!q->context || strcmp(q->context, r->context) == 0) &&
+	       (!q->external_id ||
+		       (r->external_id && strcmp(q->external_id, r->external_id) == 0)) &&
 	       (!q->states || q->states & BIT(r->state)) &&
 	       (!q->before || memcmp(&r->id, q->before, sizeof r->id) < 0);
 }

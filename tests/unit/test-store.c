@@ -203,6 +203,34 @@ TEST(a_page_is_of_the_function_worker_and_states_asked_for)
 	check_int(t.total, 0);
 }
 
+TEST(a_page_is_of_the_context_and_the_external_id_asked_for)
+{
+	struct place *p = *state;
+	static const char *const names[] = { "mine", NULL, "mine", "min", "mine" };
+	struct uuid ids[ARRAY_SIZE(names)];
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", (int)i);
+		j->external_id = names[i] ? xstrdup(names[i]) : NULL;
+		if (i == 4) {
+			free(j->context);
+			j->context = xstrdup("other");
+		}
+		ids[i] = j->id;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	}
+	check_int(settle(p->st), 0);
+
+	struct told t = list(p, (struct job_query){ .external_id = "mine", .limit = 9 });
+	check(t.total == 3 && is_at(&t, 0, &ids[4]) && is_at(&t, 1, &ids[2]) &&
+		is_at(&t, 2, &ids[0]));
+	t = list(p, (struct job_query){ .external_id = "mine", .context = "default", .limit = 1 });
+	check(t.total == 2 && is_at(&t, 0, &ids[2]));
+	t = list(p, (struct job_query){ .context = "other", .limit = 9 });
+	check(t.total == 1 && is_at(&t, 0, &ids[4]));
+	t = list(p, (struct job_query){ .external_id = "", .limit = 9 });
+	check_int(t.total, 0);
+}
+
 TEST(the_open_jobs_are_told_oldest_first)
 {
 	struct place *p = *state;
@@ -476,6 +504,7 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(a_page_is_the_newest_first_and_the_total_counts_all),
 	ON_BOTH(a_page_goes_on_behind_a_job_and_ends_with_its_bytes),
 	ON_BOTH(a_page_is_of_the_function_worker_and_states_asked_for),
+	ON_BOTH(a_page_is_of_the_context_and_the_external_id_asked_for),
 	ON_BOTH(the_open_jobs_are_told_oldest_first),
 	ON_BOTH(the_last_of_many_changes_is_what_is_read),
 	ON_BOTH(an_outcome_is_owed_until_it_is_delivered),

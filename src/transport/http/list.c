@@ -34,7 +34,7 @@ struct pages {
 	struct request *rq; /* that waits for the first piece */
 	/* Whose turn it is: the task's while it runs, else libmicrohttpd's. */
 	struct job_query query;
-	char *function, *worker; /* what the query points to; owned */
+	char *function, *worker, *context, *external_id; /* what the query points to; owned */
 	struct uuid last;
 	bool paginate, has_rows, is_last, is_failed;
 	int64_t total;
@@ -54,6 +54,8 @@ static void pages_unref(struct pages *p)
 	buf_done(&p->out);
 	free(p->function);
 	free(p->worker);
+	free(p->context);
+	free(p->external_id);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -119,8 +121,12 @@ static int read_query(struct request *rq, struct pages *p, struct fault *f)
 							     : copy_of(query_text(rq, "function"));
 	if (strstr(rq->route->path, "/workers/"))
 		p->worker = xstrdup(rq->id);
+	p->context = copy_of(query_text(rq, "context"));
+	p->external_id = copy_of(query_text(rq, "externalId"));
 	q->function = p->function;
 	q->worker = p->worker;
+	q->context = p->context;
+	q->external_id = p->external_id;
 	q->bytes_max = PIECE;
 	return r;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define SUBMIT "force context externalId startTimeout performTimeout priority"
-#define LIST   "status* limit offset paginate"
+#define LIST   "status* context externalId limit offset paginate"
 #define OLD    "mode workerId action serve train"
 
 const struct route routes[] = {

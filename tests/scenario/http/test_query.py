@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of queries: one rule for all routes, and the names of former times."""
+import contextlib
+import sqlite3
+
 import pytest
 
 from support.raw_http import ask
@@ -13,7 +16,7 @@ def gateway(plain_mist_for_module):
 
 
 @pytest.mark.parametrize("method,target,words", [
-    ("GET", "/v2/api/jobs?externalId=x", "externalId"), ("GET", "/v2/api/jobs?Limit=1", "did you mean limit"),
+    ("GET", "/v2/api/jobs?external=x", "externalId"), ("GET", "/v2/api/jobs?Limit=1", "did you mean limit"),
     ("GET", "/v2/api/jobs?state=failed", "did you mean status"), ("GET", "/v2/api/jobs?limit=1&limit=1", "limit: expected once"),
     ("GET", "/v2/api/jobs?limit=1&limit=2", "limit: expected once"), ("GET", "/v2/api/jobs?limit", "limit: expected a value"),
     ("GET", "/v2/api/functions/typed/jobs?function=x", "query parameter function"), ("GET", "/v2/api/workers?limit=1", "this resource has none"),
@@ -39,6 +42,29 @@ def test_the_list_of_all_jobs_is_filtered_by_function(gateway):
     gateway.run("nothing")
     assert {job["function"] for job in gateway.get("/v2/api/jobs?function=typed").json()} == {"typed"}
     assert gateway.get("/v2/api/jobs?function=none").json() == []
+
+
+@pytest.mark.parametrize("column", ["function", "context", "external_id"])
+def test_filters_of_lists_have_an_index(gateway, column):
+    with contextlib.closing(sqlite3.connect(f"file:{gateway.data / 'mist.db'}?mode=ro", uri=True)) as db:
+        plan = db.execute(f"EXPLAIN QUERY PLAN SELECT * FROM job WHERE 1 AND {column} = ?1 AND id < ?2 ORDER BY id DESC LIMIT 25",
+                          ("x", b"")).fetchall()
+    assert f"({column}=? AND id<?)" in plan[0][3] and len(plan) == 1, plan
+
+
+def test_lists_of_jobs_are_filtered_by_context_and_external_id(gateway):
+    ids = [gateway.submit("typed", {"i": i}, externalId=f"order {i % 2}") for i in range(4)]
+    for job_id in ids:
+        gateway.wait(job_id)
+
+    def found(path="/v2/api/jobs", **query):
+        return [job["jobId"] for job in gateway.get(path, params=query).json()]
+
+    assert found(externalId="order 1") == [ids[3], ids[1]]
+    assert found("/v2/api/functions/typed/jobs", externalId="order 0", limit=1) == [ids[2]]
+    assert found(externalId="order 1", status="failed") == found(externalId="order") == found(externalId="") == []
+    assert found(context="plain", externalId="order 0") == [ids[2], ids[0]] and found(context="other", externalId="order 0") == []
+    assert gateway.get("/v2/api/jobs", params={"externalId": "order 1", "paginate": "true", "limit": 1}).json()["total"] == 2
 
 
 @pytest.mark.parametrize("query,names", [
