@@ -276,7 +276,7 @@ void core_let_go(struct core *c)
 	map_each (n, &c->jobs) {
 		struct live_job *l = container_of(n, struct live_job, by_id);
 		const struct job_event ev = {
-			.kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms()
+			.kind = EVENT_REFUSED, .job = l->job, .fault = &f, .at_ms = clock_wall_ms()
 		};
 		if (l->job->is_sync && l->door && l->to.wants & EVENT_BIT(EVENT_REFUSED))
 			l->door->ops->publish(l->door->self, &l->to, &ev);

@@ -251,9 +251,17 @@ def test_answers_that_nobody_reads_have_one_limit(c_mist):
     refused = ask(mist, f"GET /v2/api/jobs/{job} HTTP/1.1", "Host: localhost")
     assert refused.status == 503 and "http.answers" in refused.detail() and refused.headers["retry-after"] == "1"
     assert mist.get("/v2/api/jobs?limit=0").status_code == 200
+    made = []
+    for headers in {}, {"Prefer": "wait=60"}, {"Idempotency-Key": "mine"}:  # it ran: nobody is asked to run it again
+        query = "" if "Prefer" in headers else "?force=true"
+        ran = mist.post(f"/v2/api/functions/big/jobs{query}", json={"bytes": 20_000}, headers=headers)
+        assert ran.status_code == 503 and "Retry-After" not in ran.headers and "http.answers" in ran.json()["detail"]
+        assert ran.headers["Location"] == f"/v2/api/jobs/{ran.json()['jobId']}"
+        made.append(ran.json()["jobId"])
     for s in readers:
         s.close()
     until(lambda: mist.get(f"/v2/api/jobs/{job}").status_code == 200, what="room for an answer")
+    assert {mist.job(job)["status"] for job in made} == {"finished"} and len(set(made)) == 3
 
 
 def test_subscribers_are_counted(c_mist):

@@ -321,7 +321,8 @@ static void charge_answer(struct request *rq)
 		return;
 	}
 	free(TAKE_PTR(rq->answer));
-	fault_set(&f, FAULT_UNAVAILABLE, "too many bytes wait for their readers (http.answers)");
+	fault_set(&f, FAULT_UNAVAILABLE, "too many bytes wait for their readers (http.answers)%s",
+		rq->job[0] ? "; the job was done, and its outcome can be read from it" : "");
 	answer_fault(rq, &f);
 }
 

@@ -55,10 +55,15 @@ void answer_fault(struct request *rq, const struct fault *f)
 	_cleanup_(json_decrefp) json_t *problem =
 		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
 			fault_http[code].title, "status", (int)status, "detail", f->text);
+	if (rq->job[0]) {
+		json_object_set_new(problem, "jobId", json_string(rq->job));
+		free(rq->location);
+		rq->location = xasprintf("/v2/api/jobs/%s", rq->job);
+	} else if (status == 429 || status == 503) {
+		rq->retry_after_s = 1;
+	}
 	char *text = json_text(problem);
 	rq->title = fault_http[code].title;
-	if (status == 429 || status == 503)
-		rq->retry_after_s = 1;
 	answer_text(rq, status, "application/problem+json", text, strlen(text));
 }
 

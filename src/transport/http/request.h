@@ -121,7 +121,10 @@ struct request {
 	size_t answer_len;
 	int answer_fd; /* ≥ 0: the body is this file */
 	const char *allow;
-	char *location;           /* owned */
+	char *location; /* owned */
+	/* The job that it made, "" so far: a refusal after that names it, and does not invite to
+	 * run it a second time. */
+	char job[UUID_TEXT];
 	char *preference_applied; /* owned */
 	char *ignored;            /* request_ignore(); owned */
 	const char *cors_origin;  /* an origin whose pages may read the answer; borrowed */

@@ -376,8 +376,10 @@ void http_publish(void *self, const struct reply_to *to, const struct job_event 
 {
 	struct request *rq = to->live;
 	(void)self;
-	if (ev->job)
+	if (ev->job) {
 		ignored_add_all(&rq->ignored, ev->job->ignored);
+		uuid_format(&ev->job->id, rq->job);
+	}
 	if (ev->kind == EVENT_REFUSED) {
 		struct fault f = *ev->fault;
 		if (rq->echo && f.code == FAULT_NOT_FOUND)
