@@ -106,7 +106,7 @@ typedef void store_key_fn(
 typedef void store_listener_fn(
 	void *arg, const struct uuid *job, const char *door, const char *reply_to);
 
-/* Characters: what is longer should not be in memory without need. */
+/* Bytes: what is longer should not be in memory without need. */
 enum { PARAMETERS_LONG = 64 * 1024 };
 
 struct store_ops {

@@ -28,8 +28,8 @@ struct source {
 };
 
 static const struct source jobs[] = {
-	{ "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1", "DELETE FROM job WHERE id = ?1",
-		STORE_PART_JOB },
+	{ "SELECT " JOB_COLUMNS ", parameters_length FROM job WHERE id = ?1",
+		"DELETE FROM job WHERE id = ?1", STORE_PART_JOB },
 	{ "SELECT * FROM listener WHERE job = ?1", "DELETE FROM listener WHERE job = ?1",
 		STORE_PART_REPLY_TARGET },
 	{ 0 },

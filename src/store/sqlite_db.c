@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/log.h"
 #include "store/schema.h"
 
 enum { BUSY_MS = 2000 }; /* somebody looks into the file with another program */
@@ -49,11 +50,58 @@ static const char job_filters_sql[] =
 	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
 	"CREATE INDEX job_context ON job (context, id)";
 
+/* A row is read without what is long in it. SQLite reads a row from its beginning, over all of the
+ * pages of what stands before, so arguments and results stand last, and before them how long the
+ * arguments are (bytes; 0 in a row that somebody wrote by hand). And the rows are in the order of a
+ * number, with an index of ids: in a tree that is in the order of ids itself, each search for one
+ * reads the whole of the rows on its way. The rows are copied once. */
+static const char long_last_sql[] =
+	"CREATE TABLE job_copy ("
+	"	id BLOB NOT NULL PRIMARY KEY,"
+	"	state INTEGER NOT NULL,"
+	"	function TEXT NOT NULL,"
+	"	path TEXT NOT NULL,"
+	"	class_name TEXT NOT NULL,"
+	"	context TEXT NOT NULL,"
+	"	source TEXT NOT NULL,"
+	"	external_id TEXT,"
+	"	reply_to TEXT,"
+	"	trace TEXT,"
+	"	worker TEXT,"
+	"	created_ms INTEGER NOT NULL,"
+	"	started_ms INTEGER NOT NULL,"
+	"	ended_ms INTEGER NOT NULL,"
+	"	start_timeout_ms INTEGER NOT NULL,"
+	"	perform_timeout_ms INTEGER NOT NULL,"
+	"	priority INTEGER NOT NULL,"
+	"	attempt INTEGER NOT NULL,"
+	"	is_sync INTEGER NOT NULL,"
+	"	idempotency_key TEXT,"
+	"	idempotency_digest TEXT,"
+	"	door TEXT,"
+	"	owed INTEGER NOT NULL,"
+	"	parameters_length INTEGER NOT NULL DEFAULT 0,"
+	"	error TEXT,"
+	"	result TEXT,"
+	"	parameters TEXT NOT NULL"
+	") STRICT;"
+	"INSERT INTO job_copy (" JOB_COLUMNS ", parameters_length) "
+	"SELECT " JOB_COLUMNS ", length(CAST(parameters AS BLOB)) FROM job;"
+	"DROP TABLE job;"
+	"ALTER TABLE job_copy RENAME TO job;"
+	"CREATE INDEX job_open ON job (id) WHERE state < 5;"
+	"CREATE INDEX job_owed ON job (id) WHERE owed = 1;"
+	"CREATE INDEX job_key ON job (created_ms) WHERE idempotency_key IS NOT NULL;"
+	"CREATE INDEX job_function ON job (function, id);"
+	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
+	"CREATE INDEX job_context ON job (context, id)";
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
 	unreadable_sql,
 	job_filters_sql,
+	long_last_sql,
 };
 
 int sqlite_errno(sqlite3 *db)
@@ -193,6 +241,9 @@ static int migrate(sqlite3 *db, const char *path, struct fault *f)
 			"schema is %d, the newest known here is %d",
 			path, version, newest);
 
+	if (version > 0 && version < newest)
+		log_info("the database %s is brought from schema %d to %d: this may take a while",
+			path, version, newest);
 	for (; version < newest; version++) {
 		char done[64];
 		snprintf(done, sizeof done, "PRAGMA user_version = %d; COMMIT", version + 1);

@@ -9,7 +9,8 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 
-/* The columns of table job, in the order in which all our statements name them. */
+/* The columns of table job in the order in which all our statements name them, which is theirs in
+ * the row, too: what may be long stands last. */
 enum job_column {
 	JOB_COL_ID,
 	JOB_COL_STATE,
@@ -17,14 +18,11 @@ enum job_column {
 	JOB_COL_PATH,
 	JOB_COL_CLASS_NAME,
 	JOB_COL_CONTEXT,
-	JOB_COL_PARAMETERS,
 	JOB_COL_SOURCE,
 	JOB_COL_EXTERNAL_ID,
 	JOB_COL_REPLY_TO,
 	JOB_COL_TRACE,
 	JOB_COL_WORKER,
-	JOB_COL_RESULT,
-	JOB_COL_ERROR,
 	JOB_COL_CREATED,
 	JOB_COL_STARTED,
 	JOB_COL_ENDED,
@@ -37,14 +35,18 @@ enum job_column {
 	JOB_COL_DIGEST,
 	JOB_COL_DOOR,
 	JOB_COL_OWED,
+	JOB_COL_ERROR,
+	JOB_COL_RESULT,
+	JOB_COL_PARAMETERS,
 	_JOB_COL_MAX
 };
 
-#define JOB_COLUMNS                                                                                \
-	"id, state, function, path, class_name, context, parameters, source, external_id, "        \
-	"reply_to, trace, worker, result, error, created_ms, started_ms, ended_ms, "               \
-	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "                       \
-	"idempotency_key, idempotency_digest, door, owed"
+#define JOB_COLUMNS_SHORT                                                                          \
+	"id, state, function, path, class_name, context, source, external_id, reply_to, trace, "   \
+	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
+	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
+	"result, "
+#define JOB_COLUMNS JOB_COLUMNS_SHORT "parameters"
 
 /* The files of the database, and which they were when they were opened: a database that was moved
  * away or replaced goes on taking writes, which nobody would find again. */

@@ -327,14 +327,11 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 	return rows_each(rd, s, 0, each, arg);
 }
 
-/* The columns of JOB_COLUMNS in their order, without what is long, and whether it was. */
-static const char open_sql[] =
-	"SELECT id, state, function, path, class_name, context, "
-	"CASE WHEN length(parameters) > 65536 THEN '{}' ELSE parameters END, source, external_id, "
-	"reply_to, trace, worker, result, error, created_ms, started_ms, ended_ms, "
-	"start_timeout_ms, perform_timeout_ms, priority, attempt, is_sync, "
-	"idempotency_key, idempotency_digest, door, owed, length(parameters) > 65536 "
-	"FROM job WHERE state < 5 ORDER BY id";
+/* The columns of JOB_COLUMNS in their order, without arguments that are long, and whether they
+ * were: of those nothing is read. */
+static const char open_sql[] = "SELECT " JOB_COLUMNS_SHORT
+			       "CASE WHEN parameters_length > 65536 THEN '{}' ELSE parameters END, "
+			       "parameters_length > 65536 FROM job WHERE state < 5 ORDER BY id";
 _Static_assert(PARAMETERS_LONG == 65536, "open_sql says so");
 
 int sqlite_job_open_each(

@@ -37,9 +37,10 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_BEGIN] = "BEGIN IMMEDIATE",
 	[STMT_COMMIT] = "COMMIT",
 	[STMT_ROLLBACK] = "ROLLBACK",
-	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, "
+	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS
+			    ", parameters_length) VALUES (?1, ?2, ?3, ?4, "
 			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-			    "?20, ?21, ?22, ?23, ?24, ?25, ?26)",
+			    "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9 WHERE id = ?1",
 	[STMT_JOB_DELIVERED] = "UPDATE job SET owed = 0 WHERE id = ?1",
@@ -115,6 +116,7 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 {
 	const struct job *j = op->job;
 	const struct job_change *c = &op->change;
+	const char *parameters = op->is_whole ? j->parameters : "{}";
 	struct binder b = { .s = sq->stmt[STMT_JOB_INSERT] };
 
 	bind_id(&b, JOB_COL_ID + 1, &j->id);
@@ -123,7 +125,8 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_text(&b, JOB_COL_PATH + 1, j->function->settings.path);
 	bind_text(&b, JOB_COL_CLASS_NAME + 1, j->function->settings.class_name);
 	bind_text(&b, JOB_COL_CONTEXT + 1, j->context);
-	bind_text(&b, JOB_COL_PARAMETERS + 1, op->is_whole ? j->parameters : "{}");
+	bind_text(&b, JOB_COL_PARAMETERS + 1, parameters);
+	bind_int(&b, _JOB_COL_MAX + 1, (int64_t)strlen(parameters));
 	bind_text(&b, JOB_COL_SOURCE + 1, j->source);
 	bind_text(&b, JOB_COL_EXTERNAL_ID + 1, j->external_id);
 	bind_text(&b, JOB_COL_REPLY_TO + 1, j->reply_to);

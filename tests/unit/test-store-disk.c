@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <errno.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -315,12 +316,87 @@ TEST(keys_are_read_by_age_and_places_by_number)
 	check_str(told, "k3+;k5+;k2;k4;");
 }
 
+/* How much this process has read from files. */
+static long long bytes_read(void)
+{
+	long long n = -1;
+	_cleanup_(fclosep) FILE *f = fopen("/proc/self/io", "re");
+	must(f && fscanf(f, "rchar: %lld", &n) == 1);
+	return n;
+}
+
+struct told {
+	int n, n_left_out;
+};
+
+static void tell_open(void *arg, const struct job_row *r)
+{
+	struct told *t = arg;
+	t->n++;
+	t->n_left_out += r->are_parameters_left_out && strcmp(r->parameters, "{}") == 0;
+	check_str(r->source, "Http"); /* what stands after them in a list of columns is theirs */
+}
+
+TEST(long_arguments_are_not_read_at_a_start)
+{
+	enum { N = 12, LEN = 1 << 20 };
+	struct place *p = *state;
+	struct uuid last;
+	for (int i = 0; i < N; i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", i);
+		free(j->parameters);
+		j->parameters = xasprintf("{\"x\":\"%0*d\"}", i ? LEN : PARAMETERS_LONG - 8, 0);
+		last = j->id;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	}
+	check_int(settle(p->st), 0);
+	place_reopen(p);
+	struct told told = { 0 };
+	long long before = bytes_read();
+	check_int(store_job_open_each(p->st, tell_open, &told), 0);
+	check(bytes_read() - before < LEN);
+	check_int(told.n, N);
+	check_int(told.n_left_out, N - 1);
+	struct job_row *row;
+	check_int(store_job_get(p->st, &last, &row), 0);
+	check_int(strlen(row->parameters), LEN + 8);
+	job_row_freep(&row);
+}
+
+static void run_sql(const char *dir, const char *sql)
+{
+	char path[100], *error = NULL;
+	sqlite3 *db;
+	snprintf(path, sizeof path, "%s/mist.db", dir);
+	check_int(sqlite3_open(path, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
+		fail_msg("%s", error);
+	sqlite3_close(db);
+}
+
+TEST(a_row_that_does_not_say_how_long_its_arguments_are_is_read)
+{
+	struct place *p = *state;
+	struct uuid a = add(p, "pi", JOB_QUEUED, NULL);
+	check_int(settle(p->st), 0);
+	store_close(TAKE_PTR(p->st));
+	run_sql(p->dir, "UPDATE job SET parameters_length = -1");
+	place_reopen(p);
+	struct told told = { 0 };
+	check_int(store_job_open_each(p->st, tell_open, &told), 0);
+	check_int(told.n, 1);
+	check_int(told.n_left_out, 0);
+	check_int(state_of(p, &a), JOB_QUEUED);
+}
+
 #define ON_DISK(sentence)                                                                          \
 	cmocka_unit_test_prestate_setup_teardown(                                                  \
 		sentence, place_setup, place_teardown, (void *)&store_sqlite)
 #define ON_MOODY(sentence) cmocka_unit_test_setup_teardown(sentence, setup_moody, place_teardown)
 
 RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places_by_number),
+	ON_DISK(long_arguments_are_not_read_at_a_start),
+	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
 	ON_DISK(the_database_is_its_owners_only), ON_DISK(a_newer_schema_is_refused),
 	ON_DISK(a_file_that_is_no_database_is_refused),
 	ON_DISK(a_directory_that_cannot_be_used_is_named),
