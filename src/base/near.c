@@ -22,25 +22,35 @@ static size_t least(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* Of two names that are not longer than NEAR_NAME_MAX; three rows of the table are enough. */
-static size_t distance_of(const char *a, const char *b)
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Of two names that are not longer than NEAR_NAME_MAX, or `limit` if it is not less. Three rows of
+ * the table are enough, and of a row what is that near to its diagonal. */
+static size_t distance_of(const char *a, const char *b, size_t limit)
 {
 	size_t rows[3][NEAR_NAME_MAX + 1], la = strlen(a), lb = strlen(b);
+	if (larger(la, lb) - least(la, lb) >= limit)
+		return limit;
 	for (size_t j = 0; j <= lb; j++)
 		rows[0][j] = j;
 	for (size_t i = 1; i <= la; i++) {
 		size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *over = rows[(i + 1) % 3];
-		row[0] = i;
-		for (size_t j = 1; j <= lb; j++) {
+		size_t from = i > limit ? i - limit : 1, to = least(lb, i + limit);
+		row[from - 1] = from == 1 ? i : limit;
+		for (size_t j = from; j <= to; j++) {
 			bool is_same = folded(a[i - 1]) == folded(b[j - 1]);
-			row[j] =
-				least(above[j - 1] + !is_same, least(above[j] + 1, row[j - 1] + 1));
+			/* What is over the end of the row above was not computed. */
+			size_t up = j == i + limit ? limit : above[j] + 1;
+			row[j] = least(above[j - 1] + !is_same, least(up, row[j - 1] + 1));
 			if (i > 1 && j > 1 && folded(a[i - 1]) == folded(b[j - 2]) &&
 				folded(a[i - 2]) == folded(b[j - 1]))
 				row[j] = least(row[j], over[j - 2] + 1);
 		}
 	}
-	return rows[la % 3][lb];
+	return least(rows[la % 3][lb], limit);
 }
 
 void near_init(struct near *n, const char *written)
@@ -53,7 +63,7 @@ void near_try(struct near *n, const char *name)
 {
 	if (strlen(n->written) > NEAR_NAME_MAX || strlen(name) > NEAR_NAME_MAX)
 		return;
-	size_t distance = distance_of(n->written, name);
+	size_t distance = distance_of(n->written, name, n->distance);
 	if (distance < n->distance && distance < strlen(name)) {
 		n->distance = distance;
 		n->found = name;

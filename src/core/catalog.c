@@ -235,33 +235,47 @@ const struct catalog_rules *catalog_rules_of(const struct catalog *c)
 	return &c->rules;
 }
 
-static int by_text(const void *x, const void *y)
+/* Names in their order, the first of those that were offered: there may be thousands, and a
+ * sentence has room for few. */
+struct first_names {
+	const char *names[64];
+	size_t n;
+	bool are_more;
+};
+
+static void first_names_offer(struct first_names *f, const char *name)
 {
-	return strcmp(*(const char *const *)x, *(const char *const *)y);
+	size_t i = f->n;
+	f->are_more |= f->n == ARRAY_SIZE(f->names);
+	if (f->n == ARRAY_SIZE(f->names) && strcmp(f->names[--i], name) < 0)
+		return;
+	for (; i > 0 && strcmp(f->names[i - 1], name) > 0; i--)
+		f->names[i] = f->names[i - 1];
+	f->names[i] = name;
+	f->n += f->n < ARRAY_SIZE(f->names);
 }
 
 /* The keys of the map, in their order, as far as the sentence has room. */
 static int refuse_name(const struct map *map, const char *what, const char *name, struct fault *f)
 {
-	const char **names = xcalloc(map->count + 1, sizeof *names);
-	size_t n = 0;
+	struct first_names first = { 0 };
 	struct near near;
 	struct buf list;
 	char hint[NEAR_HINT];
 	near_init(&near, name);
 	map_each (it, map) {
 		near_try(&near, it->key);
-		names[n++] = it->key;
+		first_names_offer(&first, it->key);
 	}
-	qsort(names, n, sizeof *names, by_text);
 	buf_init(&list, sizeof f->text);
-	for (size_t i = 0; i < n; i++)
-		buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
+	for (size_t i = 0; i < first.n; i++)
+		buf_printf(&list, "%s%s", i ? ", " : "", first.names[i]);
+	if (first.are_more)
+		buf_puts(&list, ", …");
 	near_hint(&near, hint);
 	int r = fault_set(f, FAULT_BAD_REQUEST, "there is no %s %.128s%s%s There are: %s", what,
 		name, hint, hint[0] ? "" : ".", list.data ? list.data : "none");
 	buf_done(&list);
-	free(names);
 	return r;
 }
 

@@ -4,7 +4,11 @@
  * The words of the refusals are Mist's: `Invalid field <name>: Invalid type: expected <T>, got
  * <value>`, several of them inside `Errors[…]`. A type prints as Int, Double, String, Boolean, Any,
  * List[T], Option[T], Map[K, V], Object {a=T,b=T}. No state; any thread. Trees come from workers,
- * so their depth is bounded here; arguments were bounded when they were parsed. */
+ * so their depth is bounded here; arguments were bounded when they were parsed.
+ *
+ * The check runs on the core's thread, and everybody waits for it. Where each value is tried with
+ * several types or words it is counted, and refused beyond STEPS_MAX, some 20 ms; a long list of
+ * plain values, the usual large argument, is looked at without looking into its type each time. */
 #include "domain/params.h"
 
 #include <math.h>
@@ -20,7 +24,8 @@ enum {
 	TYPE_DEPTH_MAX = 32,
 	SHOWN_MAX = 120,
 	PROBLEMS_MAX = 8,
-	STEPS_MAX = 4000000,
+	STEPS_MAX = 200000,
+	WORDS_A_STEP = 16, /* of an enum, or plain values of a list */
 	NESTED_MAX = 256
 };
 
@@ -177,7 +182,7 @@ struct place {
 struct check {
 	struct buf out;
 	unsigned problems, problems_max;
-	unsigned *steps;   /* left for alternatives, each of which is tried with each value */
+	unsigned *steps;   /* left for what is tried more than once with each value; 0: too many */
 	unsigned n_nested; /* alternatives within alternatives: a type may mean itself by `again` */
 	bool is_silent;    /* only whether there are problems is asked */
 };
@@ -200,6 +205,23 @@ static void complain_begin(struct check *c, const struct place *at)
 	buf_puts(&c->out, ": ");
 }
 
+/* The beginning of a value as JSON; however long it is. */
+struct shown {
+	char text[SHOWN_MAX + 1];
+	size_t len;
+	bool is_cut;
+};
+
+static int show_part(const char *bytes, size_t n, void *data)
+{
+	struct shown *s = data;
+	size_t room = SHOWN_MAX - s->len;
+	s->is_cut |= n > room;
+	memcpy(s->text + s->len, bytes, n > room ? room : n);
+	s->len += n > room ? room : n;
+	return s->is_cut ? -1 : 0;
+}
+
 static void complain(
 	struct check *c, const struct place *at, const json_t *type, const json_t *value)
 {
@@ -207,14 +229,13 @@ static void complain(
 		c->problems++;
 		return;
 	}
-	_cleanup_(freep) char *shown =
-		value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-	const char *text = shown ? shown : "nothing";
-	bool is_long = strlen(text) > SHOWN_MAX;
+	struct shown shown = { 0 };
+	if (value)
+		(void)json_dump_callback(value, show_part, &shown, JSON_ENCODE_ANY | JSON_COMPACT);
 	complain_begin(c, at);
 	buf_puts(&c->out, "Invalid type: expected ");
 	print_type(type, &c->out);
-	buf_printf(&c->out, ", got %.*s%s", SHOWN_MAX, text, is_long ? "…" : "");
+	buf_printf(&c->out, ", got %s%s", value ? shown.text : "nothing", shown.is_cut ? "…" : "");
 	c->problems++;
 }
 
@@ -270,8 +291,18 @@ static bool is_same(const json_t *a, const json_t *b)
 	return json_equal(a, b);
 }
 
-static bool is_in(const json_t *values, const json_t *value)
+/* False: there are none left. */
+static bool take_steps(struct check *c, size_t n)
 {
+	*c->steps = n < *c->steps ? *c->steps - (unsigned)n : 0;
+	c->problems += !*c->steps;
+	return *c->steps;
+}
+
+static bool is_in(struct check *c, const json_t *values, const json_t *value)
+{
+	if (!take_steps(c, json_array_size(values) / WORDS_A_STEP))
+		return false;
 	for (size_t i = 0; i < json_array_size(values); i++)
 		if (is_same(json_array_get(values, i), value))
 			return true;
@@ -302,6 +333,19 @@ static void check_no_others(
 			complain_of_unknown(c, &(struct place){ .up = up, .key = key }, fields);
 }
 
+/* How many items at its beginning are of a type that says nothing but one of the plain names. */
+static size_t count_plain(struct check *c, const json_t *type, const json_t *list)
+{
+	size_t n = json_array_size(list), i = 0;
+	if (json_object_size(type) != 1 || (c->is_silent && !take_steps(c, n / WORDS_A_STEP)))
+		return 0;
+	const char *name = type_name(type);
+	bool is_any = strcmp(name, "MAny") == 0;
+	while (i < n && (is_any || matches_plain(name, json_array_get(list, i))))
+		i++;
+	return i;
+}
+
 static void check_list(
 	struct check *c, const struct place *at, const json_t *type, const json_t *list)
 {
@@ -311,7 +355,9 @@ static void check_list(
 		complain(c, at, type, list);
 		return;
 	}
-	for (; here.index < json_array_size(list); here.index++)
+	if (!items)
+		here.index = count_plain(c, type_arg(type, 0), list);
+	for (; here.index < json_array_size(list) && c->problems < c->problems_max; here.index++)
 		check_value(c, &here, items ? json_array_get(items, here.index) : type_arg(type, 0),
 			json_array_get(list, here.index));
 }
@@ -355,7 +401,7 @@ static bool matches_more(
 	bool is_one = !any_of;
 	for (size_t i = 0; !is_one && i < json_array_size(any_of); i++)
 		is_one = matches(c, at, json_array_get(any_of, i), value);
-	return is_one && (!values || is_in(values, value)) &&
+	return is_one && (!values || is_in(c, values, value)) &&
 	       (!format || matches_format(format, value));
 }
 
@@ -386,10 +432,8 @@ static void check_value(
 	const char *name = type_name(type);
 	if (c->problems >= c->problems_max)
 		return;
-	if (c->is_silent && (*c->steps == 0 || --*c->steps == 0)) {
-		c->problems++;
+	if (!*c->steps || (c->is_silent && !take_steps(c, 1)))
 		return;
-	}
 	if (json_is_null(value))
 		value = NULL;
 	if (strcmp(name, "MOption") == 0) {
@@ -429,7 +473,9 @@ int params_check(const json_t *execute, const json_t *arguments, enum unknown_ar
 	int r = 0;
 	if (!steps)
 		r = fault_set(f, FAULT_BAD_REQUEST,
-			"the arguments have too many values of types with alternatives");
+			"the arguments have too many values of types that have alternatives "
+			"(unions, enums): at most about %d may be tried in one request",
+			STEPS_MAX);
 	else if (c.problems)
 		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s",
 			c.out.data ? c.out.data : "");

@@ -227,6 +227,10 @@ static void unknown_arguments_are_refused_ignored_or_taken(void **state)
 	assert_int_equal(params_check(types, args, UNKNOWN_TAKE, NULL, &f), 0);
 }
 
+static const char too_many[] =
+	"the arguments have too many values of types that have alternatives (unions, enums): at "
+	"most about 200000 may be tried in one request";
+
 /* Many alternatives of many values: without a bound the test would not end in time. */
 static void the_work_for_alternatives_is_bounded(void **state)
 {
@@ -243,8 +247,47 @@ static void the_work_for_alternatives_is_bounded(void **state)
 		"MList", "args", "type", "MAny", "anyOf", any_of);
 	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
 	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_string_equal(f.text, too_many);
+}
+
+/* The same with many words, one of which a value may be. */
+static void the_work_for_words_is_bounded(void **state)
+{
+	enum { N = 30000 };
+	struct fault f;
+	json_t *words = json_array(), *list = json_array();
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		json_array_append_new(words, json_integer(i));
+		json_array_append_new(list, json_integer(N - 1));
+	}
+	_cleanup_(json_decrefp) json_t *types = json_pack("{s:{s:s, s:[{s:s, s:o}]}}", "a", "type",
+		"MList", "args", "type", "MInt", "enum", words);
+	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_string_equal(f.text, too_many);
+	json_array_clear(list);
+	json_array_append_new(list, json_integer(N - 1));
+	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, &f), 0);
+}
+
+/* What is large and plain is not counted, and of what is wrong only the beginning is printed. */
+static void a_long_plain_list_is_looked_through(void **state)
+{
+	enum { N = 4000000 };
+	struct fault f;
+	json_t *list = json_array();
+	(void)state;
+	for (int i = 0; i < N; i++)
+		json_array_append_new(list, json_true());
+	_cleanup_(json_decrefp) json_t *types = json_loads(
+		"{\"a\": {\"type\": \"MList\", \"args\": [{\"type\": \"MBoolean\"}]}}", 0, NULL);
+	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
+	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, &f), 0);
+	json_array_set_new(list, N - 1, json_integer(7));
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
 	assert_string_equal(
-		f.text, "the arguments have too many values of types with alternatives");
+		f.text, "Invalid field a[3999999]: Invalid type: expected Boolean, got 7");
 }
 
 static void trees_that_are_none_are_refused(void **state)
@@ -307,6 +350,8 @@ int main(void)
 		cmocka_unit_test(what_runners_say_beside_mists_types_is_checked),
 		cmocka_unit_test(unknown_arguments_are_refused_ignored_or_taken),
 		cmocka_unit_test(the_work_for_alternatives_is_bounded),
+		cmocka_unit_test(the_work_for_words_is_bounded),
+		cmocka_unit_test(a_long_plain_list_is_looked_through),
 		cmocka_unit_test(trees_that_are_none_are_refused),
 		cmocka_unit_test(a_deep_tree_is_refused),
 		cmocka_unit_test(a_large_body_is_checked_at_once),
