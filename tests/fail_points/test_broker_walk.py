@@ -99,21 +99,21 @@ def walk_with(transport_of, home, point, action):
         gateway.close()
 
 
-def walks_of(request, factory, transport_of):
-    walks = Walks(request, lambda point, action: walk_with(transport_of, factory.mktemp("walk"), point, action))
+def walks_of(request, transport_of):
+    walks = Walks(request, lambda home, point, action: walk_with(transport_of, home, point, action))
     yield walks
     walks.close()
 
 
 @pytest.fixture(scope="module")
-def mqtt_walks(request, tmp_path_factory, shared_mosquitto):
-    yield from walks_of(request, tmp_path_factory, lambda record: Mqtt(shared_mosquitto, record))
+def mqtt_walks(request, shared_mosquitto):
+    yield from walks_of(request, lambda record: Mqtt(shared_mosquitto, record))
     shared_mosquitto.drop_clients()
 
 
 @pytest.fixture(scope="module")
-def kafka_walks(request, tmp_path_factory, shared_kafka):
-    yield from walks_of(request, tmp_path_factory, lambda record: Kafka(shared_kafka, record))
+def kafka_walks(request, shared_kafka):
+    yield from walks_of(request, lambda record: Kafka(shared_kafka, record))
     shared_kafka.close_readers()
 
 

@@ -14,10 +14,10 @@ def belongs(name):
 
 
 @pytest.fixture(scope="module")
-def walks(request, tmp_path_factory):
-    def walk(point, action):
+def walks(request):
+    def walk(home, point, action):
         is_prune = point == "store.prune"
-        gateway = Gateway(tmp_path_factory.mktemp("walk"), point, action, **({"history": "1s"} if is_prune else {}))
+        gateway = Gateway(home, point, action, **({"history": "1s"} if is_prune else {}))
         try:
             if point == "store.unreadable":
                 gateway.leave_unreadable_row()

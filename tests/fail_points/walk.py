@@ -47,14 +47,17 @@ def cases(belongs):
 
 
 class Walks:
-    """begin(point, action, walk) for every test of a module that is selected; result() of one raises what it raised."""
+    """walk(home, point, action) for every test of a module that is selected; result() of one raises what it raised.
+
+    The folders are made here, since pytest's factory of them is not for several threads."""
 
     def __init__(self, request, walk):
+        folders = request.getfixturevalue("tmp_path_factory")
         self.pool, self.futures = ThreadPoolExecutor(SIDE_BY_SIDE), {}
         for item in request.session.items:
             if request.fixturename in item.fixturenames and item.module is request.module:
                 case = item.callspec.params["point"], item.callspec.params["action"]
-                self.futures[case] = self.pool.submit(walk, *case)
+                self.futures[case] = self.pool.submit(walk, folders.mktemp("walk"), *case)
 
     def result(self, point, action):
         self.futures[point, action].result()
