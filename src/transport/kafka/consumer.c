@@ -349,7 +349,7 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 	if (p)
 		partition_works(c, p);
 	if (!p) {
-		message_release(msg);
+		rd_kafka_message_destroy(msg);
 		return;
 	}
 	struct entry *e = table_take(&c->table, p, msg);
@@ -429,7 +429,7 @@ static void leave(struct consumer *c)
 		/* Beside callbacks come messages that were fetched before. */
 		rd_kafka_message_t *msg = rd_kafka_consume_queue(rest, BUSY_MS);
 		if (msg)
-			message_release(msg);
+			rd_kafka_message_destroy(msg);
 	}
 	rd_kafka_error_destroy(error);
 	rd_kafka_queue_destroy(rest);

@@ -62,16 +62,10 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	return p;
 }
 
-/* Not inlined: tests/support/tsan.supp knows it by name. */
-__attribute__((noinline)) void message_release(rd_kafka_message_t *msg)
-{
-	rd_kafka_message_destroy(msg);
-}
-
 static void drop_message(struct table *t, struct entry *e)
 {
 	if (e->msg) {
-		message_release(e->msg);
+		rd_kafka_message_destroy(e->msg);
 		t->n_bytes -= e->bytes;
 	}
 	e->msg = NULL;

@@ -101,8 +101,6 @@ struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_
 void table_hold(struct entry *e);
 /* No more to be done about it: frees an orphan, else moves the partition's offset on. */
 void table_finish(struct table *t, struct entry *e);
-/* Gives it back to librdkafka. */
-void message_release(rd_kafka_message_t *msg);
 /* What can be committed; NULL: nothing. With the metadata that behind.c reads. */
 rd_kafka_topic_partition_list_t *table_commit_list(struct table *t);
 void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *list, bool is_good);
