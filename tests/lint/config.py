@@ -1,45 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment."""
+"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment, with its default."""
 import re
 import subprocess
 
 from lint.tree import ROOT, text
 from support.mistd import gateway_binary
 
-SECTION = re.compile(r"^([\w-]+)(?:\.NAME(?: of type \w+)?)?:", re.MULTILINE)
-SETTING = re.compile(r"^  (\S+)", re.MULTILINE)
+SECTION = re.compile(r"^([\w-]+)(?:\.NAME(?: of type (\w+))?)?: .*", re.MULTILINE)
+SETTING = re.compile(r"^  (\S+)\s+(.*(?:\n {24}.*)*)", re.MULTILINE)
+DEFAULT = re.compile(r"; (?:default (.*?)|must be given); (?:live|needs restart)", re.DOTALL)
+EMPTY = re.compile(r"\{\s*\}|\(\s*\)")
 
 
 def known():
-    """Section → names, as --help-config prints them."""
+    """(section, type) → name → default in text; None: it must be given. As --help-config prints them."""
     printed = subprocess.run([gateway_binary(), "--help-config"], stdin=subprocess.DEVNULL, capture_output=True,
                              text=True, check=True).stdout
     heads = list(SECTION.finditer(printed))
     ends = [head.start() for head in heads[1:]] + [len(printed)]
-    names = {head[1]: [] for head in heads}
+    settings = {}
     for head, end in zip(heads, ends):
-        names[head[1]] += SETTING.findall(printed[head.end():end])
-    return names
+        names = settings[head[1], head[2]] = {}
+        for name, told in SETTING.findall(printed[head.end():end]):
+            default = DEFAULT.search(" ".join(told.split()))
+            names[name] = default and default[1] and plain(default[1])
+    return settings
+
+
+def plain(value):
+    """A value without its quotes; what is empty in whatever way is "empty"."""
+    value = EMPTY.sub("", value.strip())
+    return value.strip('"') or "empty"
 
 
 def shown(conf, sections):
-    """Section → its text in the file: from its first line to the next section's."""
-    head = re.compile(r"^(?:#\s?)?(" + "|".join(map(re.escape, sections)) + r")\s*[=:]", re.MULTILINE)
+    """Section → its text in the file: from its first line, or the comment above it, to the next section's."""
+    head = re.compile(r"(?:^#.*\n)*^(?:#\s?)?(" + "|".join(map(re.escape, sections)) + r")\s*=", re.MULTILINE)
     starts = list(head.finditer(conf))
     ends = [start.start() for start in starts[1:]] + [len(conf)]
-    return {start[1]: conf[start.end():end] for start, end in zip(starts, ends)}
+    return {start[1]: conf[start.start():end] for start, end in zip(starts, ends)}
+
+
+def of_type(place, kind):
+    """Of a list of groups the one of that type."""
+    groups = re.split(r"(?=\btype = )", place)
+    return next((group for group in groups if group.startswith(f'type = "{kind}"')), "")
+
+
+def value_of(name, place):
+    """The first value that is shown for it, or None."""
+    found = re.search(rf"(?<![\w.-]){re.escape(name)}\s*=\s*(\"[^\"]*\"|\{{\s*\}}|\(\s*\)|[^;,\s]+)", place)
+    return found and plain(found[1])
 
 
 def violations():
     settings = known()
-    if not settings:
-        yield "mistd --help-config prints no section"
-    there = shown(text(ROOT / "configs" / "mist.conf"), settings)
-    for section, names in settings.items():
+    if len(settings) < 8 or not all(settings.values()):
+        yield "mistd --help-config prints no section, or one without settings"
+    there = shown(text(ROOT / "configs" / "mist.conf"), {section for section, _ in settings})
+    for (section, kind), names in settings.items():
         if section not in there:
             yield f"configs/mist.conf: no section {section}"
-        # Two sections with the same settings (contexts and their defaults) may share them out.
-        places = "".join(there.get(other, "") for other in settings if settings[other] == names)
-        for setting in names:
-            if not re.search(rf"(?<![\w.-]){re.escape(setting)}\s*[=:]", places):
-                yield f"configs/mist.conf: {section} does not show {setting}"
+            continue
+        if section == "contexts" and names == settings["context-defaults", None]:
+            continue  # shown there
+        place = of_type(there[section], kind) if kind else there[section]
+        for name, default in names.items():
+            value = value_of(name, place)
+            if value is None:
+                yield f"configs/mist.conf: {section} does not show {name}"
+            elif default is not None and value != default:
+                yield f"configs/mist.conf: {section} shows {name} = {value}, and its default is {default}"
