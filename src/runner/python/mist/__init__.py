@@ -9,7 +9,14 @@
         ...
 
 The arguments and their types come from the signature; what the function returns becomes JSON (proto/types.md says how).
-`python -m mist.worker` is started by the gateway, not by hand."""
+The first parameter is the job's Context if it is annotated so, or has no annotation and is called ctx or context.
+
+    mist.function     marks a function, and may give it another name and tags
+    mist.Context      ctx.spark, .log, .progress(), .cancelled, .job_id, .external_id, .attempt
+    mist.Cancelled    raised in a function whose job is to stop
+    mist.testing      tries a function without a gateway (import it: from mist import testing)
+
+README.md beside this package has all of it on one page. `python -m mist.worker` is started by the gateway, not by hand."""
 
 from mist.context import Context
 from mist.errors import Cancelled

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a function is given as its first argument.
 
-In a worker it is made for each job. In a user's test `mist.Context()` will do: its log goes to Python's logging, its
-progress nowhere, and its .spark is a session of the test's own."""
+In a worker it is made for each job. In a user's test it is a mist.testing.Context, or just `mist.Context()`: its log
+goes to Python's logging, its progress nowhere, and its .spark is a session of the test's own."""
 
 import logging
 import math
@@ -12,6 +12,12 @@ from mist.logs import job_log
 
 
 class Context:
+    """One job, as its function sees it.
+
+    job_id        the id that the caller got, a text
+    external_id   what the caller named it, or None
+    attempt       1, and one more each time that its worker died and the function has `retries`"""
+
     def __init__(self, job_id="", *, external_id=None, attempt=1, job=None):
         self.job_id = job_id
         self.external_id = external_id
