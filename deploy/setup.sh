@@ -7,6 +7,14 @@
 export DEBIAN_FRONTEND=noninteractive
 unset PYTHONPATH PYTHONHOME # the environments made here see their own packages only
 
+# What it takes to build Mist and to run it: README.md and deploy/README.md say the same, which a test compares.
+build_packages=(
+	gcc libc6-dev meson ninja-build pkg-config
+	libmicrohttpd-dev libjansson-dev libconfig-dev libsqlite3-dev libuv1-dev libpaho-mqtt-dev libwslay-dev librdkafka-dev libgnutls28-dev libmimalloc-dev libcmocka-dev libcurl4-openssl-dev
+	python3 python3-venv python3-yaml openjdk-17-jre-headless
+)
+python_requirements=(pyspark==3.5.6 websockets==17.4)
+
 die()
 {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 
@@ -147,19 +148,37 @@ static char *find_folder(const char *const places[], size_t n, const char *file)
 	return NULL;
 }
 
+/* Where the installed program that runs has `path`: also below another root, where a package is
+ * made or a tree of files was copied to. "": it was not installed. */
+static char *installed(const char *path)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	self[n < 0 ? 0 : n] = '\0';
+	char *slash = strrchr(self, '/');
+	size_t len = slash ? (size_t)(slash - self) : 0, own = strlen(MIST_INSTALLED_IN);
+	if (len < own || strncmp(self + len - own, MIST_INSTALLED_IN, own) != 0)
+		return xstrdup("");
+	return xasprintf("%.*s%s", (int)(len - own), self, path);
+}
+
 static int add_python(struct member *m, const struct runtime_settings *rt, struct words *env,
 	char **ret_runner, struct fault *f)
 {
-	const char *const runners[] = { m->room->settings.runner, MIST_SOURCE_RUNNER,
+	/* Workers of an installed gateway run what was installed with it, those of one that is
+	 * being worked on run the source. */
+	_cleanup_(freep) char *own_runner = installed(MIST_INSTALLED_RUNNER),
+			      *own_proto = installed(MIST_INSTALLED_PROTO);
+	const char *const runners[] = { m->room->settings.runner, own_runner, MIST_SOURCE_RUNNER,
 		MIST_INSTALLED_RUNNER };
-	const char *const protos[] = { MIST_SOURCE_PROTO, MIST_INSTALLED_PROTO };
+	const char *const protos[] = { own_proto, MIST_SOURCE_PROTO, MIST_INSTALLED_PROTO };
 	_cleanup_(freep) char *proto = find_folder(protos, ARRAY_SIZE(protos), "frames.json");
 	*ret_runner = find_folder(runners, ARRAY_SIZE(runners), "mist/worker.py");
 	if (!*ret_runner || !proto)
 		return fault_set(f, FAULT_INTERNAL,
 			"the Python runner is not installed: %s has no mist/worker.py "
 			"(workers.runner)",
-			runners[2]);
+			MIST_INSTALLED_RUNNER);
 	const char *python = or_env(rt->python, "PYSPARK_PYTHON", "python3");
 	env_set(env, "PYSPARK_PYTHON", python);
 	env_set(env, "PYSPARK_DRIVER_PYTHON", python);
