@@ -113,6 +113,7 @@ struct watch {
 	struct mail mail;
 	bool is_of_job; /* of `job` only, which need not be there */
 	bool with_logs;
+	bool begins_log; /* the job has a log from here on, be it only the gateway's own lines */
 	/* Entries of it and above, 0: all. Of those below comes an event with nothing in it. */
 	enum log_line_level log_level;
 	struct uuid job;

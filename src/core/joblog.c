@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A job's own log, in Mist's format: `LEVEL 2019-10-07T12:48:23.123 [jobId] message`.
  *
- * The file comes with the first line that is worth one: what the function logs, a failure, a
- * cancel. The lines of the job's life so far are then written before it. A job that just runs and
- * ends leaves no file behind, which is what lets tens of thousands of them end in a second. Lines
- * go through the store's thread, in order with the job's rows. */
+ * The file comes with the first line that is worth one (what the function logs, a failure, a
+ * cancel) or with the first who follows it. The lines of the job's life so far are then written
+ * before it. A job that just runs and ends leaves no file behind, which is what lets tens of
+ * thousands of them end in a second. Lines go through the store's thread, in order with the job's
+ * rows. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -81,6 +82,20 @@ void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char
 		add_line(&lines, LOG_LINE_WARN, at_ms, line);
 	}
 	post(&lines);
+	buf_done(&lines.text);
+}
+
+void joblog_begin(struct live_job *l)
+{
+	struct lines lines = { .job = l };
+	l->is_log_begun = true;
+	if (l->log_bytes || l->core->limits.log_max <= 0)
+		return;
+	uuid_format(&l->job->id, lines.id);
+	buf_init(&lines.text, TEXT_MAX);
+	add_life_so_far(&lines);
+	if (lines.text.len)
+		post(&lines);
 	buf_done(&lines.text);
 }
 

@@ -214,6 +214,8 @@ void life_queue(struct live_job *l)
 	timer_set(&l->core->timers, &l->timer, l->job->start_timeout_ms);
 	lane_push(lane, l);
 	publish(l, EVENT_QUEUED, NULL, 0, NULL);
+	if (l->is_log_begun)
+		joblog_begin(l);
 }
 
 static void life_take(struct live_job *l, struct worker *w)

@@ -40,6 +40,7 @@ struct live_job {
 	struct mail durable;     /* comes when its row is */
 	int durable_status;
 	int64_t log_bytes; /* of its log, 0 while it has none */
+	bool is_log_begun; /* somebody reads it: it has all lines, from the first on */
 	bool is_overdue;   /* it did not end within the grace of its cancel: its worker has to */
 	bool is_resumed;   /* its worker, back again, still holds it */
 	bool is_stopped_unasked; /* its worker says so, and is perhaps about to end */
@@ -242,6 +243,7 @@ struct transport_state door_state(const struct transport *door);
 char *status_metrics(struct core *c);
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
+void joblog_begin(struct live_job *l);                   /* from here on it has one */
 void cancel_answer_all(struct live_job *l);
 void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
 	const char *error);

@@ -77,7 +77,9 @@ static void watch_deliver(struct mail *mail, void *owner)
 	w->rank = EVENT_RANK_FINAL;
 	w->log_bytes = -1;
 	if (w->is_of_job) {
-		const struct live_job *l = life_find(c, &w->job);
+		struct live_job *l = life_find(c, &w->job);
+		if (l && w->begins_log)
+			joblog_begin(l);
 		list = &watched_get(c, &w->job)->watches;
 		w->rank = l ? rank_of(l) : EVENT_RANK_FINAL;
 		w->log_bytes = l ? l->log_bytes : -1;

@@ -113,6 +113,7 @@ def test_a_websocket_library_gets_along_and_what_it_sends_is_ignored(mist):
 def test_a_sign_of_life_comes_without_other_output_only(c_mist):
     mist = c_mist(contexts=ASIDE, http={"ws-keepalive": "500ms"})
     with WebSocket(mist, ALL) as ws, Stream(mist, "/v2/api/events") as stream:
+        assert b"Cache-Control: no-cache, no-transform" in stream.head and b"X-Accel-Buffering: no" in stream.head
         assert ws.text() == '{"event":"keep-alive"}'
         assert ws.text() == '{"event":"keep-alive"}'
         assert stream.block() == {"": "keep-alive"}

@@ -114,8 +114,8 @@ class WebSocket(Connection):
 class Stream(Connection):
     """Server-Sent Events; the answer comes in chunks."""
 
-    def __init__(self, gateway, path, last_id=None, **options):
-        super().__init__(gateway, path, [f"Last-Event-ID: {last_id}"] if last_id else [], **options)
+    def __init__(self, gateway, path, last_id=None, headers=(), **options):
+        super().__init__(gateway, path, [*headers, *([f"Last-Event-ID: {last_id}"] if last_id else [])], **options)
         self.body, self.id = b"", None
         self.is_chunked = b"chunked" in self.head
 

@@ -91,9 +91,10 @@ const struct conf_field http_conf[] = {
 			"Mist" },
 	{ "ui", CONF_PATH, offsetof(struct http_settings, ui), "",
 		.help = "folder of the web page, served under /ui/; empty: none" },
-	{ "ws-keepalive", CONF_DURATION, offsetof(struct http_settings, keepalive_ms), "1 minute",
+	{ "ws-keepalive", CONF_DURATION, offsetof(struct http_settings, keepalive_ms), "15 seconds",
 		.min = 100, .max = INT64_MAX,
-		.help = "subscribers that were told nothing for this time get a sign of life" },
+		.help = "subscribers that were told nothing for this time get a sign of life; less "
+			"than the patience of what lies between, as 60 s of nginx" },
 	{ "subscribers", CONF_INT, offsetof(struct http_settings, subscribers_max), "10000",
 		.min = 1, .max = 1000000,
 		.help = "subscribers to events and followers of logs at once" },

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "domain/log_line.h"
+#include "transport/http/events/replay.h"
 
-enum { CANCEL_WAIT_MS = 10000, LIFE_MAX = 4096 };
+enum { CANCEL_WAIT_MS = 10000 };
 #define ANSWER_MAX ((size_t)1 << 30)
 
 static bool parse_job_id(struct request *rq, struct uuid *ret)
@@ -24,19 +24,19 @@ static bool parse_job_id(struct request *rq, struct uuid *ret)
 	return false;
 }
 
-/* The row, or an answer that says why not. */
-static struct job_row *read_row(struct request *rq)
+struct job_row *read_row(struct request *rq)
 {
+	char id[UUID_TEXT];
 	struct job_row *row = NULL;
 	struct fault f;
 	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
+	uuid_format(&rq->ask.job, id);
 	if (r == -ENOENT)
-		fault_set(&f, FAULT_NOT_FOUND, "Job %.128s not found", rq->id);
+		fault_set(&f, FAULT_NOT_FOUND, "Job %s not found", id);
 	else if (r == -EBADMSG)
 		fault_set(&f, FAULT_NOT_FOUND,
-			"Job %.128s cannot be read, and was set aside: see "
-			"/v2/api/store/unreadable",
-			rq->id);
+			"Job %s cannot be read, and was set aside: see /v2/api/store/unreadable",
+			id);
 	else if (r == -EUCLEAN)
 		(void)store_check_whole(rq->http->env.store, &f);
 	else if (r < 0)
@@ -112,38 +112,6 @@ void job_cancel(struct request *rq)
 	request_ask(rq, cancel_done);
 }
 
-/* Of a job that logged nothing there is no file (core/joblog.c): the lines that would begin one are
- * made from its row. */
-static char *life_of(const struct job_row *row)
-{
-	char id[UUID_TEXT];
-	uuid_format(&row->id, id);
-	_cleanup_(freep) char *assigned =
-		row->worker ? xasprintf("WorkerAssigned(workerId=%s)", row->worker) : NULL;
-	const struct {
-		int64_t at_ms;
-		const char *message;
-	} moments[] = {
-		{ row->state != JOB_INITIALIZED ? row->created_ms : 0, "QueuedEvent" },
-		{ row->started_ms, assigned },
-		{ row->started_ms, "StartedEvent" },
-		{ row->ended_ms, row->state == JOB_FINISHED ? "FinishedEvent" : "CancelledEvent" },
-	};
-	struct buf text;
-	buf_init(&text, LIFE_MAX);
-	for (size_t i = 0; i < ARRAY_SIZE(moments); i++) {
-		const char *message = moments[i].message;
-		const struct log_line line = { .job = id,
-			.level = LOG_LINE_INFO,
-			.at_ms = moments[i].at_ms,
-			.message = message,
-			.len = message ? strlen(message) : 0 };
-		if (line.at_ms && line.len)
-			log_line_print(&line, &text);
-	}
-	return buf_take(&text);
-}
-
 static void logs_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
@@ -154,7 +122,7 @@ static void logs_read(struct request *rq)
 	if (fd >= 0) {
 		answer_fd(rq, TEXT_PLAIN, fd);
 	} else if (fd == -ENOENT) {
-		char *text = life_of(row);
+		char *text = replay_life(row);
 		answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
 	} else {
 		fault_set(&f, FAULT_UNAVAILABLE, "the log cannot be read: %s",

@@ -216,7 +216,10 @@ def test_an_ended_job_is_followed_to_its_end_at_once(talk):
     log = talker.end()
     silent = talker.mist.submit("nothing")
     talker.mist.wait(silent)
-    for job_id, query, expected in [(talker.id, "", entries(log)), (talker.id, "&level=error", at_least(log, "error")), (silent, "", [])]:
+    own = entries(talker.mist.logs(silent))
+    assert [message.split("(")[0].strip() for _, message in own] == ["QueuedEvent", "WorkerAssigned", "StartedEvent", "FinishedEvent"]
+    for job_id, query, expected in [(talker.id, "", entries(log)), (talker.id, "&level=error", at_least(log, "error")), (silent, "", own),
+                                    (silent, "&level=info", own), (silent, "&level=warn", [])]:
         with Follower(talker.mist, job_id, query) as follower:
             assert entries(follower.rest()) == expected and follower.is_whole
     assert talker.mist.get(f"/v2/api/jobs/{talker.id}/logs?follow=yes").text == log
@@ -230,11 +233,59 @@ def test_a_job_that_waits_is_followed_too(talk):
     waiting = Talker(talker.mist, talker.mist.home / "later")
     with Follower(talker.mist, waiting.id) as follower:
         until(lambda: subscribers(talker.mist) == 1)
+        assert follower.until("QueuedEvent") == waiting.mist.logs(waiting.id)
         talker.end()
+        follower.until("StartedEvent")
         waiting.say(["info", "at last"])
         follower.until("at last")
         log = waiting.end()
         assert follower.rest() == log and follower.is_whole
+
+
+def test_a_level_has_the_gateways_own_lines_before_the_job_logs(talk):
+    talker = talk()
+    talker.mist.wait(talker.id, "started")
+    assert [message.split("(")[0].strip() for _, message in entries(talker.mist.get(f"/v2/api/jobs/{talker.id}/logs?level=info").text)] == [
+        "QueuedEvent", "WorkerAssigned", "StartedEvent"]
+    assert talker.mist.get(f"/v2/api/jobs/{talker.id}/logs?level=warn").text == ""
+    assert entries(talker.end())[-1] == ("info", "FinishedEvent\n")
+
+
+SSE = ("Accept: text/html;q=0.1, text/event-stream",)
+
+
+def test_a_log_is_followed_as_events_by_who_accepts_them_with_signs_of_life(talk):
+    talker = talk(http={"ws-keepalive": "300ms"})
+    url = f"/v2/api/jobs/{talker.id}/logs?follow=true"
+    with Stream(talker.mist, url, headers=SSE) as stream, Follower(talker.mist, talker.id) as text:
+        assert b"Content-Type: text/event-stream" in stream.head and b"Content-Type: text/plain" in text.head
+        for head in (stream.head, text.head):
+            assert b"Cache-Control: no-cache, no-transform" in head and b"X-Accel-Buffering: no" in head
+        block = stream.block()
+        while block != {"": "keep-alive"}:
+            assert block["event"] == "logs"
+            block = stream.block()
+        talker.say(*ENTRIES)
+        log = talker.end()
+        events = stream.rest()
+        assert {e["event"] for e in events} == {"logs", "finished"} and events[-1]["event"] == "finished" and events[-1]["result"] == 6
+        told = [(LEVELS[e["level"] - 1], e["message"] + "\n") for event in events[:-1] for e in event["events"]]
+        assert told == entries(log)[-len(told):] and len(told) >= len(ENTRIES)
+        assert text.rest() == log, "a sign of life would be a false byte of the log"
+    with Stream(talker.mist, url, stream.id, headers=SSE) as over:
+        assert over.status == 204
+    with Stream(talker.mist, url + "&level=error", headers=SSE) as past:
+        events = past.rest()
+        assert [e["event"] for e in events] == ["logs", "finished"]
+        assert [(LEVELS[e["level"] - 1], e["message"] + "\n") for e in events[0]["events"]] == at_least(log, "error")
+    with Stream(talker.mist, url, "4", headers=SSE) as bad:
+        assert bad.status == 400
+    silent = talker.mist.submit("nothing")
+    talker.mist.wait(silent)
+    with Stream(talker.mist, f"/v2/api/jobs/{silent}/logs?follow=true", headers=SSE) as stream:
+        logs, end = stream.rest()
+        assert [e["message"].split("(")[0] for e in logs["events"]] == ["QueuedEvent", "WorkerAssigned", "StartedEvent", "FinishedEvent"]
+        assert end["event"] == "finished" and logs["fileOffset"] == len(talker.mist.logs(silent))
 
 
 def test_many_begin_to_follow_while_lines_come(c_mist):

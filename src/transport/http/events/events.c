@@ -14,7 +14,8 @@
  * were dropped and the stream ends: the client comes back for them. In the stream of all jobs ids
  * just count, and what was missed cannot be had again; there the stream goes on after a drop.
  *
- * A log is the same stream with nothing in it but lines. Who does not read it loses none: what has
+ * A log is the same stream with nothing in it but lines; or, as Server-Sent Events, but the events
+ * of lines and the job's end, with signs of life. Who does not read it loses none: what has
  * no room in `out` is read from the file once there is room. That it ends in order says that the
  * job has ended; when the gateway stops first, the connection is cut.
  *
@@ -26,6 +27,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -48,7 +50,8 @@ struct stream {
 	struct request *rq; /* that waits for the beginning; the core's */
 	struct MHD_Connection *conn;
 	int fd;                    /* libmicrohttpd's; good until is_over */
-	bool is_text, is_followed; /* a log, as plain text */
+	bool is_log;               /* only that, and how the job ended, */
+	bool is_text, is_followed; /* or as plain text */
 
 	/* The core's thread: */
 	struct timer tick;
@@ -162,6 +165,8 @@ static bool stream_event(struct watch *w, const struct watch_event *ev)
 		;
 	} else if (s->is_text) {
 		keep_lines(s, ev, has_room);
+	} else if (s->is_log && !ev->is_logs && ev->rank < EVENT_RANK_FINAL) {
+		s->live.rank = ev->rank;
 	} else if (!s->n_dropped && !ev->len) {
 		s->live.offset = ev->log_bytes;
 	} else if (s->n_dropped || !has_room) {
@@ -367,7 +372,7 @@ struct MHD_Response *stream_response(struct request *rq)
 		return NULL;
 	if (!rq->is_head)
 		rq->stream = NULL;
-	MHD_add_response_header(response, "Cache-Control", "no-cache");
+	MHD_add_response_header(response, "Cache-Control", "no-cache, no-transform");
 	MHD_add_response_header(response, "X-Accel-Buffering", "no");
 	return response;
 }
@@ -381,19 +386,13 @@ static void answer_stream(struct request *rq)
 static void job_settled(struct request *rq)
 {
 	struct stream *s = rq->stream;
-	struct job_row *row = NULL;
-	struct fault f;
-	int r = store_job_get(rq->http->env.store, &rq->ask.job, &row);
-	if (r < 0) {
-		fault_set(&f, r == -ENOENT ? FAULT_NOT_FOUND : FAULT_UNAVAILABLE,
-			r == -ENOENT ? "there is no job %.128s"
-				     : "the store cannot be read: %.128s",
-			r == -ENOENT ? rq->id : strerror(-r));
-		answer_fault(rq, &f);
-		return;
-	}
+	struct job_row *row = read_row(rq);
 	int log_fd = -1;
-	if (s->watch.with_logs)
+	if (!row)
+		return;
+	if (s->is_log)
+		log_fd = replay_log_open(rq->http->env.store, row);
+	else if (s->watch.with_logs)
 		log_fd = store_log_open(rq->http->env.store, &row->id);
 	if (s->worker) { /* a row learns of its worker when the job starts */
 		free(row->worker);
@@ -496,13 +495,36 @@ void events_stream(struct request *rq)
 	stream_begin(rq, s);
 }
 
+/* Does the client ask for that type? Wildcards do not: a browser and curl send them always. */
+static bool accepts_events(struct request *rq)
+{
+	static const char type[] = "text/event-stream";
+	const char *p = header_text(rq, "Accept");
+	for (; p && *p; p += strcspn(p, ","), p += *p == ',') {
+		p += strspn(p, " \t");
+		size_t len = strcspn(p, ",; \t");
+		if (len == strlen(type) && strncasecmp(p, type, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 void log_stream(struct request *rq, bool is_followed)
 {
+	struct place told = { 0 };
+	struct fault f;
+	bool is_text = !is_followed || !accepts_events(rq);
 	rq->with_logs = true;
+	if (!is_text && read_place(rq, &told, &f) < 0) {
+		answer_fault(rq, &f);
+		return;
+	}
 	if (!subscriber_is_welcome(rq))
 		return;
 	struct stream *s = stream_new(rq);
-	s->is_text = s->replay.is_text = true;
+	s->told = told;
+	s->is_log = s->replay.is_log = s->watch.begins_log = true;
+	s->is_text = s->replay.is_text = is_text;
 	s->is_followed = is_followed;
 	stream_begin(rq, s);
 }

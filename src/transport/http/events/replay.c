@@ -14,13 +14,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "domain/log_line.h"
+#include "mist/store.h"
 
-enum { CHUNK = 64 * 1024, CHUNK_MAX = 4 * 1024 * 1024 };
+enum { CHUNK = 64 * 1024, CHUNK_MAX = 4 * 1024 * 1024, LIFE_MAX = 4096 };
 #define TEXT_MAX ((size_t)1 << 30)
 
 void sse_add(struct buf *out, const char *id, const char *name, const char *text, size_t len)
@@ -93,6 +95,48 @@ static void add_text(struct replay *r, const char *name, const struct buf *text,
 	char id[PLACE_TEXT];
 	place_format(&r->at, id);
 	sse_add(out, id, name, text->data, text->len);
+}
+
+char *replay_life(const struct job_row *row)
+{
+	char id[UUID_TEXT];
+	uuid_format(&row->id, id);
+	_cleanup_(freep) char *assigned =
+		row->worker ? xasprintf("WorkerAssigned(workerId=%s)", row->worker) : NULL;
+	const struct {
+		int64_t at_ms;
+		const char *message;
+	} moments[] = {
+		{ row->state != JOB_INITIALIZED ? row->created_ms : 0, "QueuedEvent" },
+		{ row->started_ms, assigned },
+		{ row->started_ms, "StartedEvent" },
+		{ row->ended_ms, row->state == JOB_FINISHED ? "FinishedEvent" : "CancelledEvent" },
+	};
+	struct buf text;
+	buf_init(&text, LIFE_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(moments); i++) {
+		const char *message = moments[i].message;
+		const struct log_line line = { .job = id,
+			.level = LOG_LINE_INFO,
+			.at_ms = moments[i].at_ms,
+			.message = message,
+			.len = message ? strlen(message) : 0 };
+		if (line.at_ms && line.len)
+			log_line_print(&line, &text);
+	}
+	return buf_take(&text);
+}
+
+int replay_log_open(struct store *store, const struct job_row *row)
+{
+	int fd = store_log_open(store, &row->id);
+	if (fd != -ENOENT)
+		return fd;
+	_cleanup_(freep) char *life = replay_life(row);
+	_cleanup_(closep) int made = memfd_create("job-log", MFD_CLOEXEC);
+	if (made < 0)
+		return -errno;
+	return pwrite(made, life, strlen(life), 0) < 0 ? -errno : TAKE_FD(made);
 }
 
 /* False: the job's life had no such moment, or the row does not know of it. */
@@ -189,14 +233,14 @@ static bool add_log(struct replay *r, struct buf *out)
 
 bool replay_next(struct replay *r, struct buf *out)
 {
+	static const enum event_kind past[] = { EVENT_ACCEPTED, EVENT_QUEUED, EVENT_WORKER_ASSIGNED,
+		EVENT_STARTED };
 	if (!r->row)
 		return false;
 	if (r->is_text)
 		return add_log(r, out);
-	add_moment(r, EVENT_ACCEPTED, out);
-	add_moment(r, EVENT_QUEUED, out);
-	add_moment(r, EVENT_WORKER_ASSIGNED, out);
-	add_moment(r, EVENT_STARTED, out);
+	for (size_t i = 0; !r->is_log && i < ARRAY_SIZE(past); i++)
+		add_moment(r, past[i], out);
 	if (add_log(r, out))
 		return true;
 	if (r->row->state == JOB_FINISHED)

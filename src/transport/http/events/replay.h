@@ -20,7 +20,8 @@ struct replay {
 	struct place at;     /* told so far */
 	int rank;            /* where the job stands: what is after it comes live */
 	bool with_logs;
-	bool is_text; /* the log only, as plain text */
+	bool is_log;  /* only that, and how the job ended */
+	bool is_text; /* only that, as plain text */
 	enum log_line_level log_level;
 	int64_t log_end; /* likewise of its log */
 	int log_fd;      /* -1: none */
@@ -39,6 +40,13 @@ bool replay_more(struct replay *r, int log_fd, int64_t from, int64_t to);
 /* Adds the next piece; false: there is none. */
 bool replay_next(struct replay *r, struct buf *out);
 void replay_done(struct replay *r);
+
+/* The lines that begin the log of that job, made from its row: of one that logged nothing there is
+ * no file (core/joblog.c). The caller's. */
+char *replay_life(const struct job_row *row);
+/* The log, open for reading, or a file in memory with these lines; or a negative errno. */
+struct store;
+int replay_log_open(struct store *store, const struct job_row *row);
 
 /* One event as it is written. */
 void sse_add(struct buf *out, const char *id, const char *name, const char *text, size_t len);
