@@ -444,6 +444,10 @@ static struct job *again_job(struct again *g, struct fault *f)
 	if (r == -ENOENT)
 		fault_set(f, FAULT_CONFLICT,
 			"the job of this idempotency key was removed from the history");
+	else if (r == -EBADMSG)
+		fault_set(f, FAULT_CONFLICT,
+			"the job of this idempotency key cannot be read, and was set aside: see "
+			"/v2/api/store/unreadable");
 	else if (r < 0)
 		fault_set(f, FAULT_UNAVAILABLE, "the store cannot be read: %s", strerror(-r));
 	if (r < 0)

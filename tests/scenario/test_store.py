@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -229,3 +230,25 @@ def test_a_schema_that_is_not_known_is_refused(c_mist, version, words):
     assert f"is {version}, expected" in check_data(gateway, 1)[0]
     r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
     assert r.returncode == 1 and words in r.stderr
+
+
+def test_a_row_that_cannot_be_read_is_the_same_answer_wherever_it_is_met(plain_mist, tmp_path):
+    """By who waits for it, shows it, follows it, or reads its log; and who asks for it with its key is told so too."""
+    gateway = plain_mist()
+    url, headers = "/v2/api/functions/typed/jobs", {"Idempotency-Key": "k"}
+    jobs = [gateway.post(url, json={"i": 2}, headers=headers).json()["id"], *(gateway.submit("typed", {"i": 2}) for _ in range(3))]
+    for job in jobs:
+        gateway.wait(job)
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(gateway.post, "/v2/api/functions/wait_for/jobs", json={"path": str(tmp_path / "go")}, headers={"Prefer": "wait=60"})
+        [waited] = until(lambda: [job["jobId"] for job in gateway.get("/v2/api/jobs?status=started").json()])
+        spoil(gateway, "UPDATE job SET parameters = '{\"a\":'")
+        (tmp_path / "go").touch()
+        answers = [waits.result()]
+    answers += [gateway.get(f"/v2/api/jobs/{job}{what}") for job, what in zip(jobs[1:], ("", "/events", "/logs?follow=true"))]
+    for job, answer in zip([waited, *jobs[1:]], answers):
+        assert answer.status_code == 404, answer.text
+        assert answer.json()["detail"] == f"Job {job} cannot be read, and was set aside: see /v2/api/store/unreadable"
+    again = gateway.post(url, json={"i": 2}, headers=headers)
+    assert again.status_code == 409
+    assert again.json()["detail"] == "the job of this idempotency key cannot be read, and was set aside: see /v2/api/store/unreadable"

@@ -336,16 +336,9 @@ static void answer_accepted(struct request *rq, const struct job *job)
 static void waited(struct request *rq)
 {
 	char id[UUID_TEXT];
-	struct job_row *found = NULL;
-	int r = store_job_get(rq->http->env.store, &rq->ask.job, &found);
-	_cleanup_(job_row_freep) struct job_row *row = found;
-	if (r < 0) {
-		struct fault f;
-		fault_set(&f, FAULT_UNAVAILABLE, "the job cannot be read from the store: %s",
-			strerror(-r));
-		answer_fault(rq, &f);
+	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
+	if (!row)
 		return;
-	}
 	_cleanup_(job_unrefp) struct job *job = job_of_row(row);
 	if (!job_state_is_final(row->state)) {
 		answer_accepted(rq, job);
