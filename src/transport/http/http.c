@@ -21,6 +21,7 @@
 #include "base/fail_point.h"
 #include "base/ignored.h"
 #include "base/log.h"
+#include "transport/http/events/events.h"
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
 #include "transport/http/target.h"

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "transport/http/events/events.h"
 #include "transport/http/events/replay.h"
 
 enum { CANCEL_WAIT_MS = 10000 };

@@ -194,19 +194,8 @@ void answer_asked_json(struct request *rq);
 /* file.c: the answer of rq->answer_fd, which it takes; sets the status. */
 struct MHD_Response *file_response(struct request *rq);
 
-/* events.c: is there room for one more subscriber? False: it is refused, with an answer. */
-bool subscriber_is_welcome(struct request *rq);
-
-/* events.c: the answer of rq->stream, which it takes */
-struct MHD_Response *stream_response(struct request *rq);
-void stream_leave(struct stream *s); /* it is not to be answered */
-
 /* jobs.c: the row of job rq->ask.job; NULL: there is an answer that says why not. The caller's. */
 struct job_row *read_row(struct request *rq);
-
-/* events.c: a job's log, entries of rq->log_level and above, piece by piece; to where it is now, or
- * until the job ends. As plain text, or followed, for who accepts that, as Server-Sent Events. */
-void log_stream(struct request *rq, bool is_followed);
 
 /* cloud.c: requests and answers that are CloudEvents */
 bool cloud_is_asked(struct request *rq);

@@ -31,6 +31,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "transport/http/events/events.h"
 #include "transport/http/events/replay.h"
 #include "transport/http/request.h"
 

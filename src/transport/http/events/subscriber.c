@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/ws.h"
+#include "transport/http/events/events.h"
 
 enum { CLIENT_MESSAGE_MAX = 64 * 1024, CLOSE_GOING_AWAY = 1001 };
 #define QUEUE_MAX ((size_t)1 << 30)

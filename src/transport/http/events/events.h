@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subscribers over HTTP: streams of events and logs. */
+#pragma once
+
+#include <stdbool.h>
+
+struct MHD_Response;
+struct request;
+struct stream;
+
+/* Is there room for one more subscriber? False: it is refused, with an answer. */
+bool subscriber_is_welcome(struct request *rq);
+
+/* The answer of rq->stream, which it takes */
+struct MHD_Response *stream_response(struct request *rq);
+void stream_leave(struct stream *s); /* it is not to be answered */
+
+/* A job's log, entries of rq->log_level and above, piece by piece; to where it is now, or
+ * until the job ends. As plain text, or followed, for who accepts that, as Server-Sent Events. */
+void log_stream(struct request *rq, bool is_followed);
