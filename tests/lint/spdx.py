@@ -4,7 +4,7 @@ from lint.tree import ROOT, files, name, text
 
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 LEADS = {".c": "/* {} */", ".h": "/* {} */", ".py": "# {}", ".sh": "# {}", ".sql": "-- {}", ".java": "/* {} */",
-         ".ts": "// {}", ".tsx": "// {}", ".css": "/* {} */"}
+         ".ts": "// {}", ".mts": "// {}", ".tsx": "// {}", ".css": "/* {} */"}
 
 
 def violations():

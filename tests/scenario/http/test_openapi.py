@@ -87,7 +87,7 @@ def check(answer):
     assert content is not None, f"{method} /{target} answers {answer.status_code} with {kind}"
     if kind == "text/event-stream":
         for event in events_in(answer.text):
-            check_schema(content["schema"], event)
+            check_schema({"$ref": "#/components/schemas/ServerSentEvent"}, event)
             check_event(event["data"])
     elif "schema" in content:
         check_schema(content["schema"], answer.json() if kind.endswith("json") else answer.text)
@@ -108,6 +108,12 @@ def test_the_document_has_every_route_and_no_other():
     rows = set(ROW.findall((ROOT / "src" / "transport" / "http" / "routes.c").read_text()))
     assert len(rows) > 30 and OTHER_PROTOCOL in rows
     assert {(method, path) for method, path, _ in operations()} == rows - {OTHER_PROTOCOL}
+
+
+def test_what_any_request_may_get_is_said_of_every_operation():
+    for method, path, operation in operations():
+        missing = {"400", "403", "408", "413", "414", "421", "429", "431", "503"} - set(operation["responses"])
+        assert not missing, f"{method} {path} may be refused with {missing}"
 
 
 def test_every_component_is_used_and_every_operation_named():
