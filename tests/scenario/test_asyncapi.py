@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
+from support import npm
 from support.doors import three_doors
 from support.mistd import ROOT
 
@@ -52,7 +53,7 @@ def expect_in(channel, payload, properties):
 
 def test_the_document_holds_together():
     doc = document()
-    assert doc["asyncapi"] == "3.0.0" and f"version: '{doc['info']['version']}'" in (ROOT / "meson.build").read_text()
+    assert doc["asyncapi"] == "3.1.0" and f"version: '{doc['info']['version']}'" in (ROOT / "meson.build").read_text()
     resolved(doc["channels"]), resolved(doc["components"])
     for operation in doc["operations"].values():
         assert operation["action"] in ("send", "receive")
@@ -62,6 +63,11 @@ def test_the_document_holds_together():
     assert used == set(doc["components"]["messages"])
     for message in resolved(doc["components"]["messages"]).values():
         jsonschema.Draft202012Validator.check_schema(message["payload"])
+
+
+def test_the_parser_of_asyncapi_finds_nothing(tmp_path):
+    folder = npm.project(tmp_path / "project", "asyncapi.mts")
+    assert json.loads(npm.node(folder, "asyncapi.mts", ROOT / "proto" / "asyncapi.yaml")) == []
 
 
 @pytest.fixture
@@ -82,17 +88,28 @@ def run_everything(gateway, doors):
     return event
 
 
+def mqtt_channel(topic):
+    if topic == "status":
+        return "mqttStatus"
+    if topic.startswith("status/"):
+        return "mqttGatewayStatus"
+    return {"events": "mqttEvents", "logs": "mqttLogs"}.get(topic.rsplit("/", 1)[1], "reply")
+
+
 def test_what_is_sent_by_mqtt_is_in_the_document(house):
     gateway, doors = house
     door = doors["mqtt"]
-    client = door.client.subscribe(f"{door.prefix}/jobs/+/logs")
+    client = door.client.subscribe(f"{door.prefix}/jobs/+/logs", f"{door.prefix}/status", f"{door.prefix}/status/+")
     run_everything(gateway, doors)
     client.wait_one(lambda m: m.topic.endswith("/logs"))
+    client.wait_one(lambda m: m.topic == f"{door.prefix}/status")
+    client.wait_one(lambda m: m.topic.startswith(f"{door.prefix}/status/"))
     seen = set()
     for m in client.messages:
-        channel = {"events": "mqttEvents", "logs": "mqttLogs"}.get(m.topic.rsplit("/", 1)[1], "reply")
-        seen |= {(channel, name) for name in expect_in(channel, m.json(), m.user)}
-    assert {("mqttEvents", "event"), ("mqttLogs", "logs"), ("reply", "event"), ("reply", "refusal")} <= seen
+        channel = mqtt_channel(m.topic.removeprefix(door.prefix + "/"))
+        seen |= {(channel, name) for name in expect_in(channel, m.text if channel == "mqttStatus" else m.json(), m.user)}
+    assert {("mqttEvents", "event"), ("mqttLogs", "logs"), ("reply", "event"), ("reply", "refusal"), ("mqttStatus", "status"),
+            ("mqttGatewayStatus", "gatewayStatus")} <= seen
 
 
 def test_what_is_sent_by_kafka_is_in_the_document(house):
