@@ -52,7 +52,7 @@ enum ask_kind {
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */
 	ASK_STATUS,      /* JSON text: what the core knows of itself */
 	ASK_METRICS,     /* OpenMetrics text */
-	ASK_READY,       /* fault: why not */
+	ASK_READY,       /* fault: why not. JSON text in both cases: the transports, a list */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT,        /* job `job`: answered when it has ended or `wait_ms` are over, readably */
 	/* As ASK_SETTLE. JSON text: what job `job` waits for, {"reason","detail"}; NULL: it does
@@ -153,7 +153,7 @@ struct stuck_place {
 /* How an adapter is, for /health/ready and the metrics. */
 struct transport_state {
 	bool is_down;
-	char why[256];                   /* when it is: one sentence */
+	char why[512];                   /* one sentence: when it is, or when a part of it is */
 	uint64_t accepted, refused;      /* requests that became jobs, and that did not */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
 	size_t outbox_bytes;             /* what outcomes to be delivered hold in memory */
@@ -205,13 +205,14 @@ struct transport {
 	char *name;
 	const struct transport_ops *ops;
 	void *self;
+	bool is_required; /* the gateway is not ready while it is down. Core's thread */
 };
 
 /* A shared object that `transports = ( { type = "plugin"; path = "..."; } )` names exports this as
  * `mist_transport_plugin`. open() gets the group's `settings` as a `const json_t *`, an object of
  * strings; `conf` and `settings_size` are not used. The version is counted up when this header
  * changes so that an older plugin would be misunderstood. */
-enum { TRANSPORT_VERSION = 1 };
+enum { TRANSPORT_VERSION = 2 };
 struct transport_plugin {
 	unsigned version; /* TRANSPORT_VERSION */
 	const struct transport_ops *ops;

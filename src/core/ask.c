@@ -374,11 +374,14 @@ static void ask_ready(struct core *c, struct ask *a)
 	else
 		(void)store_check_whole(c->store, &a->fault);
 	for (size_t i = 0; !a->fault.code && i < c->n_doors; i++) {
-		struct transport_state s = door_state(c->doors[i]);
+		struct transport_state s = { 0 };
+		if (c->doors[i]->is_required)
+			s = door_state(c->doors[i]);
 		if (s.is_down)
 			fault_set(&a->fault, FAULT_UNAVAILABLE, "transport %s: %s",
 				c->doors[i]->name, s.why);
 	}
+	a->text = status_transports(c);
 	ask_answer(a);
 }
 

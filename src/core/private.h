@@ -240,7 +240,7 @@ json_t *function_described_json(const struct function *f, const struct signature
 /* joblog.c, status.c */
 json_t *status_json(struct core *c);
 struct transport_state door_state(const struct transport *door);
-char *status_metrics(struct core *c);
+char *status_metrics(struct core *c), *status_transports(const struct core *c); /* JSON */
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
 void joblog_begin(struct live_job *l);                   /* from here on it has one */

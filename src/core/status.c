@@ -112,6 +112,22 @@ struct transport_state door_state(const struct transport *door)
 	return s;
 }
 
+char *status_transports(const struct core *c)
+{
+	_cleanup_(json_decrefp) json_t *all = json_array();
+	for (size_t i = 0; i < c->n_doors; i++) {
+		const struct transport *door = c->doors[i];
+		const struct transport_state s = door_state(door);
+		json_t *one = json_pack("{s:s, s:o, s:b, s:b}", "name", door->name, "type",
+			json_string_lossy(door->ops->scheme ? door->ops->scheme : ""), "required",
+			door->is_required, "up", !s.is_down);
+		if (s.why[0])
+			json_object_set_new(one, "detail", json_string_lossy(s.why));
+		json_array_append_new(all, one);
+	}
+	return json_text(all);
+}
+
 static void print_doors(struct core *c, struct buf *out)
 {
 	static const struct {

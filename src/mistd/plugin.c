@@ -9,6 +9,9 @@
 const struct conf_field plugin_conf[] = {
 	{ "path", CONF_PATH, offsetof(struct plugin_settings, path), NULL,
 		.help = "the shared object" },
+	{ "required", CONF_BOOL, offsetof(struct plugin_settings, required), "false", .live = true,
+		.help = "whether the gateway is not ready (/health/ready) while this transport is "
+			"down" },
 	{ "settings", CONF_MAP, offsetof(struct plugin_settings, settings), NULL,
 		.help = "what it is given when it is opened" },
 	{ 0 },

@@ -6,6 +6,7 @@
 
 struct plugin_settings {
 	char *path;
+	bool required;
 	json_t *settings; /* what open() of a plugin gets: an object of strings */
 };
 

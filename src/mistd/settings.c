@@ -316,6 +316,15 @@ static int read_catalog(
 	return r;
 }
 
+/* Every kind has it. */
+static bool is_required(const struct conf_section *kind, const void *settings)
+{
+	const struct conf_field *field = kind->fields;
+	while (strcmp(field->name, "required") != 0)
+		field++;
+	return *(const bool *)((const char *)settings + field->offset);
+}
+
 static int add_transport(void *arg, const struct conf_section *kind, const char *name,
 	const void *settings, struct fault *f)
 {
@@ -328,6 +337,7 @@ static int add_transport(void *arg, const struct conf_section *kind, const char 
 	struct transport_setting *t = &s->transports[s->n_transports++];
 	*t = (struct transport_setting){ xstrdup(name), kind, ops, xcalloc(1, kind->size) };
 	conf_copy(kind->fields, t->settings, settings);
+	t->is_required = is_required(kind, settings);
 	return 0;
 }
 

@@ -30,6 +30,7 @@ struct transport_setting {
 	const struct conf_section *kind;
 	const struct transport_ops *ops; /* NULL: of a plugin */
 	void *settings;                  /* of the kind's fields */
+	bool is_required;                /* as `required` among these says */
 };
 
 struct settings {

@@ -141,7 +141,7 @@ static int open_door(struct gateway *g, const struct transport_setting *t,
 		r = transport_open(&g->doors[g->n_doors], ops, settings, &own, f);
 	if (r < 0)
 		return fault_prefix(f, "transports.%s", t->name);
-	g->n_doors++;
+	g->doors[g->n_doors++]->is_required = t->is_required;
 	return 0;
 }
 
@@ -255,7 +255,10 @@ static void reload_door(struct gateway *g, const struct transport_setting *t)
 {
 	for (size_t i = 0; i < g->n_doors; i++) {
 		struct transport *door = g->doors[i];
-		if (strcmp(door->name, t->name) == 0 && door->ops == t->ops && t->ops->reload)
+		if (strcmp(door->name, t->name) != 0)
+			continue;
+		door->is_required = t->is_required;
+		if (door->ops == t->ops && t->ops->reload)
 			door->ops->reload(door->self, t->settings);
 	}
 }

@@ -18,7 +18,7 @@ def test_the_end_leaves_a_thread_behind_that_hangs_in_mqtt(point, mosquitto, pre
     try:
         gateway.start()
         if point == "arrived":
-            until(lambda: gateway.get("/health/ready").status_code == 200, what="the connections")
+            gateway.connected()
             mosquitto.pub(f"{prefix}/functions/echo/jobs", b'{"text": "hello"}')
         until(lambda: f"fail point transport.mqtt.{point}" in gateway.stderr(), what="the hang")
         began = time.monotonic()

@@ -116,7 +116,7 @@ class Gateway(Mistd):
             self.process = None
         elif was_started:
             assert not self.has_ended(), self.log()
-            until(lambda: self.get("/health/ready").status_code == 200, 20, "the recovery")
+            until(self.is_connected, 20, "the recovery")
             self.stop()
         self.check_sanitizers()
         assert f"fail point {self.point}: " in self.stderr(), f"{self.point} was not passed: {self.log()}"
@@ -125,7 +125,7 @@ class Gateway(Mistd):
         """Another one without a plan."""
         self.env = {k: v for k, v in self.env.items() if k != "MIST_FAIL_POINTS"}
         self.start()
-        until(lambda: self.get("/health/ready").status_code == 200, what="ready")
+        self.connected()
 
     def runs(self):
         """{n: how often it ran}"""

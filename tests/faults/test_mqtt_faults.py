@@ -18,8 +18,7 @@ RANKS = ["initialized", "queued", "worker-assigned", "job-file-downloading", "st
 
 
 def up(gateway):
-    until(lambda: gateway.get("/health/ready").status_code == 200, what="the connections to the broker")
-    return gateway
+    return gateway.connected()
 
 
 class Requester:

@@ -21,7 +21,7 @@ def house(plain_mist, mosquitto, kafka, prefix):
     # One connection for requests: the broker has heard that one is taken when the next is answered.
     gateway = plain_mist(transports=[{**MqttDoor.settings(mosquitto, prefix), "receivers": 1},
                                      KafkaDoor.settings(kafka, prefix, FUNCTIONS)])
-    gateway.until(lambda: gateway.get("/health/ready").status_code == 200)
+    gateway.connected()
     return gateway, {"http": lambda: HttpDoor(gateway), "mqtt": lambda: MqttDoor(gateway, mosquitto, prefix),
                      "kafka": lambda: KafkaDoor(gateway, kafka, prefix)}
 

@@ -30,10 +30,6 @@ def of_job(job_id):
     return lambda record: record.headers["job-id"] == job_id
 
 
-def is_ready(gateway):
-    return gateway.get("/health/ready").status_code == 200
-
-
 def test_mists_json_goes_both_ways(c_mist, kafka, door):
     gateway = c_mist(transports=[door.settings])
     events = kafka.read(door.events)
@@ -325,7 +321,7 @@ def test_a_full_queue_holds_messages_back_and_loses_none(c_mist, kafka, prefix):
     kafka.flush()
     until(lambda: len(gateway.get("/v2/api/jobs?status=queued").json()) == 3)
     assert not replies.records and not dead.records
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     gateway.cancel(held)
     assert numbers(replies, 200) == list(range(200))
     assert not dead.records and len(replies.records) == 200
@@ -348,7 +344,7 @@ def test_events_that_nobody_is_owed_are_dropped_when_there_is_no_room(c_mist, ka
     by_bytes = {**door.settings, "name": "bytes", "buffer": 10000, "buffer-bytes": "64k", "group": f"{prefix}-2",
                 "functions-prefix": f"{prefix}.g."}
     gateway = c_mist(transports=[door.settings, by_bytes])
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     kafka.stop()
     for i in range(10):
         gateway.run("echo", {"text": str(i)})
@@ -364,13 +360,13 @@ def test_a_broker_that_is_down_at_the_start_is_named_and_joined_when_it_comes(c_
     kafka = kafka_factory(start=False)
     settings = {"type": "kafka", "name": "orders", "brokers": kafka.bootstrap, "group": prefix, "subscribe-topic": f"{prefix}.in"}
     gateway = c_mist(transports=[settings])
-    until(lambda: "transport orders: none of the brokers" in gateway.get("/health/ready").text)
-    assert gateway.get("/health/ready").status_code == 503
+    until(lambda: "transport orders: none of the brokers" in gateway.trouble())
+    assert gateway.get("/health/ready").status_code == 200 and not gateway.is_connected()
     assert 'mist_transport_up{transport="orders"} 0' in gateway.get("/metrics").text
     assert gateway.run("echo", {"text": "as ever"})["payload"] == "as ever"
     kafka.start()
     kafka.create_topic(f"{prefix}.in", f"{prefix}.replies", "mist.dead-letter")
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     kafka.produce(f"{prefix}.in", b'{"functionId":"echo","parameters":{"text":"hi"}}', headers={"reply-topic": f"{prefix}.replies"})
     assert body(kafka.read(f"{prefix}.replies").wait_one())["result"] == "hi"
 
@@ -385,10 +381,10 @@ def test_an_outcome_waits_for_a_broker_that_went_away(c_mist, kafka_factory, pre
     until(lambda: gateway.get("/v2/api/jobs?status=started").json())
     kafka.close_readers()
     kafka.kill9()
-    until(lambda: not is_ready(gateway))
+    until(lambda: not gateway.is_connected())
     until(lambda: not gateway.get("/v2/api/jobs?status=started").json())
     kafka.start()
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     assert body(kafka.read(door.replies).wait(2)[1])["result"] == 1000
 
 
@@ -396,7 +392,7 @@ def test_mistd_stops_soon_when_its_broker_is_away(c_mist, kafka_factory, prefix)
     kafka = kafka_factory()
     door = Door(kafka, prefix)
     gateway = c_mist(transports=[door.settings])
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     kafka.kill9()
     gateway.run("echo", {"text": "its events wait"})
     began = time.monotonic()
@@ -458,21 +454,21 @@ def test_a_dead_letter_waits_for_its_topic_and_the_health_says_so(c_mist, kafka,
     door.settings.update({"dead-letter-topic": f"{door.group}.later", "producer": {"topic.metadata.propagation.max.ms": "1000"}})
     gateway = c_mist(transports=[door.settings])
     door.send(b"poison")
-    until(lambda: f"the dead-letter topic {door.group}.later cannot be written" in gateway.get("/health/ready").text)
+    until(lambda: f"the dead-letter topic {door.group}.later cannot be written" in gateway.trouble())
     door.call("echo", {"text": "goes on"})
     assert body(kafka.read(door.replies).wait_one())["result"] == "goes on"
     assert door.committed() == 0
     kafka.create_topic(f"{door.group}.later")
     assert kafka.read(f"{door.group}.later").wait_one().value == b"poison"
-    until(lambda: door.committed() == 1 and is_ready(gateway))
+    until(lambda: door.committed() == 1 and gateway.is_connected())
 
 
 def test_a_topic_that_is_missing_is_named_and_taken_up_when_it_is_made(c_mist, kafka, door):
     door.settings["subscribe-topic"] = f"{door.group}.later"
     gateway = c_mist(transports=[door.settings])
-    until(lambda: f"{door.group}.later" in gateway.get("/health/ready").text)
+    until(lambda: f"{door.group}.later" in gateway.trouble())
     kafka.create_topic(f"{door.group}.later")
-    until(lambda: is_ready(gateway))
+    gateway.connected()
     door.send({"functionId": "echo", "parameters": {"text": "hi"}}, topic=f"{door.group}.later", reply_topic=door.replies)
     assert body(kafka.read(door.replies).wait_one())["result"] == "hi"
 
@@ -491,7 +487,7 @@ def test_a_gateway_that_lost_its_place_in_the_group_takes_it_again(c_mist, kafka
     other.close()
     door.call("echo", {"text": "after"})
     assert body(replies.wait(2)[1])["result"] == "after"
-    until(lambda: is_ready(gateway))
+    gateway.connected()
 
 
 @pytest.mark.parametrize("settings,words", [

@@ -160,6 +160,6 @@ class KafkaDoor:
 def three_doors(make_gateway, mosquitto, kafka, prefix, functions, **sections):
     """(gateway, {name: door}), everything connected."""
     gateway = make_gateway(transports=[MqttDoor.settings(mosquitto, prefix), KafkaDoor.settings(kafka, prefix, functions)], **sections)
-    gateway.until(lambda: gateway.get("/health/ready").status_code == 200)
+    gateway.connected()
     return gateway, {"http": HttpDoor(gateway), "mqtt": MqttDoor(gateway, mosquitto, prefix),
                      "kafka": KafkaDoor(gateway, kafka, prefix)}

@@ -209,6 +209,26 @@ class Mistd:
     def delete(self, path, **options):
         return self.request("DELETE", path, **options)
 
+    # Transports
+
+    def transports(self):
+        """How each is, by its name."""
+        return {one["name"]: one for one in self.get("/health/ready").json()["transports"]}
+
+    def trouble(self):
+        """What it says of its transports, in one text."""
+        return "\n".join(f"transport {one['name']}: {one['detail']}" for one in self.transports().values() if "detail" in one)
+
+    def is_connected(self):
+        """It is ready, and all its transports are up."""
+        answer = self.get("/health/ready")
+        return answer.status_code == 200 and all(one["up"] for one in answer.json()["transports"])
+
+    def connected(self):
+        """Itself, once they are."""
+        until(self.is_connected, what="the connections to the brokers")
+        return self
+
     # Jobs
 
     def submit(self, function, params=None, **query):

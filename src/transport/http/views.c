@@ -54,28 +54,45 @@ void metrics_show(struct request *rq)
 	request_ask(rq, metrics_ready);
 }
 
+/* True: the core does not turn, which is the answer. */
+static bool is_stuck(struct request *rq)
+{
+	if (!intake_core_is_stuck(rq->http->env.in))
+		return false;
+	fault_set(&rq->ask.fault, FAULT_UNAVAILABLE,
+		"the core stands still for longer than mist.watchdog");
+	answer_fault(rq, &rq->ask.fault);
+	return true;
+}
+
 /* Alive means that this thread answers, and that the core turns. */
 void health_live(struct request *rq)
 {
-	if (intake_core_is_stuck(rq->http->env.in)) {
-		fault_set(&rq->ask.fault, FAULT_UNAVAILABLE,
-			"the core stands still for longer than mist.watchdog");
-		answer_fault(rq, &rq->ask.fault);
+	if (is_stuck(rq))
 		return;
-	}
 	answer_json(rq, 200, json_pack("{s:s}", "status", "live"));
 }
 
+/* The problem has a member more then, for which its text is opened. */
 static void health_asked(struct request *rq)
 {
+	const char *transports = rq->ask.text;
 	if (rq->ask.fault.code)
 		answer_fault(rq, &rq->ask.fault);
 	else
 		answer_json(rq, 200, json_pack("{s:s}", "status", "ready"));
+	if (!transports) /* nothing was asked */
+		return;
+	_cleanup_(freep) char *text = TAKE_PTR(rq->answer);
+	rq->answer =
+		xasprintf("%.*s,\"transports\":%s}", (int)rq->answer_len - 1, text, transports);
+	rq->answer_len = strlen(rq->answer);
 }
 
 void health_ready(struct request *rq)
 {
+	if (is_stuck(rq))
+		return;
 	rq->ask.kind = ASK_READY;
 	request_ask(rq, health_asked);
 }

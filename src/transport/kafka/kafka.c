@@ -19,6 +19,9 @@
 #define FIELD(m) offsetof(struct kafka_settings, m)
 
 const struct conf_field kafka_conf[] = {
+	{ "required", CONF_BOOL, FIELD(required), "false", .live = true,
+		.help = "whether the gateway is not ready (/health/ready) while this transport is "
+			"down" },
 	{ "brokers", CONF_STR, FIELD(brokers), "localhost:9092",
 		.help = "where the cluster is found: HOST:PORT, with commas between" },
 	{ "group", CONF_STR, FIELD(group), "mist",

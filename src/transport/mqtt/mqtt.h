@@ -11,7 +11,7 @@ struct mqtt_settings {
 	char *url, *client_id, *prefix, *subscribe_topic, *publish_topic, *share;
 	char *user, *password, *password_file;
 	char *tls_ca, *tls_certificate, *tls_key;
-	bool tls_verify;
+	bool required, tls_verify;
 	int version;
 	int events;
 	int64_t receivers, buffer, buffer_bytes, outbox_bytes, payload_max;

@@ -8,6 +8,9 @@ static const char *const versions[] = { "auto", "5", "3.1.1", NULL };
 static const char *const events[] = { "none", "final", "all", NULL };
 
 const struct conf_field mqtt_conf[] = {
+	{ "required", CONF_BOOL, AT(required), "false", .live = true,
+		.help = "whether the gateway is not ready (/health/ready) while this transport is "
+			"down" },
 	{ "url", CONF_STR, AT(url), "tcp://localhost:1883",
 		.help = "the broker; ssl:// is with TLS" },
 	{ "version", CONF_ENUM, AT(version), "auto", .choices = versions,

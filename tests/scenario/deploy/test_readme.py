@@ -54,7 +54,7 @@ def line(begin):
 
 def test_the_same_function_is_called_over_each_transport(house):
     gateway = house[0]
-    until(lambda: gateway.get("/health/ready").status_code == 200)
+    gateway.connected()
     greeting = {"greeting": "Hello, Ada!"}
     assert json.loads(said(run(house, line("curl"))))["payload"] == greeting
     assert json.loads(said(run(house, line("mosquitto_rr"))))["result"] == greeting
@@ -74,7 +74,7 @@ def said_soon(house, listener):
 
 def test_a_job_is_followed_and_cancelled_as_the_readme_says(house):
     gateway, broker, kafka = house
-    until(lambda: gateway.get("/health/ready").status_code == 200)
+    gateway.connected()
     events = broker.subscribe("mist/jobs/+/events")
     for begin in "mosquitto_pub -t mist/jobs", "echo '{\"cancel\"":
         job = gateway.post("/v2/hidden/devrun", json={

@@ -51,8 +51,7 @@ def door(kafka, prefix):
 
 
 def why(gateway):
-    answer = gateway.get("/health/ready")
-    return "" if answer.status_code == 200 else answer.json()["detail"]
+    return gateway.trouble()
 
 
 def warnings(gateway):

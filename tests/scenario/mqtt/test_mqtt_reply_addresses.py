@@ -78,7 +78,7 @@ def test_an_address_that_was_kept_is_checked_again(c_mist, mosquitto, prefix):
     until(lambda: gateway.job(job)["status"] == "finished")
     assert not client.messages and len(jobs(gateway)) == 1
     gateway.restart()
-    until(lambda: gateway.get("/health/ready").status_code == 200)
+    gateway.connected()
     assert gateway.stderr().count("is told to nobody") <= 1, "it is not owed any more"
 
 
