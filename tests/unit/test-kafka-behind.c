@@ -58,6 +58,11 @@ static void test_runs_are_told_and_read(void **state)
 	is_told_as(next, 100, "mist:+3-4+5-7");
 	take(&t, next, 105, true);
 	is_told_as(next, 100, "mist:+3-5+6-7");
+
+	next = table_add(&t, "topic", 2);
+	behind_read(next, 100, "mist:+3-5+6-7", strlen("mist:+3-5+6-7"));
+	for (int64_t i = 100; i < 110; i++)
+		assert_int_equal(behind_has(next, i), i >= 103 && i <= 107);
 	table_done(&t);
 }
 

@@ -207,10 +207,13 @@ TEST(a_store_finds_out_by_itself_that_there_is_room_again)
 }
 
 /* The twin with a disk that refuses as it is told, and values it cannot hold. */
-static atomic_int weather;
+static atomic_int weather, apply_weather;
 
 static int moody_apply(void *self, const struct store_op *op)
 {
+	int r = atomic_load(&apply_weather);
+	if (r)
+		return r;
 	if (op->kind == STORE_JOB_INSERT && strcmp(op->job->function->name, "poison") == 0)
 		return -E2BIG;
 	return store_mem.apply(self, op);
@@ -229,6 +232,7 @@ static int setup_moody(void **state)
 	moody.apply = moody_apply;
 	moody.commit = moody_commit;
 	atomic_store(&weather, 0);
+	atomic_store(&apply_weather, 0);
 	*state = &moody;
 	return place_setup(state);
 }
@@ -260,6 +264,24 @@ TEST(an_operation_that_cannot_be_written_does_not_stop_the_others)
 	check_int(state_of(p, &between), JOB_QUEUED);
 	check_int(state_of(p, &j->id), JOB_QUEUED);
 	check_int(count_all(p), 3);
+}
+
+/* A disk may refuse before the commit, too: with the first page that has to be written. */
+TEST(what_the_disk_refuses_is_kept_in_order)
+{
+	static const int refusals[] = { -ENOSPC, -EROFS, -EIO, -EBUSY, -EUCLEAN };
+	struct place *p = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", 1);
+		atomic_store(&apply_weather, refusals[i]);
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+		store_post(p->st, op_make(STORE_JOB_UPDATE, j, JOB_FINISHED));
+		check_int(settle(p->st), refusals[i]);
+		check_int(state_of(p, &j->id), _JOB_STATE_INVALID);
+		atomic_store(&apply_weather, 0);
+		await_that(store_is_settled(p->st));
+		check_int(state_of(p, &j->id), JOB_FINISHED);
+	}
 }
 
 TEST(more_than_a_batch_is_kept_and_nobody_waits_behind_it)
@@ -404,5 +426,6 @@ RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places
 	ON_DISK(a_full_disk_refuses_who_waits_and_keeps_the_rest_until_there_is_room),
 	ON_DISK(a_store_finds_out_by_itself_that_there_is_room_again),
 	ON_MOODY(an_operation_that_cannot_be_written_does_not_stop_the_others),
+	ON_MOODY(what_the_disk_refuses_is_kept_in_order),
 	ON_MOODY(more_than_a_batch_is_kept_and_nobody_waits_behind_it),
 	ON_MOODY(closing_gives_up_on_a_disk_that_refuses))
