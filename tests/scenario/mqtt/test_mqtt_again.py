@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages that the broker sends again: what this process did is not done twice, and nothing else is left out."""
+import threading
+
 import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
+from support.old_broker import Relay
 
 # Its description waits for a file, and with it the request that asks for it.
 HELD = """
@@ -75,6 +78,55 @@ def test_a_message_that_an_earlier_process_began_with_is_taken(plain_mist, mosqu
     house.let_go()
     house.gateway.start()
     assert event(house.answers(b"1", 1)[0]) == "finished"
+
+
+class Gate(Relay):
+    """Keeps back what a client publishes to one topic."""
+
+    def __init__(self, broker, topic):
+        self.topic, self.is_shut, self.has_come = topic.encode(), True, threading.Event()
+        super().__init__(broker)
+
+    def _pump(self, source, target):
+        is_client = source not in [broker for _, broker in self.pairs]
+        try:
+            while data := source.recv(65536):
+                if is_client and self.is_shut and self.topic in data:
+                    self.has_come.set()
+                    continue
+                target.sendall(data)
+        except OSError:
+            pass
+        self.end(source, target)
+
+
+def test_a_refused_request_is_acknowledged_when_the_broker_has_the_refusal(c_mist, mosquitto, prefix):
+    """Until then it is the broker that has it, and sends it again."""
+    requester = Requester(mosquitto, prefix)
+    gate = Gate(mosquitto, requester.topic)
+    gateway = up(c_mist(transports=[transport(gate, prefix)]))
+    mark = requester.ask("no-such-function", {})
+    assert gate.has_come.wait(60), "the refusal is on its way"
+    gateway.kill9()
+    gate.is_shut = False
+    gateway.start()
+    assert "there is no function no-such-function" in requester.answers(mark)[0].json()["error"]
+    gate.close()
+
+
+def test_what_the_broker_has_kept_for_long_is_not_run(c_mist, mosquitto, prefix):
+    """A retained request comes at every connect."""
+    requester = Requester(mosquitto, prefix)
+    topic = f"{prefix}/functions/noop/jobs"
+    requester.client.publish(topic, {}, retain=True)
+    gateway = up(c_mist(transports=[transport(mosquitto, prefix)]))
+    for _ in range(2):
+        for mark in [requester.ask("noop", {}) for _ in range(4)]:  # over every receiving connection
+            assert event(requester.answers(mark)[0]) == "finished"
+        gateway.stop()
+        up(gateway.start())
+    assert gateway.get("/v2/api/jobs?paginate=true").json()["total"] == 8
+    requester.client.publish(topic, b"", retain=True)
 
 
 # Gateways that share the requests
