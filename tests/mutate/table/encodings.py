@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values keep their value from one form into another, and bytes of outside are what they should be."""
+from mutate.edit import Edit
+
+TYPES = "unit/python/test_types.py::test_a_value_of_python"
+ENCODE = "unit/python/test_encode.py::test_a_value_becomes_json"
+REFUSED = "unit/python/test_encode.py::test_what_has_no_form_in_json_is_refused_with_type_and_place"
+CONVERT = "unit/python/test_arguments.py::test_a_value_becomes_what_is_annotated"
+WRONG = "unit/python/test_arguments.py::test_a_wrong_value_is_refused_by_name"
+SESSION = "unit/python/test_session.py"
+RESULTS = "src/runner/python/mist/results"
+BAD = "test-params::bad_arguments_name_the_field_and_what_was_expected"
+MORE = "test-params::what_runners_say_beside_mists_types_is_checked"
+UTF8 = "test-fault::utf8_is_judged_by_the_standard"
+
+EDITS = [
+    Edit("half of a surrogate pair is UTF-8", "src/base/utf8.c", "|| (code >= 0xd800 && code < 0xe000)", "", UTF8),
+    Edit("a character may be written longer than it is", "src/base/utf8.c", "return code < least[n] ||", "return", UTF8),
+    Edit("a sentence is cut inside of a character", "src/base/utf8.c",
+         "return (int)(len > max ? utf8_whole(text, max) : len);", "return (int)(len > max ? max : len);",
+         "test-fault::a_text_is_cut_between_characters"),
+    Edit("a name may stand twice in one object", "src/base/json.c", "JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);", "JSON_DECODE_ANY, &e);",
+         "test-json::a_name_twice_is_refused"),
+    Edit("depth is not bounded", "src/base/json.c", "if (++depth > max_depth)", "if (++depth > max_depth && false)",
+         "test-json::nesting_over_the_limit_is_refused"),
+    Edit("a NUL byte behind the text is passed over", "src/base/json.c", "const char *nul = memchr(text, '\\0', len);",
+         "const char *nul = NULL;", "test-json::a_nul_byte_is_refused_wherever_it_stands"),
+    Edit("a bad member of a frame is taken", "proto/frame.c", "if (!is_kind(value, m->kind))", "if (false)",
+         "test-frame::every_bad_sample_is_refused"),
+    Edit("a frame has any number of values", "proto/frame.c", "if (n_values > FRAME_VALUES_MAX)", "if (false)",
+         "test-frame::a_frame_has_no_more_values_than_somebody_looks_at"),
+    Edit("a text of a row may be anything", "src/domain/job_row.c", "if (text && !utf8_is_valid(text, strlen(text)))", "if (false)",
+         "test-store-unreadable::a_job_with_a_member_that_is_wrong_is_set_aside_and_stops_nobody"),
+    Edit("a row that cannot be read stops the start", "src/store/sqlite_reader.c", "left_out++;", "return -EBADMSG;",
+         "test-store-unreadable::a_job_with_a_member_that_is_wrong_is_set_aside_and_stops_nobody"),
+    Edit("an external id may be no text", "src/core/intake.c",
+         "if (rq->external_id && !utf8_is_valid(rq->external_id, strlen(rq->external_id)))", "if (false)",
+         "test-core-intake::what_is_no_text_is_refused"),
+    Edit("a WebSocket text may be of any length", "src/base/ws.c", "if (a->data_length > w->max_text - w->text_len) {", "if (false) {",
+         "test-ws::a_message_over_the_limit_closes_with_1009"),
+    Edit("blanks inside of a text of a result are left out", "src/domain/event.c", "in_string = !in_string;", "in_string = false;",
+         "test-event::events_have_mists_bytes"),
+    Edit("a property is read up to its NUL", "src/transport/mqtt/request.c",
+         "&& !memchr(s->data, '\\0', (size_t)s->len);", ";", "test-mqtt-request::properties_are_checked"),
+    Edit("of a property that stands twice one is taken", "src/transport/mqtt/request.c",
+         "memcmp(other->value.data.data, name->data, (size_t)name->len) == 0)", "false)", "test-mqtt-request::properties_are_checked"),
+    Edit("application/cloudevents+jsonx is a CloudEvent", "src/transport/message.c", "return !*text || *text == ';';", "return true;",
+         "test-message::another_type_of_content_is_no_cloud_event"),
+    Edit("the time of a CloudEvent is anything", "src/transport/message.c", "if (time && !is_time(time))", "if (false)",
+         "test-message::attributes_of_cloud_events_are_what_they_should_be"),
+    Edit("unknown arguments are taken", "src/domain/params.c", "if (unknown == UNKNOWN_REFUSE)", "if (false)",
+         "test-params::unknown_arguments_are_refused_ignored_or_taken"),
+    Edit("an unknown field of a closed object is taken", "src/domain/params.c",
+         'if (json_is_true(json_object_get(type, "closed")))', "if (false)", MORE),
+    Edit("a value that is none of an enumeration is taken", "src/domain/params.c",
+         "is_same(json_array_get(values, i), value)", "values", MORE),
+    Edit("a part of a number is an Int", "src/domain/params.c", "json_is_real(value) && d == floor(d)", "json_is_real(value)", BAD),
+    Edit("the work for alternatives has no bound", "src/domain/params.c", "c->problems += !*c->steps;\n\treturn *c->steps;", "return true;",
+         "test-params::the_work_for_alternatives_is_bounded"),
+    Edit("the 29th of February is a date in every year", "src/domain/arg_format.c", "bool is_leap = m == 2 && y % 4 == 0", "bool is_leap = m == 2",
+         "test-params::texts_have_the_form_that_the_type_names"),
+    Edit("an int beyond JSON's loses its last digits", f"{RESULTS}/encode.py",
+         "return value if INT_MIN <= value <= INT_MAX else str(value)", "return value", ENCODE),
+    Edit("NaN is written", f"{RESULTS}/encode.py", "return value if math.isfinite(value) else None\n    if depth", "return value\n    if depth", ENCODE),
+    Edit("of two members of one name one is lost", f"{RESULTS}/encode.py",
+         "        if name in names:\n            raise Unencodable(f\"{path_text(path)}: two members", "        if False:\n            raise Unencodable(f\"{path_text(path)}: two members",
+         REFUSED),
+    Edit("an enum with texts is written by its name", f"{RESULTS}/encode.py", "return True, _encode(value.value, path, depth + 1)",
+         "return True, str(value)", ENCODE, TYPES),
+    Edit("a lone surrogate goes into a result", f"{RESULTS}/encode.py", "    if kind is str:\n        return clean(value)",
+         "    if kind is str:\n        return value", ENCODE),
+    Edit("one Decimal of a column is a number and the next a text", f"{RESULTS}/encode.py",
+         "return {name: texts.decimals_are_numbers(column) for name, column in found.items()} or None", "return None", TYPES),
+    Edit("a value that contains itself is written for ever", f"{RESULTS}/encode.py",
+         "    if depth >= DEPTH_MAX:\n        raise Unencodable(f\"{path_text(path)}: nested deeper than {DEPTH_MAX} levels\")\n    if kind is dict:",
+         "    if kind is dict:", "unit/python/test_encode.py::test_deep_values_within_the_limit_pass", TYPES,
+         "unit/python/test_encode.py::test_a_value_that_contains_itself_is_refused"),
+    Edit("a result is written though no frame takes it", f"{RESULTS}/encode.py", "if self._limit is not None and self._n > self._limit:",
+         "if False:", f"{SESSION}::test_a_result_that_is_too_large_is_told_with_both_sizes",
+         "unit/python/test_encode.py::test_what_is_too_long_is_refused_before_it_is_written"),
+    Edit("a unit of NumPy is taken for another", f"{RESULTS}/columns.py", '"us": 10 ** 6,', '"us": 10 ** 3,', TYPES),
+    Edit("years of NumPy are a number", f"{RESULTS}/columns.py", 'MONTHS = {"Y": 12, "M": 1}', 'MONTHS = {"Y": 1, "M": 1}', TYPES),
+    Edit("two columns of pandas of one name become one", f"{RESULTS}/columns.py", "if name in names:", "if False:", REFUSED),
+    Edit("true is an int", "src/runner/python/mist/arguments.py",
+         "if shown == value and isinstance(shown, bool) == isinstance(value, bool):", "if shown == value:", WRONG),
+    Edit("an unknown field of a dataclass is dropped", "src/runner/python/mist/arguments.py",
+         "            if name not in known:\n                raise Refusal(f\"Invalid field {path}.{name}: there is no such field\")",
+         "            pass", WRONG),
+    Edit("two keys that become one lose a value", "src/runner/python/mist/arguments.py", "            if key in made:", "            if False:", WRONG),
+    Edit("the text of an error silences the worker", "src/runner/python/mist/jobs.py", "        error = clean(error)\n", "",
+         f"{SESSION}::test_a_function_that_goes_wrong_fails_and_the_worker_lives_on"),
+]

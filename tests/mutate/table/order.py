@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is first, what comes after what, and what counts as the same."""
+from mutate.edit import Edit
+
+EDITS = [
+    Edit("the lowest priority goes first", "src/core/lane.c",
+         "return x->priority > y->priority;", "return x->priority < y->priority;", "test-core-intake::priority_goes_before_age"),
+    Edit("of equal priority the youngest goes first", "src/core/lane.c",
+         "memcmp(&x->id, &y->id, sizeof x->id) < 0;", "memcmp(&x->id, &y->id, sizeof x->id) > 0;", "test-core-intake::priority_goes_before_age"),
+    Edit("a restart takes up jobs in the wrong order", "src/store/sqlite_reader.c",
+         "WHERE state < 5 ORDER BY id\"", "WHERE state < 5 ORDER BY id DESC\"", "test-store::the_open_jobs_are_told_oldest_first"),
+    Edit("a page of jobs is the oldest first", "src/store/sqlite_reader.c",
+         "ORDER BY id DESC LIMIT ?4", "ORDER BY id LIMIT ?4", "test-store::a_page_is_the_newest_first_and_the_total_counts_all"),
+    Edit("a key that was used for another request answers with its job", "src/core/keys.c",
+         "strcmp(k->digest, digest) != 0 :", "false :", "test-core-intake::a_key_is_of_one_request"),
+    Edit("a frame out of turn is taken", "src/core/workers.c",
+         "return l->is_resumed ? 0 : CREW_E_ORDER;", "return 0;", "test-core::frames_out_of_turn_are_answered_so"),
+    Edit("a result is taken of a job that was not started", "src/core/workers.c",
+         "if (!l->job->started_ms)\n\t\t\treturn CREW_E_ORDER;", "", "test-core-intake::an_end_before_the_start_is_out_of_turn"),
+    Edit("a log line of an unknown level is taken", "src/core/workers.c",
+         "!level || k == ARRAY_SIZE(levels) ||", "!level ||", "test-core::frames_out_of_turn_are_answered_so"),
+    Edit("progress beyond the whole is taken", "src/core/workers.c",
+         "value >= 0 && value <= 1", "value >= 0", "test-core::frames_out_of_turn_are_answered_so"),
+    Edit("a job moves from where it may not", "src/domain/job.c",
+         "return leads_to[from] & BIT(to);", "return true || leads_to[from] & BIT(to);", "test-job::final_states_lead_nowhere"),
+    Edit("a retained MQTT message is run at every connect", "src/transport/mqtt/receiver.c",
+         "if (m->retained)", "if (false)", "scenario/mqtt/test_mqtt_again.py::test_what_the_broker_has_kept_for_long_is_not_run"),
+    Edit("what was done in two runs that follow one another is forgotten", "src/transport/kafka/behind.c",
+         "next = last + 1;", "next = last + 2;", "test-kafka-behind::test_runs_are_told_and_read"),
+    Edit("what was done behind the offset is run again", "src/transport/kafka/behind.c",
+         "p->runs[low].first <= offset;", "p->runs[low].first < offset;", "test-kafka-behind::test_runs_are_told_and_read"),
+    Edit("a topic that was made anew is taken for the one of before", "src/transport/kafka/same_log.c",
+         "if (offset == p->anchor.offset && at_ms != p->anchor.at_ms)", "if (false)",
+         "test-kafka-behind::test_a_log_is_known_by_its_newest_record"),
+]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what, and whose secrets are whose."""
+from mutate.edit import Edit
+
+HEAD = "test-http::a_head_leaves_nothing_open"
+HOST = "test-http::a_host_is_an_address_or_a_name_of_ours"
+ORIGIN = "scenario/http/test_head.py::test_pages_of_other_sites"
+PROPERTIES = "test-mqtt-request::properties_are_checked"
+MESSAGES = "test-message::bad_messages_are_refused_with_the_senders_id"
+
+EDITS = [
+    Edit("a name that only begins with a listed one is ours", "src/transport/http/server/hosts.c",
+         "if (n && n == len && strncasecmp(p, name, n) == 0)", "if (n && n <= len && strncasecmp(p, name, n) == 0)", HOST),
+    Edit("a name that only ends with the letters of a listed one is ours", "src/transport/http/server/hosts.c",
+         "strncasecmp(name + len - (n - 1), p + 1, n - 1) == 0)", "strncasecmp(name + len - (n - 2), p + 2, n - 2) == 0)", HOST),
+    Edit("a name that only begins with localhost is ours", "src/transport/http/server/hosts.c",
+         "strlen(other) == len && strncasecmp(name, other, len) == 0;", "strncasecmp(name, other, strlen(other)) == 0;", HOST),
+    Edit("any text in brackets is an address", "src/transport/http/server/hosts.c",
+         "return is_address(AF_INET6, text + 1, last - (text + 1)) ? HOST_GOOD", "return last ? HOST_GOOD", HOST),
+    Edit("an origin is compared with Host by its beginning only", "src/transport/http/origin.c",
+         "strlen(separator + 3) == len &&", "strlen(separator + 3) >= len &&", ORIGIN),
+    Edit("what another site caused is served when there is no Origin", "src/transport/http/origin.c",
+         'strcasecmp(site, "cross-site") == 0 && !is_visit(rq)', "false", ORIGIN),
+    Edit("Host is not looked at", "src/transport/http/origin.c",
+         "if (!host_check(rq, host, host_len) ||", "if (false ||",
+         "scenario/http/test_head.py::test_a_name_that_is_not_the_gateways_is_misdirected"),
+    Edit("of two Content-Lengths one is taken", "src/transport/http/server/head.c", "if (h->n_lengths > 1)", "if (false)", HEAD),
+    Edit("a length beside an encoding is passed over", "src/transport/http/server/head.c",
+         "if (h->n_encodings && h->n_lengths)", "if (false)", HEAD),
+    Edit("of two Hosts one is taken", "src/transport/http/server/head.c",
+         "if (h->n_hosts != 1 && (h->is_http_1_1 || h->n_hosts > 1))", "if (!h->n_hosts && h->is_http_1_1)", HEAD),
+    Edit("a header's name may have a blank behind it", "src/transport/http/server/head.c",
+         '"!#$%&\'*+-.^_`|~"', '" !#$%&\'*+-.^_`|~"', HEAD),
+    Edit("an answer goes where requests come in", "src/transport/mqtt/reply.c", 'if (reserved_has("mqtt", topic))', "if (false)", PROPERTIES),
+    Edit("an answer goes to the broker's own topics", "src/transport/mqtt/reply.c", "if (topic[0] == '$')", "if (false)", PROPERTIES),
+    Edit("a reserved pattern does not cover what is below it", "src/transport/reserved.c",
+         "return strncmp(pattern, topic, n - 1) == 0 && topic[n - 1];", "return strncmp(pattern, topic, n) == 0;", PROPERTIES),
+    Edit("a file is run over a broker though it is not allowed", "src/transport/message.c",
+         "if (ret->job->path && m->devrun_setting)", "if (false)", MESSAGES),
+    Edit("a client may take the key of a position in a log", "src/transport/message.c",
+         "strncmp(ret->job->idempotency_key, LOG_POSITION, strlen(LOG_POSITION)) == 0)", "false)", MESSAGES),
+    Edit("a name may be a path", "src/base/conf/conf_text.c", "xyz0123456789._-\";", "xyz0123456789._-/\";",
+         "test-conf::names_are_checked"),
+    Edit("a name may be ..", "src/base/conf/conf_text.c", "&& name[0] != '.';", ";", "test-conf::names_are_checked"),
+    Edit("a worker may say what only the gateway says", "proto/frame.c", "if (!(row->from & BIT(from))) {", "if (false) {",
+         "test-frame::every_bad_sample_is_refused"),
+    Edit("any secret that begins right is a worker's", "src/worker/room.c", "if (strlen(b) != n)", "if (strlen(b) > n)",
+         "scenario/test_workers.py::test_only_a_worker_with_its_secret_comes_in"),
+    Edit("the secret of a worker is not compared", "src/worker/room.c", "return difference == 0;", "return true;",
+         "scenario/test_workers.py::test_only_a_worker_with_its_secret_comes_in"),
+    Edit("the database is everybody's to read", "src/store/sqlite_db.c", "O_NONBLOCK, 0600);", "O_NONBLOCK, 0644);",
+         "test-store-disk::the_database_is_its_owners_only"),
+    Edit("the gateway's environment is every worker's", "src/worker/process.c", "if (fnmatch(p, name, 0) == 0)", "if (p)",
+         "scenario/test_workers.py::test_a_worker_gets_of_the_gateways_environment_what_is_named"),
+    Edit("a stranger with the number of a worker is killed", "src/worker/leavings.c",
+         "process_born(pid) == born && is_marked(pid, mark);", "true;",
+         "faults/test_workers_die.py::test_a_start_ends_no_stranger_whose_pid_stands_in_a_record"),
+    Edit("only the worker is ended, not what it started", "src/worker/process.c", "kill(-m->pid, signal);", "kill(m->pid, signal);",
+         "faults/test_workers_die.py::test_the_process_group_of_a_worker_ends_with_it"),
+    Edit("children in a session of their own outlive their job", "src/worker/leavings.c",
+         "i < SEARCHES_MAX && end_marked(mark)", "i < SEARCHES_MAX && !mark",
+         "faults/test_workers_die.py::test_children_that_left_their_worker_end_with_it"),
+    Edit("what a link in a worker's directory leads to is removed", "src/worker/leavings.c",
+         "O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC", "O_RDONLY | O_DIRECTORY | O_CLOEXEC",
+         "faults/test_workers_die.py::test_what_is_no_directory_of_a_worker_is_removed_and_not_followed"),
+]
