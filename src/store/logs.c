@@ -4,8 +4,7 @@
  *
  * They are kept out of the database since they are large, written often and read rarely, and since
  * losing the end of one in a power cut is bearable: nothing here is synced. A few files stay open,
- * because the jobs that log at one moment are few; the oldest is closed for the next. A disk that
- * refuses is reported once, until it takes something again.
+ * because the jobs that log at one moment are few; the oldest is closed for the next.
  *
  * Something may be in the place of a file that is none: nothing here waits for the other end of a
  * pipe, writes to a device, or follows a link. */
@@ -147,16 +146,14 @@ int logs_append(struct logs *l, const struct uuid *id, const char *text, size_t 
 	int r = fd < 0 ? fd : fail_point(FAIL_STORE_LOG);
 	if (r == 0)
 		r = write_all(fd, text, len);
-	if (r < 0 && !l->is_failing && r == -EINVAL) {
+	if (r < 0 && !may_pass(r) && !l->has_told) {
 		char path[PATH_SIZE];
 		logs_path(l, id, path, sizeof path);
-		log_warn("%s is in the way: the log of a job would be a file of that name, and is "
-			 "dropped",
-			path);
-	} else if (r < 0 && !l->is_failing) {
-		log_warn("the logs of jobs cannot be written to %s: %s", l->folder, strerror(-r));
+		log_warn("%s cannot be written, and what the log of a job would get is dropped: "
+			 "%s",
+			path, r == -EINVAL ? "it is no file" : strerror(-r));
 	}
-	l->is_failing = r < 0;
+	l->has_told = r < 0 && !may_pass(r);
 	return r < 0 && may_pass(r) ? r : 0;
 }
 

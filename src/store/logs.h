@@ -16,8 +16,8 @@ struct logs {
 		struct uuid id;
 		int fd; /* -1: free */
 	} open[LOGS_OPEN_MAX];
-	unsigned next;   /* the one to be closed for the next file */
-	bool is_failing; /* the last append failed, and was reported */
+	unsigned next; /* the one to be closed for the next file */
+	bool has_told; /* the last append was given up, and that was told */
 };
 
 int logs_open(struct logs *l, const char *directory, struct fault *f);

@@ -15,7 +15,8 @@
  *
  * The lock covers the queue of posted operations and the thread's sleep. The batch belongs to the
  * thread. Texts for the logs of jobs go to their files in the same order, before the transaction,
- * and only once; what the disk refuses of them is kept up to UNWRITTEN_MAX and tried again.
+ * and only once; what the disk refuses of them is kept within a limit and tried again
+ * (unwritten.c).
  *
  * A disk may also not answer at all: then the thread hangs in a call of the system, and nobody can
  * wait for it. A second thread, the guard, notices that a call lasts too long and tells those whose
@@ -37,6 +38,7 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "store/logs.h"
+#include "store/unwritten.h"
 
 enum {
 	BATCH_MAX = 2000,
@@ -47,7 +49,7 @@ enum {
 	CLOSE_MS = 2000,    /* how long store_close believes in a disk that refuses */
 	CHECK_MS = 1000,
 	HANG_MS = 10000,
-	UNWRITTEN_MAX = 16 << 20, /* bytes of job logs */
+	TELL_MS = 60 * 1000, /* how often it is told that logs cannot be written */
 };
 
 /* What the thread is about, when it may be left. */
@@ -82,9 +84,8 @@ struct store {
 
 	struct op_queue batch; /* the thread's; between batches only what is kept */
 	int64_t tried_ms, give_up_at_ms, checked_ms; /* the thread's */
-	struct op_queue unwritten;                   /* the thread's: texts for logs */
-	int64_t unwritten_tried_ms;
-	size_t dropped_bytes; /* of texts, since the disk refused them */
+	struct unwritten unwritten;                  /* the thread's: texts for logs */
+	int64_t unwritten_tried_ms, unwritten_told_ms;
 
 	atomic_int phase;
 	_Atomic int64_t calling_since_ms;
@@ -466,52 +467,70 @@ static void refuse_first(struct store *st, int r)
 /* The disk may take them later: they are kept, within a limit, and written in order. */
 static void log_later(struct store *st, struct store_op *from)
 {
-	if (st->unwritten.bytes + from->text_len > UNWRITTEN_MAX) {
-		st->dropped_bytes += from->text_len;
-		free(TAKE_PTR(from->text));
-		return;
-	}
 	struct store_op *op = store_op_new(STORE_LOG, NULL);
+	size_t bytes = from->text_len;
 	op->job_id = from->job_id;
 	op->text = TAKE_PTR(from->text);
-	op->text_len = op->bytes = from->text_len;
+	op->text_len = op->bytes = bytes;
+	if (!unwritten_add(&st->unwritten, op))
+		return;
 	atomic_fetch_add(&st->backlog, 1);
-	atomic_fetch_add(&st->backlog_bytes, op->bytes);
-	queue_push(&st->unwritten, op);
+	atomic_fetch_add(&st->backlog_bytes, bytes);
 }
 
-/* True: none is left. */
-static bool log_unwritten(struct store *st)
+static int log_again(void *owner, const struct store_op *op)
 {
+	return append(owner, op);
+}
+
+static void log_written(void *owner, struct store_op *op)
+{
+	struct store *st = owner;
 	struct op_queue written;
-	int r = 0;
 	queue_init(&written);
-	st->unwritten_tried_ms = clock_mono_ms();
-	while (st->unwritten.count && r == 0) {
-		r = append(st, st->unwritten.first);
-		if (r == 0)
-			queue_push(&written, queue_pop(&st->unwritten));
-	}
+	queue_push(&written, op);
 	finish(st, &written, 0);
-	if (r == 0 && st->dropped_bytes) {
+}
+
+static void log_unwritten(struct store *st)
+{
+	st->unwritten_tried_ms = clock_mono_ms();
+	unwritten_try(&st->unwritten, log_again, log_written, st);
+	if (!st->unwritten.count && st->unwritten.dropped_bytes) {
 		log_warn("%zu bytes of job logs were lost while they could not be written",
-			st->dropped_bytes);
-		st->dropped_bytes = 0;
+			st->unwritten.dropped_bytes);
+		st->unwritten.dropped_bytes = 0;
 	}
-	return r == 0;
+}
+
+static void tell_unwritten(struct store *st, const struct store_op *op, int r)
+{
+	char path[4096];
+	int64_t now = clock_mono_ms();
+	if (st->unwritten_told_ms && now - st->unwritten_told_ms < TELL_MS)
+		return;
+	st->unwritten_told_ms = now;
+	logs_path(&st->logs, &op->job_id, path, sizeof path);
+	log_warn("the log %s cannot be written: %s; what it would get is kept for a while, as are "
+		 "others that are refused",
+		path, strerror(-r));
 }
 
 static void write_logs(struct store *st)
 {
-	bool can_write = !st->unwritten.count || log_unwritten(st);
+	if (st->unwritten.count)
+		log_unwritten(st);
 	for (struct store_op *op = st->batch.first; op; op = op->next) {
 		if (op->kind != STORE_LOG || !op->text)
 			continue;
-		if (can_write && append(st, op) == 0)
-			free(TAKE_PTR(op->text));
-		else
+		bool has_to_wait = unwritten_has(&st->unwritten, &op->job_id);
+		int r = has_to_wait ? 0 : append(st, op);
+		if (r < 0)
+			tell_unwritten(st, op, r);
+		if (has_to_wait || r < 0)
 			log_later(st, op);
-		can_write = !st->unwritten.count;
+		else
+			free(TAKE_PTR(op->text));
 	}
 }
 
@@ -721,7 +740,7 @@ static void store_init(struct store *st, const struct store_ops *ops)
 	st->ops = ops;
 	queue_init(&st->posted);
 	queue_init(&st->batch);
-	queue_init(&st->unwritten);
+	unwritten_init(&st->unwritten);
 	pthread_mutex_init(&st->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -949,8 +968,9 @@ static void drain(struct store *st)
 		return;
 	}
 	finish(st, &st->batch, why);
+	for (struct store_op *op; (op = unwritten_take(&st->unwritten));)
+		queue_push(&st->posted, op);
 	finish(st, &st->posted, why);
-	finish(st, &st->unwritten, why);
 }
 
 void store_stop(struct store *st)
@@ -970,6 +990,7 @@ void store_close(struct store *st)
 		st->ops->close(st->self);
 	free(st->self);
 	logs_close(&st->logs);
+	unwritten_done(&st->unwritten);
 	pthread_cond_destroy(&st->wake);
 	pthread_cond_destroy(&st->ended);
 	pthread_mutex_destroy(&st->lock);

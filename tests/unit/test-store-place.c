@@ -133,6 +133,53 @@ TEST(lines_that_a_full_disk_refuses_are_written_when_there_is_room)
 	check_str(text_b ? text_b : "", "b\n");
 }
 
+/* The limit is one of each file. */
+TEST(a_log_that_cannot_grow_holds_up_no_other)
+{
+	enum { N = 30, LINES = 20 };
+	struct place *p = *state;
+	const struct uuid full = { { 1 } };
+	log_text(p, &full, "a file that has become long\n");
+	check_int(settle(p->st), 0);
+	limit_files(25);
+	for (int i = 0; i < LINES; i++) {
+		const struct uuid other = { { 2, (uint8_t)(i % N) } };
+		log_text(p, &full, "x\n");
+		log_text(p, &other, "y\n");
+		check_int(settle(p->st), 0);
+		_cleanup_(freep) char *text = log_read(p, &other);
+		check_str(text ? text : "", "y\n");
+	}
+	bool is_kept = !store_is_settled(p->st);
+	limit_files(RLIM_INFINITY);
+	check(is_kept);
+	await_that(store_is_settled(p->st));
+	_cleanup_(freep) char *text = log_read(p, &full);
+	check_int(strlen(text), strlen("a file that has become long\n") + 2 * LINES);
+}
+
+/* One job may not have all of the room that there is for what is refused. */
+TEST(what_is_kept_of_a_log_has_a_limit)
+{
+	enum { CHUNK = 1 << 20, N = 10 };
+	struct place *p = *state;
+	const struct uuid full = { { 1 } }, other = { { 2 } };
+	_cleanup_(freep) char *chunk = xcalloc(1, CHUNK + 1);
+	memset(chunk, 'x', CHUNK);
+	limit_files(10);
+	for (int i = 0; i < N; i++)
+		log_text(p, &full, chunk);
+	log_text(p, &other, "more than ten bytes\n");
+	int settled = settle(p->st);
+	size_t kept = store_backlog_bytes(p->st);
+	limit_files(RLIM_INFINITY);
+	check_int(settled, 0);
+	check(kept > 3 * CHUNK && kept < 5 * CHUNK);
+	await_that(store_is_settled(p->st));
+	_cleanup_(freep) char *text = log_read(p, &other);
+	check_str(text ? text : "", "more than ten bytes\n");
+}
+
 /* Each of these would block whoever opens it, or be written to. */
 TEST(what_is_no_file_in_place_of_a_log_is_left_alone)
 {
@@ -310,6 +357,8 @@ int main(void)
 		ON(store_sqlite, a_pipe_in_place_of_the_database_is_refused),
 		ON(store_sqlite, what_is_acknowledged_was_synced),
 		ON(store_mem, lines_that_a_full_disk_refuses_are_written_when_there_is_room),
+		ON(store_mem, a_log_that_cannot_grow_holds_up_no_other),
+		ON(store_mem, what_is_kept_of_a_log_has_a_limit),
 		ON_HOLDING(nobody_waits_for_a_disk_that_does_not_answer),
 		ON_HOLDING(what_waits_is_counted_in_bytes),
 		/* The last: it leaves a thread that is held for ever. */
