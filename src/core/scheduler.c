@@ -196,24 +196,46 @@ static unsigned count_processes(const struct lane *lane)
 	return n;
 }
 
-/* One of the context that has most of them, if that is more than its share. */
-static struct worker *find_busy(struct core *c, const struct lane *wanting)
+/* The one of the context that has least to do; NULL: none may be taken. */
+static struct worker *find_least_busy(const struct lane *lane)
 {
-	unsigned own = count_processes(wanting), most = 0;
 	struct worker *best = NULL;
-	map_each (n, &c->workers) {
-		struct worker *w = container_of(n, struct worker, by_id);
-		if (w->lane == wanting || !can_be_taken(w))
-			continue;
-		unsigned theirs = count_processes(w->lane);
-		if (own && theirs < own + 2)
-			continue;
-		if (theirs > most || (theirs == most && best && w->n_jobs < best->n_jobs)) {
-			most = theirs;
+	list_each (it, &lane->workers) {
+		struct worker *w = container_of(it, struct worker, in_lane);
+		if (can_be_taken(w) && (!best || w->n_jobs < best->n_jobs))
 			best = w;
-		}
 	}
 	return best;
+}
+
+struct busiest {
+	const struct lane *wanting;
+	unsigned own, most; /* processes */
+	struct worker *worker;
+};
+
+static void busiest_offer(struct busiest *b, const struct lane *lane)
+{
+	unsigned theirs = lane == b->wanting ? 0 : count_processes(lane);
+	if (!theirs || theirs < b->most || (b->own && theirs < b->own + 2))
+		return;
+	struct worker *w = find_least_busy(lane);
+	if (!w || (theirs == b->most && w->n_jobs >= b->worker->n_jobs))
+		return;
+	b->most = theirs;
+	b->worker = w;
+}
+
+/* One of the context that has most of them, if that is more than its share. Each context's are
+ * counted once. */
+static struct worker *find_busy(struct core *c, const struct lane *wanting)
+{
+	struct busiest b = { .wanting = wanting, .own = count_processes(wanting) };
+	map_each (n, &c->lanes)
+		busiest_offer(&b, container_of(n, struct lane, by_name));
+	list_each (n, &c->old_lanes)
+		busiest_offer(&b, container_of(n, struct lane, old));
+	return b.worker;
 }
 
 /* Those that were told to end and run nothing: a process is about to be free. */
@@ -243,6 +265,7 @@ void scheduler_tick(struct timers *t, struct timer *timer)
 	struct core *c = container_of(timer, struct core, process_tick);
 	unsigned n_ending = count_ending(c);
 	int64_t now = clock_mono_ms();
+	bool is_any_idle = true;
 	if (list_empty(&c->process_waiters) || c->is_stopping)
 		return;
 	timer_set(t, timer, TICK_MS);
@@ -254,7 +277,9 @@ void scheduler_tick(struct timers *t, struct timer *timer)
 			n_ending--;
 			continue;
 		}
-		struct worker *w = find_idle(c, lane);
+		/* Where one waiter finds none, no other does: its own would have its jobs. */
+		struct worker *w = is_any_idle ? find_idle(c, lane) : NULL;
+		is_any_idle = w;
 		int64_t turn = c->limits.worker_turn_ms;
 		unsigned doublings =
 			lane->n_retired_for < DOUBLINGS_MAX ? lane->n_retired_for : DOUBLINGS_MAX;
