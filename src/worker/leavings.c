@@ -238,7 +238,16 @@ static bool is_among(char *const *paths, const char *path)
 	return false;
 }
 
-static void prune_outputs(const char *logs, int64_t keep, char *const *in_use)
+static bool is_older(const struct stat *st, const struct timespec *than)
+{
+	const struct timespec *at = &st->st_mtim;
+	return at->tv_sec < than->tv_sec ||
+	       (at->tv_sec == than->tv_sec && at->tv_nsec < than->tv_nsec);
+}
+
+/* What was written to since then may be of a worker that is not in the list yet. */
+static void prune_outputs(
+	const char *logs, int64_t keep, char *const *in_use, const struct timespec *since)
 {
 	struct output *outputs = NULL;
 	size_t n = 0;
@@ -248,7 +257,7 @@ static void prune_outputs(const char *logs, int64_t keep, char *const *in_use)
 		if (!is_output(e->d_name))
 			continue;
 		char *path = xasprintf("%s/%s", logs, e->d_name);
-		if (lstat(path, &st) < 0 || is_among(in_use, path)) {
+		if (lstat(path, &st) < 0 || is_among(in_use, path) || !is_older(&st, since)) {
 			free(path);
 			continue;
 		}
@@ -272,6 +281,7 @@ struct clearing {
 	char *directory, *output, *logs;
 	char **in_use;
 	int64_t keep;
+	struct timespec since;
 };
 
 static void clear(uv_work_t *work)
@@ -281,8 +291,8 @@ static void clear(uv_work_t *work)
 	tree_remove(c->directory);
 	if (c->output)
 		output_remove(c->output);
-	else
-		prune_outputs(c->logs, c->keep, c->in_use);
+	if (c->in_use)
+		prune_outputs(c->logs, c->keep, c->in_use, &c->since);
 }
 
 static void cleared(uv_work_t *work, int status)
@@ -301,7 +311,9 @@ static void cleared(uv_work_t *work, int status)
 static char **copy_paths(const char *const *paths)
 {
 	size_t n = 0;
-	while (paths && paths[n])
+	if (!paths)
+		return NULL;
+	while (paths[n])
 		n++;
 	char **copy = xcalloc(n + 1, sizeof *copy);
 	for (size_t i = 0; i < n; i++)
@@ -318,5 +330,6 @@ void leavings_clear(uv_loop_t *loop, const struct leavings *l)
 	c->logs = xstrdup(l->logs);
 	c->in_use = copy_paths(l->in_use);
 	c->keep = l->keep;
+	clock_gettime(CLOCK_REALTIME_COARSE, &c->since); /* by which files get their times */
 	must(uv_queue_work(loop, &c->work, clear, cleared) == 0);
 }

@@ -30,9 +30,10 @@ void output_rotate(const char *path, int64_t max);
 /* What to do once a worker's process is gone, or never was. Copied. */
 struct leavings {
 	const char *directory;     /* removed, with all that is in it */
-	const char *output;        /* removed; NULL: kept, as one of the newest of its folder */
-	const char *logs;          /* that folder */
-	const char *const *in_use; /* outputs of workers that live, NULL-ended; or NULL */
+	const char *output;        /* removed; NULL: kept */
+	const char *logs;          /* the folder of outputs */
+	const char *const *in_use; /* those of workers that live, NULL-ended: of the others of the
+				      folder the `keep` newest are kept. NULL: all are */
 	int64_t keep;
 };
 

@@ -324,26 +324,31 @@ int member_rewrite_url(struct member *m)
 	return write_json(m->directory, "connect.json", json);
 }
 
-/* NULL-ended; the strings are the members'. */
-static const char **outputs_in_use(const struct room *r)
+/* Of the members but this one. NULL-ended; the strings are the members'. */
+static const char **outputs_in_use(const struct member *but)
 {
+	const struct room *r = but->room;
 	size_t n = 0;
 	list_each (it, &r->members)
 		n++;
 	const char **paths = xcalloc(n + 1, sizeof *paths);
 	n = 0;
-	list_each (it, &r->members)
-		paths[n++] = container_of(it, struct member, node)->output;
+	list_each (it, &r->members) {
+		const struct member *m = container_of(it, struct member, node);
+		if (m != but)
+			paths[n++] = m->output;
+	}
 	return paths;
 }
 
 void member_clear(struct member *m, bool keep_output)
 {
-	_cleanup_(freep) const char **in_use = keep_output ? outputs_in_use(m->room) : NULL;
+	int64_t keep = m->room->settings.outputs_kept;
+	_cleanup_(freep) const char **in_use = keep_output ? outputs_in_use(m) : NULL;
 	(void)fail_point(FAIL_LAUNCHER_REMOVE);
 	leavings_clear(m->room->loop, &(struct leavings){ .directory = m->directory,
-					      .output = keep_output ? NULL : m->output,
+					      .output = keep_output && keep ? NULL : m->output,
 					      .logs = m->room->logs,
 					      .in_use = in_use,
-					      .keep = m->room->settings.outputs_kept });
+					      .keep = keep });
 }

@@ -429,9 +429,8 @@ static void scan_one(struct room *r, const char *id)
 	if (!w) {
 		if (is_alive)
 			kill((pid_t)-pid, SIGKILL);
-		leavings_clear(r->loop,
-			&(struct leavings){
-				.directory = directory, .logs = r->logs, .keep = INT64_MAX });
+		leavings_clear(
+			r->loop, &(struct leavings){ .directory = directory, .logs = r->logs });
 		return;
 	}
 	struct member *m = member_new(r, w);

@@ -302,11 +302,12 @@ def test_what_a_worker_prints_has_a_limit_and_the_newest_is_kept(plain_mist):
     gateway.kill_workers()
 
 
-def test_the_outputs_of_workers_that_ended_badly_are_kept_of_the_newest_only(plain_mist, tmp_path):
-    gateway = plain_mist(workers={"outputs": 2})
+@pytest.mark.parametrize("kept", [0, 2])
+def test_the_outputs_of_workers_that_ended_badly_are_kept_of_the_newest_only(plain_mist, tmp_path, kept):
+    gateway = plain_mist(workers={"outputs": kept})
     names = []
     for i in range(4):
         job = gateway.wait(gateway.submit("die", {"path": str(tmp_path / str(i))}))
         names.append(job["workerId"])
-    gateway.until(lambda: len(list(gateway.data.glob("logs/worker-plain_*.log"))) <= 3)
-    assert not (gateway.data / "logs" / f"worker-{names[0]}.log").exists()
+    left = [f"worker-{name}.log" for name in sorted(names[4 - kept:])]
+    gateway.until(lambda: sorted(path.name for path in gateway.data.glob("logs/worker-plain_*")) == left)
