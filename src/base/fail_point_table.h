@@ -20,6 +20,9 @@ FAIL_POINT(STORE_COMMIT, "store.commit", EIO, "a transaction is about to be comm
 FAIL_POINT(STORE_COMMITTED, "store.committed", 0, "a transaction is durable, and nobody knows it")
 FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a job")
 
+FAIL_POINT(ARTIFACT_LOOK, "core.artifact.look", EACCES,
+	"the artifact of a function is looked at, to know whether it is another by now")
+
 FAIL_POINT(LAUNCHER_DIRECTORY, "launcher.directory", ENOSPC, "the directory of a worker is made")
 FAIL_POINT(LAUNCHER_RECORD, "launcher.record", ENOSPC, "a file of a worker is written")
 FAIL_POINT(LAUNCHER_RENAME, "launcher.rename", EIO, "a written file of a worker gets its name")

@@ -87,6 +87,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->process_waiters);
 	list_init(&c->edits);
 	list_init(&c->fetches);
+	list_init(&c->looks);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
 	map_init(&c->watched);
@@ -232,6 +233,38 @@ void settle(struct core *c, void (*settled)(void *owner, int status), void *owne
 	op->done = settle_done;
 	op->owner = s;
 	store_post(c->store, op);
+}
+
+/* Reading one job, on a thread of the loop's pool: a disk may take its time. */
+struct job_read {
+	uv_work_t work;
+	struct core *core;
+	struct uuid id;
+	job_read_fn *done;
+	void *owner;
+	int status;
+	struct job_row *row;
+};
+
+static void job_read_work(uv_work_t *work)
+{
+	struct job_read *r = container_of(work, struct job_read, work);
+	r->status = store_job_get(r->core->store, &r->id, &r->row);
+}
+
+static void job_read_done(uv_work_t *work, int status)
+{
+	_cleanup_(freep) struct job_read *r = container_of(work, struct job_read, work);
+	_cleanup_(job_row_freep) struct job_row *row = r->row;
+	beat_doing("a job that was read from the store");
+	r->done(r->owner, status < 0 ? status : r->status, row);
+}
+
+void job_read(struct core *c, const struct uuid *id, job_read_fn *done, void *owner)
+{
+	struct job_read *r = xcalloc(1, sizeof *r);
+	*r = (struct job_read){ .core = c, .id = *id, .done = done, .owner = owner };
+	must(uv_queue_work(c->loop, &r->work, job_read_work, job_read_done) == 0);
 }
 
 void core_check_stopped(struct core *c)

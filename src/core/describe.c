@@ -8,6 +8,11 @@
  * at once a second at most) or a reload changes the function. A describer that fails makes the
  * requests fail, not the gateway: the next request tries again.
  *
+ * Artifacts lie where users put them, and a network's file system may not answer. So they are
+ * looked at on a thread of the loop's pool, a few at a time, since each may stay there. Whoever
+ * wants to know waits LOOK_MS; after that what was known is good enough, and where nothing was,
+ * the request fails.
+ *
  * What only Hadoop's client can read is described by a worker of the function's own context, which
  * has that client and its settings; one is started if there is none. Of an artifact that is not on
  * this machine nothing can be seen here, so what is known of it is asked for again after a while.
@@ -19,12 +24,24 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 #include "domain/params.h"
 
-enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000 };
+enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000, LOOK_MS = 2000, LOOKS_MAX = 2 };
+
+struct look {
+	uv_work_t work;
+	struct list node; /* in core->looks, until it is begun */
+	struct core *core;
+	char *key, *path; /* of the signature, which may be gone meanwhile */
+	struct artifact_mark mark;
+	const char *why; /* it cannot be used; NULL: it can */
+};
 
 static void describe_timed_out(struct timers *t, struct timer *timer);
+static void look_timed_out(struct timers *t, struct timer *timer);
+static void signature_begin(struct core *c, struct signature *s);
 
 /* What a signature is of: not the name alone, since a definition that is being put, or run once, is
  * not the one that others call at the same time. */
@@ -45,6 +62,7 @@ static struct signature *signature_get(struct core *c, const struct function *f)
 		s->key = TAKE_PTR(key);
 		s->name = xstrdup(f->name);
 		s->timeout.fire = describe_timed_out;
+		s->look_timer.fire = look_timed_out;
 		list_init(&s->waiting);
 		list_init(&s->in_lane);
 		map_add_str(&c->signatures, &s->by_key, s->key);
@@ -135,11 +153,117 @@ static bool is_same_mark(const struct artifact_mark *a, const struct artifact_ma
 	       a->changed_ns == b->changed_ns && a->modified_ns == b->modified_ns;
 }
 
+static void look_free(struct look *look)
+{
+	list_remove(&look->node);
+	free(look->key);
+	free(look->path);
+	free(look);
+}
+
+/* On a thread of the pool. */
+static void look_work(uv_work_t *work)
+{
+	struct look *look = container_of(work, struct look, work);
+	struct stat st = { 0 };
+	int r = fail_point(FAIL_ARTIFACT_LOOK);
+	if (r == 0 && (stat(look->path, &st) || access(look->path, R_OK)))
+		r = -errno;
+	/* A worker that opened a pipe would wait for ever. */
+	look->why = r ? strerror(-r) : S_ISREG(st.st_mode) ? NULL : "it is no file";
+	/* The time of the last change of anything: a copy that keeps size and times has another. */
+	look->mark = (struct artifact_mark){ .device = st.st_dev,
+		.inode = st.st_ino,
+		.size = st.st_size,
+		.changed_ns = ns_of(&st.st_ctim),
+		.modified_ns = ns_of(&st.st_mtim) };
+}
+
+static void look_done(uv_work_t *work, int status);
+
+static void begin_looks(struct core *c)
+{
+	while (!list_empty(&c->looks) && c->n_looking < LOOKS_MAX && !c->is_let_go) {
+		struct look *look = container_of(list_pop(&c->looks), struct look, node);
+		c->n_looking++;
+		must(uv_queue_work(c->loop, &look->work, look_work, look_done) == 0);
+	}
+}
+
+static void look_begin(struct signature *s)
+{
+	struct look *look = xcalloc(1, sizeof *look);
+	look->core = s->core;
+	look->key = xstrdup(s->key);
+	look->path = xstrdup(s->function->location);
+	s->look = look;
+	s->is_look_late = false;
+	timer_set(&s->core->timers, &s->look_timer, LOOK_MS);
+	list_append(&s->core->looks, &look->node);
+	begin_looks(s->core);
+}
+
 /* Drops what is known if its artifact is another by now. */
-static void signature_refresh(struct signature *s, const struct function *f)
+static void signature_looked(struct signature *s, const struct look *look)
+{
+	timer_clear(&s->core->timers, &s->look_timer);
+	s->look = NULL;
+	s->is_look_late = false;
+	s->checked_ms = clock_mono_ms();
+	if (look->why || s->fault == FAULT_NOT_FOUND || !is_same_mark(&look->mark, &s->mark)) {
+		signature_forget(s);
+		signature_leave(s);
+		s->mark = look->mark;
+	}
+	if (look->why) {
+		s->fault = FAULT_NOT_FOUND;
+		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
+			look->path, look->why);
+	}
+	if (s->described || s->error)
+		signature_answer(s);
+	else if (!s->id[0] && !list_empty(&s->waiting))
+		signature_begin(s->core, s);
+}
+
+static void look_done(uv_work_t *work, int status)
+{
+	struct look *look = container_of(work, struct look, work);
+	struct core *c = look->core;
+	struct map_node *n = map_find_str(&c->signatures, look->key);
+	struct signature *s = n ? container_of(n, struct signature, by_key) : NULL;
+	(void)status;
+	beat_doing("an artifact that was looked at");
+	c->n_looking--;
+	if (s && s->look == look)
+		signature_looked(s, look);
+	look_free(look);
+	begin_looks(c);
+}
+
+static void signature_fail_unseen(struct signature *s)
+{
+	_cleanup_(freep) char *why =
+		xasprintf("its artifact %s cannot be looked at: the disk does not answer",
+			s->function->location);
+	signature_fail(s, why);
+}
+
+static void look_timed_out(struct timers *t, struct timer *timer)
+{
+	struct signature *s = container_of(timer, struct signature, look_timer);
+	(void)t;
+	s->is_look_late = true;
+	if (s->described || s->error)
+		signature_answer(s);
+	else if (!s->id[0])
+		signature_fail_unseen(s);
+}
+
+/* False: what is known now is what there is to know. */
+static bool signature_has_to_look(struct signature *s, const struct function *f)
 {
 	int64_t now = clock_mono_ms();
-	struct stat st = { 0 };
 	if (s->function != f) {
 		function_unref(s->function);
 		s->function = function_ref(f);
@@ -149,30 +273,14 @@ static void signature_refresh(struct signature *s, const struct function *f)
 		bool is_known = s->described || s->error;
 		if (is_known && (!s->checked_ms || now - s->checked_ms >= ASK_AGAIN_MS))
 			signature_forget(s);
-		return;
+		return false;
 	}
-	if (!f->location[0] || (s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
-		return;
-	s->checked_ms = now;
-	int r = stat(f->location, &st) || access(f->location, R_OK) ? errno : 0;
-	/* A worker that opened a pipe would wait for ever. */
-	const char *why = r ? strerror(r) : S_ISREG(st.st_mode) ? NULL : "it is no file";
-	/* The time of the last change of anything: a copy that keeps size and times has another. */
-	const struct artifact_mark mark = { .device = st.st_dev,
-		.inode = st.st_ino,
-		.size = st.st_size,
-		.changed_ns = ns_of(&st.st_ctim),
-		.modified_ns = ns_of(&st.st_mtim) };
-	if (!why && s->fault != FAULT_NOT_FOUND && is_same_mark(&mark, &s->mark))
-		return;
-	signature_forget(s);
-	signature_leave(s);
-	s->mark = mark;
-	if (why) {
-		s->fault = FAULT_NOT_FOUND;
-		s->error = xasprintf("function %s: its artifact %s cannot be read: %s", s->name,
-			f->location, why);
-	}
+	if (!f->location[0] || s->core->is_let_go ||
+		(s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
+		return false;
+	if (!s->look)
+		look_begin(s);
+	return !s->is_look_late;
 }
 
 static void signature_ask(struct signature *s, struct worker *w)
@@ -245,8 +353,8 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 		return;
 	}
 	struct signature *s = signature_get(c, f);
-	signature_refresh(s, f);
-	if (s->described || s->error) {
+	bool has_to_look = signature_has_to_look(s, f);
+	if (!has_to_look && (s->described || s->error)) {
 		signature_log(s);
 		wait->ready(wait, c, s);
 		return;
@@ -257,7 +365,11 @@ void describe(struct core *c, const struct function *f, struct described_wait *w
 		return;
 	}
 	list_append(&s->waiting, &wait->node);
-	if (!s->id[0])
+	if (has_to_look || s->id[0])
+		return;
+	if (s->is_look_late)
+		signature_fail_unseen(s);
+	else
 		signature_begin(c, s);
 }
 
@@ -330,13 +442,16 @@ void describe_fail_all(struct core *c, const char *why)
 {
 	map_each (n, &c->signatures) {
 		struct signature *s = container_of(n, struct signature, by_key);
-		if (s->id[0])
+		if (s->id[0] || !list_empty(&s->waiting))
 			signature_fail(s, why);
 	}
 }
 
 static void signature_free(struct signature *s)
 {
+	if (s->look && !list_empty(&s->look->node)) /* else it is under way, and finds nobody */
+		look_free(s->look);
+	timer_clear(&s->core->timers, &s->look_timer);
 	timer_clear(&s->core->timers, &s->timeout);
 	list_remove(&s->in_lane);
 	signature_forget(s);

@@ -14,7 +14,10 @@
  * Adapters report of which job an outcome was taken, not by whom. So all who were told of a job by
  * one door, the first one among them, are over together, when that door has reported as many
  * outcomes. A job that nobody asked for twice, as nearly all are, has no audience, and costs none
- * of this. */
+ * of this.
+ *
+ * What a job was is read from the store on other threads; meanwhile it may end, be told, or be
+ * delivered. Whoever comes back with a row looks at what is in memory first. */
 #include "core/private.h"
 
 #include <errno.h>
@@ -63,6 +66,9 @@ struct again {
 	struct job_request *rq;
 	struct listener *listener; /* it has added; or NULL */
 	int status;
+	/* What is done next with the job, which is borrowed; NULL: the fault says why there is
+	 * none. */
+	void (*found)(struct again *g, struct job *job, struct fault *f);
 };
 
 static struct audience *audience_find(const struct core *c, const struct uuid *job)
@@ -331,20 +337,18 @@ static void audience_tell(struct audience *a, const struct job_event *ev)
 
 static void audience_tell_later(void *owner, int status);
 
-/* Those who wait for the outcome of a job that has ended, from its row. May free it. */
-static void audience_tell_ended(struct audience *a, bool is_settled)
+static void audience_tell_read(
+	struct audience *a, bool is_settled, int status, const struct job_row *row)
 {
 	struct core *c = a->core;
-	struct job_row *found = NULL;
-	if (life_find(c, &a->job))
-		return;
-	int r = store_job_get(c->store, &a->job, &found);
-	_cleanup_(job_row_freep) struct job_row *row = found;
-	if (r == 0 && job_state_is_final(row->state)) {
+	a->n_asking--;
+	if (life_find(c, &a->job)) {
+		audience_free_if_empty(a);
+	} else if (status == 0 && job_state_is_final(row->state)) {
 		_cleanup_(job_unrefp) struct job *j = outbox_job(c, row);
 		const struct job_event ev = outcome_of(j, row);
 		audience_tell(a, &ev);
-	} else if (r == 0 && !is_settled && !c->is_let_go) {
+	} else if (status == 0 && !is_settled && !c->is_let_go) {
 		/* It ended just now. */
 		a->n_asking++;
 		settle(c, audience_tell_later, a);
@@ -352,14 +356,35 @@ static void audience_tell_ended(struct audience *a, bool is_settled)
 		char id[UUID_TEXT];
 		uuid_format(&a->job, id);
 		log_warn("the outcome of job %s cannot be told before the next start", id);
+		audience_free_if_empty(a);
 	}
+}
+
+static void audience_read(void *owner, int status, const struct job_row *row)
+{
+	audience_tell_read(owner, false, status, row);
+}
+
+static void audience_read_settled(void *owner, int status, const struct job_row *row)
+{
+	audience_tell_read(owner, true, status, row);
+}
+
+/* Those who wait for the outcome of a job that has ended, from its row. May free it, later. */
+static void audience_tell_ended(struct audience *a, bool is_settled)
+{
+	if (life_find(a->core, &a->job))
+		return;
+	a->n_asking++;
+	job_read(a->core, &a->job, is_settled ? audience_read_settled : audience_read, a);
 }
 
 static void audience_tell_later(void *owner, int status)
 {
 	struct audience *a = owner;
-	a->n_asking--;
 	audience_tell_ended(a, status == 0);
+	a->n_asking--;
+	audience_free_if_empty(a);
 }
 
 /* By its row, the job has ended: is the first one still to be reported? */
@@ -430,30 +455,52 @@ static void again_accept(struct again *g, const struct job *job)
 	again_free(g);
 }
 
-/* Alive or ended, a new reference; NULL: the fault says why there is none. */
-static struct job *again_job(struct again *g, struct fault *f)
+static void again_read(void *owner, int status, const struct job_row *row)
 {
+	struct again *g = owner;
 	struct audience *a = g->audience;
 	struct core *c = a->core;
-	const struct live_job *l = life_find(c, &a->job);
-	struct job_row *found = NULL;
-	if (l && l->job->parameters)
-		return job_ref(l->job);
-	int r = store_job_get(c->store, &a->job, &found);
-	_cleanup_(job_row_freep) struct job_row *row = found;
-	if (r == -ENOENT)
-		fault_set(f, FAULT_CONFLICT,
+	struct fault f;
+	if (status == -ENOENT)
+		fault_set(&f, FAULT_CONFLICT,
 			"the job of this idempotency key was removed from the history");
-	else if (r == -EBADMSG)
-		fault_set(f, FAULT_CONFLICT,
+	else if (status == -EBADMSG)
+		fault_set(&f, FAULT_CONFLICT,
 			"the job of this idempotency key cannot be read, and was set aside: see "
 			"/v2/api/store/unreadable");
-	else if (r < 0)
-		fault_set(f, FAULT_UNAVAILABLE, "the store cannot be read: %s", strerror(-r));
-	if (r < 0)
-		return NULL;
+	else if (status < 0)
+		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot be read: %s", strerror(-status));
+	if (status < 0) {
+		g->found(g, NULL, &f);
+		return;
+	}
 	audience_read_first(a, row);
-	return outbox_job(c, row);
+	_cleanup_(job_unrefp) struct job *job = outbox_job(c, row);
+	g->found(g, job, &f);
+}
+
+/* The job, alive or ended, goes to `found`, now or later. */
+static void again_find(
+	struct again *g, void (*found)(struct again *g, struct job *job, struct fault *f))
+{
+	struct core *c = g->audience->core;
+	const struct live_job *l = life_find(c, &g->audience->job);
+	g->found = found;
+	if (!l || !l->job->parameters) {
+		job_read(c, &g->audience->job, again_read, g);
+		return;
+	}
+	struct fault f;
+	_cleanup_(job_unrefp) struct job *job = job_ref(l->job);
+	found(g, job, &f);
+}
+
+static void again_end(struct again *g, struct job *job, struct fault *f)
+{
+	if (job)
+		again_accept(g, job);
+	else
+		again_refuse(g, f);
 }
 
 /* On the store's thread. */
@@ -469,17 +516,13 @@ static void again_kept(struct mail *mail, void *owner)
 {
 	struct again *g = container_of(mail, struct again, mail);
 	struct fault f;
-	_cleanup_(job_unrefp) struct job *job = NULL;
 	(void)owner;
-	if (g->status < 0)
-		fault_set(
-			&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-g->status));
-	else
-		job = again_job(g, &f);
-	if (job)
-		again_accept(g, job);
-	else
-		again_refuse(g, &f);
+	if (g->status == 0) {
+		again_find(g, again_end);
+		return;
+	}
+	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-g->status));
+	again_refuse(g, &f);
 }
 
 static bool is_same(
@@ -542,22 +585,23 @@ static int again_join(struct again *g, struct fault *f)
 	return 1;
 }
 
+static void again_found(struct again *g, struct job *job, struct fault *f)
+{
+	int r = job ? again_join(g, f) : -1;
+	if (r <= 0)
+		again_end(g, r == 0 ? job : NULL, f);
+}
+
 static void again_settled(void *owner, int status)
 {
 	struct again *g = owner;
 	struct fault f;
-	_cleanup_(job_unrefp) struct job *job = NULL;
-	int r = -1;
-	if (status < 0)
-		fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-status));
-	else
-		job = again_job(g, &f);
-	if (job)
-		r = again_join(g, &f);
-	if (r < 0)
-		again_refuse(g, &f);
-	else if (r == 0)
-		again_accept(g, job);
+	if (status == 0) {
+		again_find(g, again_found);
+		return;
+	}
+	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-status));
+	again_refuse(g, &f);
 }
 
 void outbox_again(struct core *c, struct job_request *rq, const struct uuid *job)

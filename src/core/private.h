@@ -68,6 +68,9 @@ struct signature {
 	enum fault_code fault;           /* of the error */
 	struct artifact_mark mark;
 	int64_t checked_ms;
+	struct look *look; /* at the artifact, under way; NULL: none is */
+	struct timer look_timer;
+	bool is_look_late;
 	struct list waiting; /* of struct described_wait */
 	char id[UUID_TEXT];  /* of the describe under way; "" none */
 	struct timer timeout;
@@ -100,6 +103,8 @@ struct core {
 	struct list unrecorded, moved, dirty;
 	size_t parameter_bytes, fetched_bytes; /* parameters.c */
 	struct list fetches;
+	struct list looks; /* describe.c: that are not begun */
+	unsigned n_looking;
 	_Atomic int64_t request_bytes,
 		request_bytes_max; /* in the mailbox, or waiting for a signature */
 	struct list edits;         /* of functions and contexts, under way */
@@ -201,6 +206,11 @@ void describe_free_all(struct core *c);
 /* core.c: calls `settled` on the core's thread when all that was posted so far is durable (0) or
  * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
+
+/* core.c: reads the job's row from the store on another thread, then calls `done` on the core's,
+ * also at the end. 0, or as store_job_get; the row is borrowed, NULL without one. */
+typedef void job_read_fn(void *owner, int status, const struct job_row *row);
+void job_read(struct core *c, const struct uuid *id, job_read_fn *done, void *owner);
 
 /* watch.c: subscribers. Callers look at core->n_watches first. */
 struct buf;

@@ -114,6 +114,21 @@ static void who_asks_for_a_job_that_ended_is_told_until_it_has_the_outcome(void 
 	assert_int_equal(drain(h, 1), 0);
 }
 
+static void a_store_that_cannot_be_read_holds_up_nobody_else(void **state)
+{
+	struct house *h = *state;
+	ask_by(h, 0, "a");
+	await_by(h, 0, "finished", "a");
+	house_reading_hangs = true;
+	ask_by(h, 1, "b");
+	submit(h, "{\"n\": 1}");
+	await_by(h, 0, "finished", "mine");
+	assert_null(loopback_take(h->doors[1], 1));
+	house_reading_hangs = false;
+	await_by(h, 1, "initialized", "b");
+	await_by(h, 1, "finished", "b");
+}
+
 static void a_request_that_comes_again_as_it_was_is_told_once(void **state)
 {
 	struct house *h = *state;
@@ -252,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_A_HOUSE(who_asks_for_a_job_under_way_is_told_its_end_after_a_restart),
 		IN_A_HOUSE(who_asks_for_a_job_that_ended_is_told_until_it_has_the_outcome),
+		IN_A_HOUSE(a_store_that_cannot_be_read_holds_up_nobody_else),
 		IN_A_HOUSE(a_request_that_comes_again_as_it_was_is_told_once),
 		IN_A_HOUSE(a_request_that_comes_again_at_the_end_is_told_the_end_last),
 		IN_A_HOUSE(what_one_door_has_delivered_the_other_still_owes),
