@@ -4,8 +4,8 @@
  *
  * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C):
  * every worker ends. A second one of them: nobody is waited for any more. Both are bounded in time
- * (deadline.c). SIGHUP: the configuration is read again; when it is not right, the old one
- * stays. */
+ * (deadline.c). SIGHUP: the configuration is read again, on another thread since its disk may
+ * take its time; when it is not right, the old one stays. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,8 +29,18 @@ struct program {
 	const char *config;
 	const char **sets;
 	size_t n_sets;
-	bool is_stopping;
+	bool is_stopping, is_over; /* over: the gateway is being taken down */
+	struct reading *reading;   /* of the configuration, again; NULL: none is under way */
+	bool reads_again;          /* and it was asked for once more meanwhile */
 	const char *checked_directory;
+};
+
+struct reading {
+	uv_work_t work;
+	struct program *program;
+	int status;
+	struct settings settings;
+	char *problems, *references;
 };
 
 enum mode { MODE_SERVE, MODE_CHECK, MODE_CHECK_DATA, MODE_DONE };
@@ -180,24 +190,68 @@ static void print_lines(const char *text)
 		fprintf(stderr, "mistd: %.*s\n", (int)strcspn(p, "\n"), p);
 }
 
+static void reading_work(uv_work_t *work)
+{
+	struct reading *r = container_of(work, struct reading, work);
+	const struct program *p = r->program;
+	r->status = fail_point(FAIL_CONFIG_READ);
+	if (r->status < 0)
+		r->problems = xasprintf("%s: %s", p->config, strerror(-r->status));
+	else
+		r->status =
+			settings_read(&r->settings, p->config, p->sets, p->n_sets, &r->problems);
+	if (r->status == 0)
+		r->references = settings_check_references(&r->settings);
+}
+
+static void take_settings(struct program *p, struct reading *r)
+{
+	_cleanup_(freep) char *restart = settings_need_restart(p->settings, &r->settings);
+	gateway_reload(p->gateway, &r->settings);
+	log_info("the configuration was read again");
+	log_lines(LOG_LEVEL_WARN, "the configuration", r->references);
+	if (restart)
+		log_warn("the configuration: what needs a restart is as it was: %s", restart);
+}
+
+static void read_again(struct program *p);
+
+static void reading_done(uv_work_t *work, int status)
+{
+	struct reading *r = container_of(work, struct reading, work);
+	struct program *p = r->program;
+	(void)status;
+	p->reading = NULL;
+	if (r->status < 0)
+		log_lines(LOG_LEVEL_ERROR, "the configuration was not taken", r->problems);
+	else if (!p->is_over)
+		take_settings(p, r);
+	if (r->status == 0)
+		settings_done(&r->settings);
+	free(r->problems);
+	free(r->references);
+	free(r);
+	if (p->reads_again && !p->is_over)
+		read_again(p);
+}
+
+static void read_again(struct program *p)
+{
+	struct reading *r = xcalloc(1, sizeof *r);
+	r->program = p;
+	p->reading = r;
+	p->reads_again = false;
+	must(uv_queue_work(&p->loop, &r->work, reading_work, reading_done) == 0);
+}
+
 static void on_hangup(uv_signal_t *handle, int signal)
 {
 	struct program *p = handle->data;
-	struct settings s;
-	_cleanup_(freep) char *problems = NULL, *references = NULL, *restart = NULL;
 	(void)signal;
-	if (settings_read(&s, p->config, p->sets, p->n_sets, &problems) < 0) {
-		log_lines(LOG_LEVEL_ERROR, "the configuration was not taken", problems);
-		return;
-	}
-	restart = settings_need_restart(p->settings, &s);
-	references = settings_check_references(&s);
-	gateway_reload(p->gateway, &s);
-	settings_done(&s);
-	log_info("the configuration was read again");
-	log_lines(LOG_LEVEL_WARN, "the configuration", references);
-	if (restart)
-		log_warn("the configuration: what needs a restart is as it was: %s", restart);
+	if (p->reading)
+		p->reads_again = true;
+	else
+		read_again(p);
 }
 
 static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on_signal, int signal)
@@ -234,6 +288,7 @@ static int serve(struct program *p, struct settings *s)
 	fflush(stdout);
 	gateway_run(p->gateway);
 
+	p->is_over = true;
 	deadline_serve(asked_while_it_ends, NULL);
 	uv_close((uv_handle_t *)&p->asked, NULL);
 	uv_close((uv_handle_t *)&p->hangup, NULL);

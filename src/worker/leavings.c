@@ -26,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
@@ -287,6 +288,7 @@ struct clearing {
 static void clear(uv_work_t *work)
 {
 	struct clearing *c = work->data;
+	(void)fail_point(FAIL_LAUNCHER_REMOVE);
 	end_descendants(c->directory);
 	tree_remove(c->directory);
 	if (c->output)

@@ -3,7 +3,9 @@
  *
  * Its directory `<data>/workers/<id>` is the record of it: `connect.json` (mode 0600) is what the
  * worker reads, `worker.json` what a later gateway reads to know it again. Both are written before
- * (or, the pid, right after) the process starts, and go when it is gone.
+ * (or, the pid, right after) the process starts, and go when it is gone. A disk may take its time,
+ * so they are written, and what a process printed last is read, on threads of the loop's pool. What
+ * happens to the worker meanwhile is done when that is over.
  *
  * One deadline runs at a time: to become ready, to come back after its connection broke, or to end
  * after it was told to. The member tells the core exactly once that the worker is lost or did not
@@ -100,13 +102,18 @@ struct member *member_new(struct room *r, struct worker *w)
 	m->output = xasprintf("%s/worker-%s.log", r->logs, w->id);
 	m->deadline.fire = member_late;
 	m->watch.fire = watch;
+	m->out = -1;
+	m->n_refs = 1;
 	list_append(&r->members, &m->node);
 	room_tick_soon(r);
 	return m;
 }
 
-static void member_free_now(struct member *m)
+static void member_put(struct member *m)
 {
+	if (--m->n_refs)
+		return;
+	process_forget_command(m);
 	free(m->id);
 	free(m->secret);
 	free(m->directory);
@@ -118,7 +125,7 @@ static void member_free_now(struct member *m)
 
 static void process_closed(uv_handle_t *handle)
 {
-	member_free_now(handle->data);
+	member_put(handle->data);
 }
 
 void member_free(struct member *m)
@@ -130,18 +137,19 @@ void member_free(struct member *m)
 	if (m->worker)
 		m->worker->process = NULL;
 	list_remove(&m->node);
+	m->is_freed = true;
 	if (m->is_child)
 		uv_close((uv_handle_t *)&m->process, process_closed);
 	else
-		member_free_now(m);
+		member_put(m);
 }
 
-/* The last lines of what it printed, or NULL. */
-char *member_last_words(const struct member *m)
+/* The last lines of what a worker printed, or NULL. */
+static char *last_words(const char *output)
 {
 	char text[LAST_BYTES + 1];
 	struct stat st;
-	_cleanup_(closep) int fd = open(m->output, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	_cleanup_(closep) int fd = open(output, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return NULL;
 	off_t from = st.st_size > LAST_BYTES ? st.st_size - LAST_BYTES : 0;
@@ -162,9 +170,21 @@ char *member_last_words(const struct member *m)
 	return xstrdup(start);
 }
 
-static void gone_before_ready(struct member *m, const char *why)
+struct words_work {
+	uv_work_t work;
+	struct member *member;
+	char *why, *output, *words;
+};
+
+/* On a thread of the pool. */
+static void words_read(uv_work_t *work)
 {
-	_cleanup_(freep) char *words = member_last_words(m);
+	struct words_work *w = container_of(work, struct words_work, work);
+	w->words = last_words(w->output);
+}
+
+static void gone_before_ready(struct member *m, const char *why, const char *words)
+{
 	if (m->worker->end_reason)
 		why = m->worker->end_reason;
 	_cleanup_(freep) char *text =
@@ -174,11 +194,39 @@ static void gone_before_ready(struct member *m, const char *why)
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
+static void words_done(uv_work_t *work, int status)
+{
+	struct words_work *w = container_of(work, struct words_work, work);
+	struct member *m = w->member;
+	(void)status;
+	beat_doing("a worker that did not start");
+	if (!m->is_freed) {
+		if (m->worker)
+			gone_before_ready(m, w->why, w->words);
+		member_clear(m, false);
+		member_free(m);
+	}
+	member_put(m);
+	free(w->why);
+	free(w->output);
+	free(w->words);
+	free(w);
+}
+
+/* Its process is gone, and it was never ready: what it printed last is in the text of that. */
+static void begin_words(struct member *m, const char *why)
+{
+	struct words_work *w = xcalloc(1, sizeof *w);
+	*w = (struct words_work){ .member = m, .why = xstrdup(why), .output = xstrdup(m->output) };
+	m->is_gone = true;
+	m->n_refs++;
+	timer_clear(core_timers(m->room->core), &m->deadline);
+	must(uv_queue_work(m->room->loop, &w->work, words_read, words_done) == 0);
+}
+
 void member_gone(struct member *m, const char *why)
 {
-	/* The end of what it printed is in the text of a worker that did not start. */
-	bool is_clean = !m->worker || m->worker->has_left || m->worker->is_killed ||
-			m->worker->state == WORKER_STARTING;
+	bool is_clean = !m->worker || m->worker->has_left || m->worker->is_killed;
 	m->is_running = false;
 	if (m->session && !session_drain_input(m->session)) { /* an outcome may stand in it still */
 		free(m->gone_why);
@@ -187,9 +235,11 @@ void member_gone(struct member *m, const char *why)
 	}
 	if (m->session)
 		session_end(m->session);
-	if (m->worker && m->worker->state == WORKER_STARTING)
-		gone_before_ready(m, why);
-	else if (m->worker)
+	if (m->worker && m->worker->state == WORKER_STARTING) {
+		begin_words(m, why);
+		return;
+	}
+	if (m->worker)
 		crew_lost(m->room->core, m->worker, why);
 	member_clear(m, !is_clean);
 	member_free(m);
@@ -197,6 +247,7 @@ void member_gone(struct member *m, const char *why)
 
 void member_kill(struct member *m)
 {
+	m->is_unwanted |= m->is_preparing;
 	if (!m->is_running || member_is_ending(m))
 		return;
 	process_signal(m, SIGTERM);
@@ -205,7 +256,7 @@ void member_kill(struct member *m)
 
 bool member_is_ending(const struct member *m)
 {
-	return m->overdue == overdue_kill;
+	return m->overdue == overdue_kill || m->is_gone;
 }
 
 void member_drains(struct member *m)
@@ -235,12 +286,11 @@ void member_ready(struct member *m)
 		timer_clear(core_timers(m->room->core), &m->deadline);
 }
 
-static int write_json(const char *directory, const char *name, json_t *json)
+/* One that is there already is replaced as a whole. */
+static int write_text(const char *directory, const char *name, const char *text)
 {
-	_cleanup_(json_decrefp) json_t *mine = json;
 	_cleanup_(freep) char *path = xasprintf("%s/%s", directory, name),
 			      *part = xasprintf("%s/%s.part", directory, name);
-	_cleanup_(freep) char *text = json_dumps(mine, JSON_INDENT(1));
 	size_t len = text ? strlen(text) : 0;
 	int r = text ? fail_point(FAIL_LAUNCHER_RECORD) : -EILSEQ; /* a path that is not UTF-8 */
 	if (r < 0)
@@ -259,6 +309,13 @@ static int write_json(const char *directory, const char *name, json_t *json)
 	return rename(part, path) < 0 ? -errno : 0;
 }
 
+static char *text_of(json_t *json)
+{
+	char *text = json_dumps(json, JSON_INDENT(1));
+	json_decref(json);
+	return text;
+}
+
 static char *make_secret(void)
 {
 	unsigned char random[SECRET_BYTES];
@@ -269,36 +326,105 @@ static char *make_secret(void)
 	return text;
 }
 
-static int write_record(struct member *m)
+static char *record_of(const struct member *m)
 {
-	return write_json(m->directory, "worker.json",
-		json_pack("{s:s, s:s, s:i, s:I, s:s, s:b, s:s*}", "worker", m->id, "context",
-			m->worker->context->name, "pid", m->pid, "born", (json_int_t)m->born,
-			"boot", m->room->boot, "describer", (int)m->is_describer, "settings",
-			m->worker->settings));
+	return text_of(json_pack("{s:s, s:s, s:i, s:I, s:s, s:b, s:s*}", "worker", m->id, "context",
+		m->worker->context->name, "pid", m->pid, "born", (json_int_t)m->born, "boot",
+		m->room->boot, "describer", (int)m->is_describer, "settings", m->worker->settings));
 }
 
-int member_write_files(struct member *m, const struct context *context)
+static char *connect_of(const struct member *m, const struct context *context)
 {
 	const struct room_settings *s = &m->room->settings;
-	if (m->secret) /* the second time, when the pid is known */
-		return write_record(m);
-	int r = fail_point(FAIL_LAUNCHER_DIRECTORY);
-	if (r < 0)
-		return r;
-	if (mkdir(m->directory, 0750) < 0)
-		return -errno;
+	return text_of(json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:O, s:f, s:i, s:b}", "url",
+		m->room->url, "worker", m->id, "secret", m->secret, "context", context->name,
+		"grace", s->gateway_grace_ms / 1000.0, "name", context->name, "sparkConf",
+		context->settings.spark_conf, "streamingDuration",
+		context->settings.streaming_ms / 1000.0, "capacity", (int)m->worker->capacity,
+		"describer", (int)m->is_describer));
+}
+
+/* What is written for a member on another thread; it looks at nothing of the member there. */
+struct file_work {
+	uv_work_t work;
+	struct member *member;
+	void (*written)(struct member *m, int status);
+	char *directory, *record;
+	char *connect, *output; /* of one that is prepared; NULL: the record only */
+	int out, status;
+};
+
+static int write_files(struct file_work *f)
+{
+	int r = f->connect ? fail_point(FAIL_LAUNCHER_DIRECTORY) : 0;
+	if (r == 0 && f->connect && mkdir(f->directory, 0750) < 0)
+		r = -errno;
+	if (r == 0)
+		r = write_text(f->directory, "worker.json", f->record);
+	if (r == 0 && f->connect)
+		r = write_text(f->directory, "connect.json", f->connect);
+	if (r == 0 && f->output) {
+		f->out = output_open(f->output);
+		r = f->out < 0 ? f->out : 0;
+	}
+	return r;
+}
+
+static void files_work(uv_work_t *work)
+{
+	struct file_work *f = container_of(work, struct file_work, work);
+	f->status = write_files(f);
+}
+
+static void clear_now(struct member *m, bool keep_output);
+
+static void files_done(uv_work_t *work, int status)
+{
+	struct file_work *f = container_of(work, struct file_work, work);
+	struct member *m = f->member;
+	(void)status;
+	beat_doing("the files of a worker that were written");
+	m->writing = NULL;
+	m->out = f->out;
+	if (m->clears != CLEAR_NOT)
+		clear_now(m, m->clears == CLEAR_BUT_OUTPUT);
+	if (!m->is_freed)
+		f->written(m, f->status);
+	member_put(m);
+	free(f->directory);
+	free(f->record);
+	free(f->connect);
+	free(f->output);
+	free(f);
+}
+
+static void begin_files(struct member *m, struct file_work *f)
+{
+	f->member = m;
+	f->directory = xstrdup(m->directory);
+	f->record = record_of(m);
+	f->out = -1;
+	m->writing = f;
+	m->n_refs++;
+	must(uv_queue_work(m->room->loop, &f->work, files_work, files_done) == 0);
+}
+
+void member_prepare(struct member *m, const struct context *context,
+	void (*written)(struct member *m, int status))
+{
+	struct file_work *f = xcalloc(1, sizeof *f);
 	m->secret = make_secret();
-	r = write_record(m);
-	if (r < 0)
-		return r;
-	return write_json(m->directory, "connect.json",
-		json_pack("{s:s, s:s, s:s, s:s, s:f, s:s, s:O, s:f, s:i, s:b}", "url", m->room->url,
-			"worker", m->id, "secret", m->secret, "context", context->name, "grace",
-			s->gateway_grace_ms / 1000.0, "name", context->name, "sparkConf",
-			context->settings.spark_conf, "streamingDuration",
-			context->settings.streaming_ms / 1000.0, "capacity",
-			(int)m->worker->capacity, "describer", (int)m->is_describer));
+	f->written = written;
+	f->connect = connect_of(m, context);
+	f->output = xstrdup(m->output);
+	begin_files(m, f);
+}
+
+void member_record(struct member *m, void (*written)(struct member *m, int status))
+{
+	struct file_work *f = xcalloc(1, sizeof *f);
+	f->written = written;
+	begin_files(m, f);
 }
 
 json_t *member_read_json(const char *directory, const char *name)
@@ -321,7 +447,8 @@ int member_rewrite_url(struct member *m)
 	}
 	m->secret = xstrdup(secret);
 	json_object_set_new(json, "url", json_string(m->room->url));
-	return write_json(m->directory, "connect.json", json);
+	_cleanup_(freep) char *text = text_of(json);
+	return write_text(m->directory, "connect.json", text);
 }
 
 /* Of the members but this one. NULL-ended; the strings are the members'. */
@@ -341,14 +468,21 @@ static const char **outputs_in_use(const struct member *but)
 	return paths;
 }
 
-void member_clear(struct member *m, bool keep_output)
+static void clear_now(struct member *m, bool keep_output)
 {
 	int64_t keep = m->room->settings.outputs_kept;
 	_cleanup_(freep) const char **in_use = keep_output ? outputs_in_use(m) : NULL;
-	(void)fail_point(FAIL_LAUNCHER_REMOVE);
 	leavings_clear(m->room->loop, &(struct leavings){ .directory = m->directory,
 					      .output = keep_output && keep ? NULL : m->output,
 					      .logs = m->room->logs,
 					      .in_use = in_use,
 					      .keep = keep });
+}
+
+void member_clear(struct member *m, bool keep_output)
+{
+	if (m->writing)
+		m->clears = keep_output ? CLEAR_BUT_OUTPUT : CLEAR_ALL;
+	else
+		clear_now(m, keep_output);
 }

@@ -33,7 +33,16 @@ struct member {
 	struct session *session;                /* NULL while it is not connected */
 	char *id, *secret, *directory, *output; /* output: path of what it prints */
 	char *spawn_error;
-	char *gone_why; /* its process is gone, and what it said last is being read */
+	char *gone_why;            /* its process is gone, and what it said last is being read */
+	char **args, **env;        /* what is to be started, NULL-ended; until it is */
+	int out;                   /* the open output, until it is started; -1: none */
+	struct file_work *writing; /* its files, on another thread; NULL: they are not */
+	unsigned n_refs; /* the member itself, its handle, and what other threads do for it */
+	enum { CLEAR_NOT, CLEAR_ALL, CLEAR_BUT_OUTPUT } clears; /* when they are written */
+	bool is_preparing;                                      /* there is no process yet */
+	bool is_unwanted;                                       /* it was killed meanwhile */
+	bool is_gone;                                           /* its last words are being read */
+	bool is_freed;
 	uv_process_t process;
 	bool is_child;   /* of this gateway process; else `pid` was found by record */
 	bool is_running; /* as far as we know */
@@ -60,16 +69,23 @@ void member_drains(struct member *m); /* it was told to end by itself: it has th
 void member_expect_back(struct member *m); /* it lost its connection: it has the reconnect grace */
 void member_await_ready(struct member *m); /* it has the start timeout */
 void member_ready(struct member *m);
-int member_write_files(struct member *m, const struct context *context);
+/* Makes the directory, its files and the open output of one that is to be started, on another
+ * thread, and then calls `written`: 0, or negative errno. Not if it was freed meanwhile. */
+void member_prepare(struct member *m, const struct context *context,
+	void (*written)(struct member *m, int status));
+/* Its record again, now that there is a pid. */
+void member_record(struct member *m, void (*written)(struct member *m, int status));
 int member_rewrite_url(struct member *m);
 /* What one of its files holds; NULL: it is none of ours. A new reference. */
 json_t *member_read_json(const char *directory, const char *name);
 /* Ends what may live of its processes and removes its files, later. */
 void member_clear(struct member *m, bool keep_output);
-char *member_last_words(const struct member *m);
 
 /* process.c */
-int process_spawn(struct member *m, const struct runtime_settings *runtime, struct fault *f);
+/* What is to be started: m->args and m->env. */
+int process_prepare(struct member *m, const struct runtime_settings *runtime, struct fault *f);
+int process_spawn(struct member *m, struct fault *f); /* that, with m->out */
+void process_forget_command(struct member *m);
 void process_signal(const struct member *m, int signal);
 
 /* session.c */

@@ -319,28 +319,42 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 	member_gone(m, how);
 }
 
-int process_spawn(struct member *m, const struct runtime_settings *runtime, struct fault *f)
+int process_prepare(struct member *m, const struct runtime_settings *runtime, struct fault *f)
 {
 	struct words args = { 0 }, env = { 0 };
-	_cleanup_(closep) int out = -1;
 	int r = build_command(m, runtime, &args, &env, f);
-	if (r == 0 && (r = fail_point(FAIL_LAUNCHER_SPAWN)) < 0)
-		r = fault_set(
-			f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0], strerror(-r));
-	if (r == 0) {
-		out = output_open(m->output);
-		if (out < 0)
-			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->output,
-				strerror(-out));
+	m->args = args.v;
+	m->env = env.v;
+	return r;
+}
+
+void process_forget_command(struct member *m)
+{
+	char **both[] = { m->args, m->env };
+	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
+		for (char **p = both[i]; p && *p; p++)
+			free(*p);
+		free(both[i]);
 	}
-	if (r == 0) {
+	m->args = m->env = NULL;
+	closep(&m->out);
+	m->out = -1;
+}
+
+int process_spawn(struct member *m, struct fault *f)
+{
+	int r = fail_point(FAIL_LAUNCHER_SPAWN);
+	if (r < 0) {
+		r = fault_set(
+			f, FAULT_UNAVAILABLE, "%s cannot be started: %s", m->args[0], strerror(-r));
+	} else {
 		uv_stdio_container_t stdio[] = { { .flags = UV_IGNORE },
-			{ .flags = UV_INHERIT_FD, .data.fd = out },
-			{ .flags = UV_INHERIT_FD, .data.fd = out } };
+			{ .flags = UV_INHERIT_FD, .data.fd = m->out },
+			{ .flags = UV_INHERIT_FD, .data.fd = m->out } };
 		const uv_process_options_t options = { .exit_cb = process_exited,
-			.file = args.v[0],
-			.args = args.v,
-			.env = env.v,
+			.file = m->args[0],
+			.args = m->args,
+			.env = m->env,
 			.cwd = m->directory,
 			.flags = UV_PROCESS_DETACHED,
 			.stdio_count = 3,
@@ -349,7 +363,7 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 		m->is_child = true; /* also when it fails: the handle is in the loop then */
 		r = uv_spawn(m->room->loop, &m->process, &options);
 		if (r)
-			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", args.v[0],
+			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", m->args[0],
 				uv_strerror(r));
 	}
 	if (r == 0) {
@@ -358,7 +372,6 @@ int process_spawn(struct member *m, const struct runtime_settings *runtime, stru
 		m->is_running = true;
 		(void)fail_point(FAIL_LAUNCHER_SPAWNED);
 	}
-	words_done(&args);
-	words_done(&env);
+	process_forget_command(m);
 	return r;
 }

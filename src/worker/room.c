@@ -162,7 +162,7 @@ void room_configure(struct room *r, const struct room_settings *s)
 	conf_copy(room_conf, &r->settings, s);
 }
 
-/* A process that never was: told on the next turn of the loop, as the seam promises. */
+/* A process that never was, and why. */
 static void launch_failed(struct member *m)
 {
 	_cleanup_(freep) char *why = TAKE_PTR(m->spawn_error);
@@ -172,31 +172,52 @@ static void launch_failed(struct member *m)
 	member_free(m);
 }
 
+static void recorded(struct member *m, int status)
+{
+	if (status == 0 || !m->is_running)
+		return;
+	/* A gateway after us would not know it, and run its jobs again beside it. */
+	log_warn("worker %s: its record cannot be written", m->id);
+	process_signal(m, SIGKILL);
+}
+
+static void prepared(struct member *m, int status)
+{
+	struct fault f;
+	m->is_preparing = false;
+	int r = status;
+	if (r < 0)
+		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s",
+			r == -EEXIST ? m->output : m->directory, strerror(-r));
+	else if (m->is_unwanted || !m->worker)
+		r = fault_set(&f, FAULT_UNAVAILABLE, "%s",
+			m->worker && m->worker->end_reason ? m->worker->end_reason
+							   : "it was not needed any more");
+	else
+		r = process_spawn(m, &f);
+	if (r < 0) {
+		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
+		launch_failed(m);
+		return;
+	}
+	member_record(m, recorded);
+	member_await_ready(m);
+}
+
 static void crew_room_launch(
 	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
 {
 	struct member *m = member_new(room, w);
 	struct fault f;
 	m->is_describer = is_describer;
-	int r = member_write_files(m, w->context);
-	if (r < 0)
-		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", m->directory,
-			strerror(-r));
-	if (r == 0)
-		r = process_spawn(m, runtime, &f);
-	if (r == 0 && member_write_files(m, w->context) < 0) {
-		/* A gateway after us would not know it, and run its jobs again beside it. */
-		log_warn("worker %s: its record cannot be written", m->id);
-		process_signal(m, SIGKILL);
-	}
-	m->overdue = NULL;
-	if (r < 0) {
+	if (process_prepare(m, runtime, &f) < 0) { /* told on the next turn, as the seam promises */
 		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
 		m->overdue = launch_failed;
 		timer_set(core_timers(m->room->core), &m->deadline, 0);
 		return;
 	}
-	member_await_ready(m);
+	m->is_preparing = true;
+	member_prepare(m, w->context, prepared);
 }
 
 static struct session *session_of(const struct worker *w)
@@ -348,10 +369,11 @@ static void arrival_deliver(struct mail *mail, void *owner)
 	struct arrival *a = container_of(mail, struct arrival, mail);
 	struct room *r = a->room;
 	struct worker *w = crew_find(owner, a->worker);
-	if (r->is_closing || !w || !w->process)
+	struct member *m = w ? w->process : NULL;
+	if (r->is_closing || !m || m->is_gone)
 		a->release(a);
 	else
-		session_begin(r, w->process, a);
+		session_begin(r, m, a);
 }
 
 static int door_admit(void *room, struct admission *a)

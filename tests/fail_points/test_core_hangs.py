@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that does not answer holds up what needs it, and nothing else: the core turns."""
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support import gateways
+from support.mistd import PATIENCE, Mistd, until
+
+HANG_MS = 3000
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """hanging(plan): a gateway with workers in C, of which `there` has an artifact."""
+    made = []
+    artifact = tmp_path / "artifact.bin"
+    artifact.write_bytes(b"1")
+
+    def make(plan):
+        functions = {"there": {"class-name": "echo", "context": "example", "path": str(artifact)}}
+        gateway = Mistd(gateways.c_sections(functions=functions, mist={"watchdog": "1s"}), start=False, env={"MIST_FAIL_POINTS": plan})
+        made.append(gateway)
+        gateway.start()
+        return gateway
+
+    yield make
+    for gateway in made:
+        gateway.close()
+
+
+def turns(gateway):
+    """The core answers at once."""
+    began = time.monotonic()
+    assert gateway.get("/v2/api/contexts").status_code == 200
+    return time.monotonic() - began < 1 * PATIENCE
+
+
+def hangs(gateway, point):
+    return f"fail point {point}" in gateway.stderr()
+
+
+def finish(gateway):
+    assert "stands still" not in gateway.stderr()
+    gateway.stop()
+    gateway.check_sanitizers()
+
+
+@pytest.mark.parametrize("point", ["launcher.directory", "launcher.record", "launcher.rename"])
+def test_the_files_of_a_worker_hold_up_its_own_jobs_only(hanging, point):
+    gateway = hanging(f"{point}:delay={HANG_MS}@1")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(gateway.run, "echo", {"text": "late"})
+        until(lambda: hangs(gateway, point), 5, "the worker's files")
+        assert turns(gateway) and not answer.done()
+        assert answer.result()["payload"] == "late"
+    finish(gateway)
+
+
+def test_what_is_known_of_an_artifact_does_while_its_disk_does_not_answer(hanging):
+    gateway = hanging("core.artifact.look:delay=8000@2")
+    assert gateway.run("there", {"text": "first"})["payload"] == "first"
+    until(lambda: gateway.run("there", {"text": "x"}) and hangs(gateway, "core.artifact.look"), 10, "another look")
+    began = time.monotonic()
+    assert gateway.run("there", {"text": "third"})["payload"] == "third"
+    assert time.monotonic() - began < 2 * PATIENCE
+    finish(gateway)
+
+
+def test_an_artifact_that_cannot_be_looked_at_fails_the_request_in_words(hanging):
+    gateway = hanging("core.artifact.look:delay=5000@1,core.artifact.look:EACCES@2")
+    refused = gateway.post("/v2/api/functions/there/jobs", json={"text": "x"})
+    assert refused.status_code == 503 and "cannot be looked at: the disk does not answer" in refused.json()["detail"]
+    assert turns(gateway) and gateway.run("echo", {"text": "other"})["payload"] == "other"
+    until(lambda: gateway.post("/v2/api/functions/there/jobs", json={"text": "x"}).status_code == 404, 20, "the end of the delay")
+    assert gateway.run("there", {"text": "found"})["payload"] == "found"
+    finish(gateway)
+
+
+def test_a_configuration_that_is_read_for_long_holds_up_nobody(hanging):
+    gateway = hanging(f"mistd.config.read:delay={HANG_MS}@1,mistd.config.read:EIO@2")
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: hangs(gateway, "mistd.config.read"), 5, "the signal")
+    gateway.process.send_signal(signal.SIGHUP)
+    assert turns(gateway) and "was read again" not in gateway.stderr()
+    until(lambda: "the configuration was read again" in gateway.stderr(), 10, "the end of the delay")
+    until(lambda: "the configuration was not taken: " in gateway.stderr() and "Input/output error" in gateway.stderr(), 10, "the second")
+    finish(gateway)
