@@ -572,9 +572,14 @@ static int take_properties(const struct message *m, struct message_request *ret,
 	return r;
 }
 
+bool message_is_cloud_type(const char *content_type)
+{
+	return content_type && is_media_type(content_type, CLOUD_JSON);
+}
+
 static bool is_structured(const struct message *m)
 {
-	return m->content_type && is_media_type(m->content_type, CLOUD_JSON);
+	return message_is_cloud_type(m->content_type);
 }
 
 /* Binary mode: the payload is the data, the attributes are properties. */

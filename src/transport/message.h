@@ -52,6 +52,11 @@ struct message_request {
  * traceparent: one that cannot be read is as one that is not there. */
 bool message_reads(const char *name, const char *cloud);
 
+/* Whether this is the type of a CloudEvent in structured mode, whatever its parameters are; the one
+ * rule of all transports. Other formats of events (`-batch+json`, `+avro`) are none: what comes as
+ * such is taken as what it says otherwise. NULL: no type was given. */
+bool message_is_cloud_type(const char *content_type);
+
 /* Any thread. 0, or negative with the fault set; message_request_done is due in both cases. */
 int message_read(const struct message *m, struct message_request *ret, struct fault *f);
 void message_request_done(struct message_request *r);

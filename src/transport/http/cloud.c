@@ -6,11 +6,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "transport/message.h"
-
-#define CLOUD_TYPE "application/cloudevents+json"
 
 static const char *header(struct request *rq, const char *name)
 {
@@ -19,9 +16,7 @@ static const char *header(struct request *rq, const char *name)
 
 bool cloud_is_asked(struct request *rq)
 {
-	const char *type = header(rq, "Content-Type");
-	return (type && strncasecmp(type, CLOUD_TYPE, strlen(CLOUD_TYPE)) == 0) ||
-	       header(rq, "ce-specversion");
+	return message_is_cloud_type(header(rq, "Content-Type")) || header(rq, "ce-specversion");
 }
 
 /* Only the attributes: what else a job needs is in the query, as for other requests. */

@@ -73,6 +73,26 @@ def test_what_is_wrong_with_an_event_is_said(gateway, body, words):
     assert r.status_code == 400 and words in r.json()["detail"]
 
 
+@pytest.mark.parametrize("kind", ["application/cloudevents+jsonx", "application/cloudevents+json.x", "application/cloudevents-batch+json",
+                                  "application/cloudevents"])
+def test_another_type_of_content_is_no_event(gateway, kind):
+    """As over MQTT and Kafka (tests/unit/test-message.c): the body is the arguments, and the answer is that of a call."""
+    sent = {"headers": {"Content-Type": kind}, "params": {"force": "true"}}
+    answer = gateway.post("/v2/api/functions/typed/jobs", data='{"i": 1}', **sent)
+    assert answer.status_code == 200 and answer.json()["success"] and answer.headers["Content-Type"] == "application/json"
+    answer = gateway.post("/v2/api/functions/typed/jobs", data=json.dumps(event("1", data={"i": 1})), **sent)
+    assert answer.status_code == 400 and "specversion" in answer.json()["detail"]
+    answer = gateway.post("/v2/api/events", data=json.dumps(event("1", subject="typed", data={"i": 1})), **sent)
+    assert answer.status_code == 400 and "expected a CloudEvent" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["application/cloudevents+json", "Application/CloudEvents+JSON ; charset=utf-8"])
+def test_the_type_of_an_event_may_have_parameters(gateway, kind):
+    answer = gateway.post("/v2/api/events", data=json.dumps(event("1", subject="typed", data={"i": 1})), headers={"Content-Type": kind},
+                          params={"force": "true"})
+    assert answer.status_code == 200 and answer.json()["data"]["result"]["i"] == 1
+
+
 def test_only_events_are_taken_at_the_events_address(gateway):
     r = gateway.post("/v2/api/events", json={"i": 1})
     assert r.status_code == 400 and "CloudEvent" in r.json()["detail"]
