@@ -118,7 +118,41 @@ int run_options_check(const char *text, struct fault *f)
 		     : 0;
 }
 
-/* The name that the fault begins with is the API's. */
+/* Properties of ours among those of Spark. */
+int spark_conf_check(const json_t *conf, struct fault *f)
+{
+	static const char ours[] = "spark.mist.", decimals[] = "spark.mist.decimals";
+	static const char *const values[] = { "auto", "number", "string", NULL };
+	const char *name;
+	json_t *value;
+	char hint[NEAR_HINT];
+	json_object_foreach ((json_t *)conf, name, value) {
+		const char *text = json_string_value(value);
+		if (strncmp(name, ours, strlen(ours)) != 0)
+			continue;
+		if (strcmp(name, decimals) != 0)
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%.64s is not known here: of Mist's own there is %s", name,
+				decimals);
+		bool is_known = false;
+		for (size_t i = 0; values[i] && text; i++)
+			is_known |= strcmp(text, values[i]) == 0;
+		if (!is_known)
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%s: expected auto, number or string, got \"%.64s\"%s", decimals,
+				text ? text : json_kind(value),
+				text ? near_hint_of(text, values, hint) : "");
+	}
+	return 0;
+}
+
+/* The names that the faults begin with are the API's. */
+static int check_spark_conf(const json_t *conf, struct fault *f)
+{
+	int r = spark_conf_check(conf, f);
+	return r < 0 ? fault_prefix(f, "sparkConf") : 0;
+}
+
 static int check_run_options(const char *text, struct fault *f)
 {
 	int r = run_options_check(text, f);
@@ -142,7 +176,8 @@ int context_read_json(const json_t *object, const struct context_settings *base,
 			"workerMode: Unknown mode %.64s, expected exclusive or shared%s", mode,
 			near_hint_of(mode, worker_modes, hint));
 	int r = conf_read_json(&section, copy, base, ret, f);
-	if (r == 0 && (r = check_run_options(ret->run_options, f)) < 0)
+	if (r == 0 && ((r = check_run_options(ret->run_options, f)) < 0 ||
+			      (r = check_spark_conf(ret->spark_conf, f)) < 0))
 		conf_done(context_conf, ret);
 	if (r == 0 && ignored)
 		note_ignored(&section, object, has_max_jobs, ignored);

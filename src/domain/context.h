@@ -39,6 +39,10 @@ DEFINE_CLEANUP(const struct context *, context_unref)
  * what was expected, without a name before it. */
 int run_options_check(const char *text, struct fault *f);
 
+/* Whether the properties of Mist's own (spark.mist.…) are known and have a value that there is;
+ * those of Spark are Spark's. The fault begins with the property. */
+int spark_conf_check(const json_t *conf, struct fault *f);
+
 /* How many jobs one worker of it holds at once. */
 unsigned context_capacity(const struct context *c);
 

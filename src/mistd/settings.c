@@ -184,6 +184,8 @@ static int add_context(void *arg, const char *name, const void *settings, struct
 		return fault_prefix(f, "contexts.%s.runtime", name);
 	if (run_options_check(s->run_options, f) < 0)
 		return fault_prefix(f, "contexts.%s.run-options", name);
+	if (spark_conf_check(s->spark_conf, f) < 0)
+		return fault_prefix(f, "contexts.%s.spark-conf", name);
 	if (s->max_jobs > 1 && s->worker_mode == WORKER_EXCLUSIVE && s->jobs_per_worker > 1)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"contexts.%s.jobs-per-worker: an exclusive worker runs one job; expected "
@@ -282,6 +284,8 @@ static int check_defaults(struct conf *conf, const struct catalog *c,
 	int r = run_options_check(defaults->run_options, f);
 	if (r < 0) {
 		fault_prefix(f, "context-defaults.run-options");
+	} else if ((r = spark_conf_check(defaults->spark_conf, f)) < 0) {
+		fault_prefix(f, "context-defaults.spark-conf");
 	} else {
 		r = catalog_check_runtime(c, defaults->runtime, f);
 		if (r < 0)
