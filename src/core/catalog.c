@@ -291,6 +291,20 @@ int catalog_check_runtime(const struct catalog *c, const char *name, struct faul
 	return catalog_runtime(c, name) ? 0 : refuse_name(&c->runtimes, "runtime", name, f);
 }
 
+int catalog_check_path(
+	const struct catalog *c, const char *path, const char *context_name, struct fault *f)
+{
+	if (*path)
+		return 0;
+	_cleanup_(context_unrefp) const struct context *context = catalog_context(c, context_name);
+	const struct runtime_settings *runtime = catalog_runtime(c, context->settings.runtime);
+	if (runtime && runtime->kind == RUNTIME_PROGRAM)
+		return 0;
+	return fault_set(f, FAULT_BAD_REQUEST,
+		"path: expected a file or an address, got \"\"; only a runtime of the kind program "
+		"has functions without one");
+}
+
 void catalog_each_runtime(const struct catalog *c,
 	void (*each)(void *arg, const char *name, const struct runtime_settings *r), void *arg)
 {

@@ -48,6 +48,11 @@ const struct catalog_rules *catalog_rules_of(const struct catalog *c);
 int catalog_check_context(const struct catalog *c, const char *name, struct fault *f);
 int catalog_check_runtime(const struct catalog *c, const char *name, struct fault *f);
 
+/* Refuses the path "", naming `path`, unless workers of that context are a program: that brings its
+ * own functions. */
+int catalog_check_path(
+	const struct catalog *c, const char *path, const char *context_name, struct fault *f);
+
 /* Where an artifact of that path is: a name without a slash is one of the repository. The caller
  * frees it. */
 char *catalog_location(const struct catalog *c, const char *path);

@@ -273,16 +273,6 @@ static int check_function(struct core *c, struct ask *a, struct fault *f)
 	return 0;
 }
 
-/* Its workers are a program, which needs no artifact. */
-static bool brings_own_functions(const struct core *c, const char *context_name)
-{
-	_cleanup_(context_unrefp) const struct context *context =
-		catalog_context(c->catalog, context_name);
-	const struct runtime_settings *runtime =
-		catalog_runtime(c->catalog, context->settings.runtime);
-	return runtime && runtime->kind == RUNTIME_PROGRAM;
-}
-
 void edit_function(struct core *c, struct ask *a)
 {
 	struct function_settings s;
@@ -304,10 +294,7 @@ void edit_function(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
-	if (!s.path[0] && !brings_own_functions(c, s.context)) {
-		fault_set(&a->fault, FAULT_BAD_REQUEST,
-			"path: expected a file or an address, got \"\"; only a runtime of the "
-			"kind program has functions without one");
+	if (catalog_check_path(c->catalog, s.path, s.context, &a->fault) < 0) {
 		conf_done(function_conf, &s);
 		ask_answer(a);
 		return;

@@ -251,7 +251,8 @@ static void request_deliver(struct mail *mail, void *owner)
 		intake_refuse(c, rq, &f);
 		return;
 	}
-	if (check_context(c, rq, &f) < 0) {
+	if (check_context(c, rq, &f) < 0 || (rq->path && catalog_check_path(c->catalog, rq->path,
+								 fn->settings.context, &f) < 0)) {
 		intake_refuse(c, rq, &f);
 		return;
 	}

@@ -38,6 +38,8 @@ static const char *const hadoop_schemes[] = { "hdfs", "viewfs", "webhdfs", "sweb
 	"s3n", "s3", "abfs", "abfss", "wasb", "wasbs", "adl", "gs", "o3fs", "ofs", "oss", "obs",
 	"cosn", "cos", "swift", "maprfs", "alluxio" };
 
+enum { PATH_BYTES_MAX = 1024 }; /* as of the path in a request (transport/message.c) */
+
 static bool is_scheme(const char *path, size_t len, const char *scheme)
 {
 	return strlen(scheme) == len && strncasecmp(path, scheme, len) == 0;
@@ -58,9 +60,32 @@ enum path_kind path_kind_of(const char *path)
 	return _PATH_INVALID;
 }
 
+static bool has_controls(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return true;
+	return false;
+}
+
+/* "http://" leads nowhere, nor do spaces. */
+static bool path_leads_nowhere(const char *path)
+{
+	size_t scheme = path_scheme_len(path);
+	const char *rest = scheme ? path + scheme + 1 : path;
+	return *path && !rest[strspn(rest, scheme ? " /" : " ")];
+}
+
 int path_check(const char *path, struct fault *f)
 {
-	if (path_kind_of(path) != _PATH_INVALID)
+	size_t len = strlen(path);
+	if (len > PATH_BYTES_MAX)
+		return fault_set(f, FAULT_BAD_REQUEST, "path: expected at most %d bytes, got %zu",
+			PATH_BYTES_MAX, len);
+	if (has_controls(path))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"path: expected a file or an address without control characters");
+	if (path_kind_of(path) != _PATH_INVALID && !path_leads_nowhere(path))
 		return 0;
 	return fault_set(f, FAULT_BAD_REQUEST,
 		"path: expected a file, or an address that begins with file, http, https, hdfs or "

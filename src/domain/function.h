@@ -35,7 +35,11 @@ enum path_kind {
 	_PATH_INVALID,
 };
 enum path_kind path_kind_of(const char *path);
-int path_check(const char *path, struct fault *f); /* refuses _PATH_INVALID, naming `path` */
+
+/* Refuses _PATH_INVALID, what leads nowhere, is too long or has control characters; the fault names
+ * `path`. "" is good: whether there is a program that needs no path, the catalog knows
+ * (catalog_check_path). */
+int path_check(const char *path, struct fault *f);
 
 struct function {
 	_Atomic unsigned refs;

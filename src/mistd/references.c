@@ -54,6 +54,8 @@ static void check_function(void *arg, const struct function *f)
 	_cleanup_(freep) char *what = xasprintf("functions.%s.path", f->name);
 	if (catalog_check_context(catalog, f->settings.context, &fault) < 0)
 		(void)buf_printf(&c->out, "functions.%s.context: %s\n", f->name, fault.text);
+	if (catalog_check_path(catalog, f->settings.path, f->settings.context, &fault) < 0)
+		(void)buf_printf(&c->out, "functions.%s.%s\n", f->name, fault.text);
 	if (f->path_kind == PATH_HERE)
 		check_path(c, what, f->location, R_OK);
 }

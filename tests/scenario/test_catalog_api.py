@@ -296,7 +296,28 @@ def test_an_artifact_that_functions_use_is_deleted_with_force_only(gateway):
     gateway.until(lambda: gateway.delete("/v2/api/artifacts/twice.py").status_code == 200)
 
 
-def test_a_function_without_a_path_needs_a_program(gateway):
-    for query in "", "?force=true":
-        r = gateway.post("/v2/api/functions" + query, json=twice(path=""))
-        assert r.status_code == 400 and "path: expected a file" in r.json()["detail"]
+def test_a_path_that_leads_nowhere_is_refused(gateway):
+    """Wherever a path is said; with `force`, too, which only does not load it. That an empty one is good where workers are a program
+    is in http/test_nothing_unknown.py."""
+    upload(gateway, "twice.py", CODE)
+    assert gateway.post("/v2/api/functions", json=twice()).status_code == 200
+    for path, said in (("", "path: expected a file or an address"), (" ", "path: expected a file, or"), ("http://", "path: expected a file, or"),
+                       ("s3a:// /", "path: expected a file, or"), ("ftp://a/b.py", "path: expected a file, or"),
+                       ("a\tb.py", "without control characters"), ("a" * 5000, "at most 1024 bytes")):
+        answers = [gateway.post("/v2/api/functions", json=twice(name="other", path=path)),
+                   gateway.post("/v2/api/functions?force=true", json=twice(name="other", path=path)),
+                   gateway.put("/v2/api/functions", json=twice(path=path)),
+                   gateway.post("/v2/hidden/devrun", json={"fakeName": "x", "path": path, "className": "twice", "context": "plain"}),
+                   gateway.post("/jobs", json={"path": path, "className": "twice", "namespace": "plain", "parameters": {}})]
+        for r in answers:
+            assert r.status_code == 400 and said in r.json()["detail"], (path[:20], r.text)
+    assert gateway.get("/v2/api/functions/twice").json()["path"] == "twice.py"
+    assert gateway.get("/v2/api/functions/other").status_code == 404
+
+
+def test_a_property_of_mists_own_has_to_be_known(gateway):
+    assert gateway.post("/v2/api/contexts", json={"name": "c", "sparkConf": {"spark.mist.decimals": "string", "spark.x": "odd"}}).status_code == 200
+    for conf, said in (({"spark.mist.decimals": "strings"}, 'sparkConf: spark.mist.decimals: expected auto, number or string, got "strings"; '
+                        "did you mean string?"), ({"spark.mist.decimals": 1}, 'got "1"'), ({"spark.mist.decimal": "string"}, "is not known here")):
+        r = gateway.post("/v2/api/contexts", json={"name": "d", "sparkConf": conf})
+        assert r.status_code == 400 and said in r.json()["detail"], r.text

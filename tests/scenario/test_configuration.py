@@ -34,6 +34,11 @@ def mistd(*args):
     ("contexts = { a = { run-options = \"--name 'my job\"; }; };", "contexts.a.run-options: expected every quote to be closed, but a ' is not"),
     ("context-defaults = { run-options = \"--name 'x\"; };", "context-defaults.run-options: expected every quote"),
     ("runtimes = { r = { kind = \"program\"; command = \"sh -c 'x\"; }; };", "runtimes.r.command: expected every quote"),
+    ("contexts = { a = { spark-conf = ( \"spark.mist.decimals=text\" ); }; };",
+     "contexts.a.spark-conf: spark.mist.decimals: expected auto, number or string, got \"text\""),
+    ("contexts = { a = { spark-conf = { spark = { mist = { decimal = \"string\"; }; }; }; }; };", "spark.mist.decimal is not known here"),
+    ("context-defaults = { spark-conf = ( \"spark.mist.decimals=text\" ); };", "context-defaults.spark-conf: spark.mist.decimals: expected auto"),
+    ("functions = { f = { path = \"http://\"; class-name = \"f\"; }; };", "functions.f.path: expected a file, or an address"),
     ("contexts = { a = { downtime = \"soon\"; }; };", "contexts.a.downtime"),
     ("contexts = ( { name = \"../x\"; } );", "name"),
     ("contexts = { default = { }; };", "context-defaults"),
@@ -139,7 +144,7 @@ transports = ( { type = "mqtt"; url = 5; }, { type = "pigeon"; } );
 def test_what_settings_refer_to_is_looked_for(tmp_path):
     path = tmp_path / "mist.conf"
     path.write_text("""
-functions = { f = { path = "none.py"; class-name = "f"; context = "defualt"; }; g = { path = "hdfs://a/b.py"; class-name = "g"; }; };
+functions = { f = { path = "none.py"; class-name = "f"; context = "defualt"; }; e = { class-name = "e"; }; g = { path = "hdfs://a/b.py"; class-name = "g"; }; };
 runtimes = { plain = { kind = "python"; python = "no-such-python"; };
              default = { spark-home = "/no/such/spark"; java = "/no/such/java"; python = "/no/such/python"; };
              c = { kind = "program"; command = "/no/such/program with words"; }; };
@@ -152,9 +157,9 @@ http = { ui = "ui"; };
                   "functions.f.context: there is no context defualt; did you mean default? There are: default",
                   "runtimes.plain.python: there is no program no-such-python in PATH", "runtimes.default.spark-home: /no/such/spark/bin/spark-submit",
                   "runtimes.default.java: /no/such/java/bin/java", "runtimes.default.python: /no/such/python cannot be run",
-                  "runtimes.c.command: /no/such/program cannot be run", "transports.mqtt.tls-ca: ", "http.ui: "):
+                  "functions.e.path: expected a file or an address, got \"\"", "runtimes.c.command: /no/such/program cannot be run", "transports.mqtt.tls-ca: ", "http.ui: "):
         assert words in r.stderr, (words, r.stderr)
-    assert len(r.stderr.splitlines()) == 9, r.stderr
+    assert len(r.stderr.splitlines()) == 10, r.stderr
 
 
 def test_a_start_goes_on_without_what_settings_refer_to(plain_mist):
