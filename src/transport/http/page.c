@@ -22,6 +22,7 @@ static void root_asked(struct request *rq)
 		return;
 	}
 	_cleanup_(json_decrefp) json_t *status = json_loads(rq->ask.text, 0, NULL);
+	const char *ui = rq->http->settings.ui[0] ? "<li><a href=\"/ui/\">Web page</a></li>\n" : "";
 	char *page = xasprintf("<!DOCTYPE html>\n"
 			       "<html lang=\"en\">\n"
 			       "<head><meta charset=\"utf-8\"><title>Mist</title></head>\n"
@@ -29,13 +30,20 @@ static void root_asked(struct request *rq)
 			       "<h1>Mist %s</h1>\n"
 			       "<p>Started %s.</p>\n"
 			       "<ul>\n"
-			       "<li><a href=\"/ui/\">Web page</a></li>\n"
+			       "%s"
+			       "<li><a href=\"/v2/api/functions\">Functions</a></li>\n"
+			       "<li><a href=\"/v2/api/jobs\">Jobs</a></li>\n"
+			       "<li><a href=\"/v2/api/workers\">Workers</a></li>\n"
+			       "<li><a href=\"/v2/api/contexts\">Contexts</a></li>\n"
+			       "<li><a href=\"/v2/api/artifacts\">Artifacts</a></li>\n"
 			       "<li><a href=\"/v2/api/status\">Status</a></li>\n"
+			       "<li><a href=\"/health/ready\">Ready?</a></li>\n"
+			       "<li><a href=\"/metrics\">Metrics</a></li>\n"
 			       "<li><a href=\"/v2/api/openapi.json\">The API (OpenAPI)</a></li>\n"
 			       "</ul>\n"
 			       "</body>\n"
 			       "</html>\n",
-		MIST_VERSION, json_string_of(status, "started"));
+		MIST_VERSION, json_string_of(status, "started"), ui);
 	answer_text(rq, 200, "text/html; charset=UTF-8", page, strlen(page));
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a browser sees: the small page at /, the files of the web page under /ui/; and the program of JVM workers."""
+import re
 import socket
 
 import pytest
@@ -38,10 +39,15 @@ def test_the_root_says_what_runs_here_and_where_to_go(plain_mist):
     status = gateway.get("/v2/api/status").json()
     assert r.status_code == 200 and r.headers["Content-Type"] == "text/html; charset=UTF-8"
     assert f"Mist {status['mistVersion']}" in r.text and status["started"] in r.text
-    for link in "/ui/", "/v2/api/status", "/v2/api/openapi.json":
-        assert f'href="{link}"' in r.text
+    links = re.findall(r'href="([^"]*)"', r.text)
+    assert len(links) > 6 and {"/v2/api/status", "/v2/api/openapi.json", "/v2/api/functions"} < set(links) and "/ui/" not in links
+    assert {link: gateway.get(link).status_code for link in links} == {link: 200 for link in links}
     head = gateway.request("HEAD", "/")
     assert head.status_code == 200 and head.headers["Content-Length"] == str(len(r.content))
+
+
+def test_the_root_leads_to_the_web_page_where_there_is_one(gateway):
+    assert 'href="/ui/"' in gateway.get("/").text and gateway.get("/ui/").content == FILES["index.html"]
 
 
 def test_ui_is_sent_on_to_its_folder(gateway):
