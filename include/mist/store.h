@@ -24,6 +24,9 @@ enum store_op_kind {
 	STORE_NOUN_PUT,  /* `name` of kind `noun` is `text`, JSON of its settings; new or over the
 			    old one */
 	STORE_NOUN_DROP, /* it is gone */
+	STORE_DEPLOY, /* `files` get their names and the STORE_NOUN_PUTs of `parts` are written, all
+			 of it or nothing. A process that is killed in between leaves the files
+			 with their names. */
 	STORE_JOBS_DELIVERED, /* the jobs `ids` are owed no more */
 	STORE_JOBS_PRUNE,   /* rows of ended jobs with id below `job_id` that are owed to nobody go,
 			       and their logs */
@@ -46,6 +49,15 @@ struct job_change {
 	bool is_owed; /* it has ended and its outcome is to be delivered, or was not yet */
 };
 
+/* A file that is whole and on the disk is to have another name, in place of what has that. Both are
+ * on one file system. */
+struct store_file {
+	char *from, *to; /* owned */
+	/* The store's: what `to` was before, under a name beside `from`; NULL: nothing. */
+	char *before;
+	bool is_replaced;
+};
+
 struct store_op {
 	struct store_op *next;
 	enum store_op_kind kind;
@@ -59,7 +71,10 @@ struct store_op {
 	size_t text_len;
 	struct uuid *ids; /* owned */
 	size_t n_ids;
-	struct store_row *row; /* owned */
+	struct store_row *row;    /* owned */
+	struct store_op *parts;   /* owned; linked by `next` */
+	struct store_file *files; /* owned */
+	size_t n_files;
 	int64_t number;
 	size_t bytes;  /* the store's: what it holds in memory */
 	bool is_whole; /* the store's: the job's arguments were in memory when it was posted, and

@@ -37,6 +37,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "store/files.h"
 #include "store/logs.h"
 #include "store/unwritten.h"
 
@@ -147,6 +148,12 @@ void store_op_free(struct store_op *op)
 	free(op->text);
 	free(op->ids);
 	store_row_free(op->row);
+	files_free(op);
+	while (op->parts) {
+		struct store_op *part = op->parts;
+		op->parts = part->next;
+		store_op_free(part);
+	}
 	free(op);
 }
 
@@ -164,6 +171,8 @@ static size_t bytes_of(const struct store_op *op)
 	n += len_of(op->change.result) + len_of(op->change.error);
 	if (op->kind == STORE_JOB_INSERT)
 		n += len_of(op->job->parameters) + len_of(op->job->reply_to);
+	for (const struct store_op *part = op->parts; part; part = part->next)
+		n += bytes_of(part);
 	return n;
 }
 
@@ -220,6 +229,22 @@ static void prune_logs(struct store *st, const struct uuid *below)
 	leave(st);
 }
 
+/* Of one that was begun; who is told that it is done may look. */
+static void finish_files(struct store *st, struct store_op *op, int status)
+{
+	bool is_begun = false;
+	for (size_t i = 0; i < op->n_files; i++)
+		is_begun |= op->files[i].is_replaced || op->files[i].before;
+	if (!is_begun || atomic_load(&st->phase) == PHASE_ABANDONED) /* nobody knows how it ends */
+		return;
+	enter(st);
+	if (status == 0)
+		files_keep(op);
+	else
+		files_put_back(op);
+	leave(st);
+}
+
 /* Gives up what was taken out of the queues: tells who waits. Files are removed after that, since
  * they may be many, and on a disk that hangs. */
 static void finish(struct store *st, struct op_queue *done, int status)
@@ -230,6 +255,7 @@ static void finish(struct store *st, struct op_queue *done, int status)
 	atomic_fetch_sub(&st->backlog_bytes, done->bytes);
 	while (done->count) {
 		struct store_op *op = queue_pop(done);
+		finish_files(st, op, status);
 		if (op->done)
 			op->done(op->owner, op, status);
 		if (op->kind == STORE_JOBS_PRUNE && status == 0)
@@ -311,6 +337,7 @@ static enum fail_point point_of(enum store_op_kind kind)
 	switch (kind) {
 	case STORE_NOUN_PUT:
 	case STORE_NOUN_DROP:
+	case STORE_DEPLOY:
 		return FAIL_STORE_DEFINITION;
 	case STORE_LISTENER_PUT:
 		return FAIL_STORE_OUTBOX_ADD;
@@ -327,12 +354,20 @@ static enum fail_point point_of(enum store_op_kind kind)
 	}
 }
 
-static int apply(struct store *st, const struct store_op *op)
+static int apply_parts(struct store *st, struct store_op *op)
+{
+	int r = files_replace(op);
+	for (const struct store_op *part = op->parts; r == 0 && part; part = part->next)
+		r = st->ops->apply(st->self, part);
+	return r;
+}
+
+static int apply(struct store *st, struct store_op *op)
 {
 	enter(st);
 	int r = fail_point(point_of(op->kind));
 	if (r == 0)
-		r = st->ops->apply(st->self, op);
+		r = op->kind == STORE_DEPLOY ? apply_parts(st, op) : st->ops->apply(st->self, op);
 	leave(st);
 	return r;
 }
@@ -377,7 +412,7 @@ static int append(struct store *st, const struct store_op *op)
  * that failed, if it was one. */
 static int transact(struct store *st, const struct store_op *until, struct store_op **ret_bad)
 {
-	static const struct store_op probe = { .kind = STORE_SETTLE };
+	struct store_op probe = { .kind = STORE_SETTLE };
 	bool is_probe = atomic_load(&st->health) < 0;
 	bool is_needed = is_probe;
 	for (struct store_op *op = st->batch.first; op != until; op = op->next)

@@ -240,6 +240,7 @@ static int sqlite_apply(void *self, const struct store_op *op)
 	case STORE_SETTLE: /* changes nothing, but a page must go to the disk for it */
 		return run(self, STMT_TOUCH);
 	case STORE_LOG:
+	case STORE_DEPLOY: /* its parts come by themselves */
 		return 0;
 	}
 	return 0;

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The ids that a read told, in its order. */
@@ -491,6 +493,100 @@ TEST(nouns_are_kept_by_name_until_they_are_dropped)
 	check_str(functions, "");
 }
 
+static void file_write(const struct place *p, const char *name, const char *text)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", p->dir, name);
+	_cleanup_(fclosep) FILE *f = fopen(path, "we");
+	must(f && fputs(text, f) >= 0);
+}
+
+/* "" when there is none. */
+static const char *file_read(const struct place *p, const char *name)
+{
+	static char text[64];
+	_cleanup_(freep) char *path = xasprintf("%s/%s", p->dir, name);
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof text, f))
+		text[0] = '\0';
+	return text;
+}
+
+/* staged/a and staged/b are to be a and b, and there are to be two contexts; name NULL: one that no
+ * database takes. */
+static int deploy(struct place *p, const char *name)
+{
+	static const char *const names[] = { "a", "b" };
+	struct store_op *op = store_op_new(STORE_DEPLOY, NULL), **tail = &op->parts;
+	struct waiter w;
+	waiter_init(&w);
+	op->files = xcalloc(2, sizeof *op->files);
+	for (; op->n_files < 2; op->n_files++)
+		op->files[op->n_files] = (struct store_file){ .from = xasprintf("%s/staged/%s",
+								      p->dir, names[op->n_files]),
+			.to = xasprintf("%s/%s", p->dir, names[op->n_files]) };
+	for (int i = 0; i < 2; i++) {
+		struct store_op *part = *tail = store_op_new(STORE_NOUN_PUT, NULL);
+		part->noun = STORE_CONTEXT;
+		part->name = i == 0 ? xstrdup("first") : name ? xstrdup(name) : NULL;
+		part->text = xstrdup("1");
+		tail = &part->next;
+	}
+	post_waited(p->st, op, &w);
+	await(&w);
+	return w.status;
+}
+
+static void deploy_begin(struct place *p)
+{
+	_cleanup_(freep) char *folder = xasprintf("%s/staged", p->dir);
+	must(mkdir(folder, 0700) == 0);
+	file_write(p, "a", "old");
+	file_write(p, "staged/a", "new");
+}
+
+TEST(a_deployment_is_made_whole)
+{
+	struct place *p = *state;
+	char told[200] = "";
+	deploy_begin(p);
+	file_write(p, "staged/b", "new");
+	check_int(deploy(p, "second"), 0);
+	check_str(file_read(p, "a"), "new");
+	check_str(file_read(p, "b"), "new");
+	check_str(file_read(p, "staged/a"), "");
+	check_str(file_read(p, "staged/.before-a"), "");
+	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
+	check_str(told, "first=1;second=1;");
+}
+
+/* A file of it is not there. */
+TEST(a_deployment_whose_files_cannot_be_had_changes_nothing)
+{
+	struct place *p = *state;
+	char told[200] = "";
+	deploy_begin(p);
+	check_int(deploy(p, "second"), -ENOENT);
+	check_str(file_read(p, "a"), "old");
+	check_str(file_read(p, "b"), "");
+	check_str(file_read(p, "staged/.before-a"), "");
+	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
+	check_str(told, "");
+}
+
+/* The database does not take a part of it, when the files have their names already. */
+TEST(a_deployment_that_is_refused_puts_the_files_back)
+{
+	struct place *p = *state;
+	char told[200] = "";
+	deploy_begin(p);
+	file_write(p, "staged/b", "new");
+	check_int(deploy(p, NULL), -EINVAL);
+	check_str(file_read(p, "a"), "old");
+	check_str(file_read(p, "b"), "");
+	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
+	check_str(told, "");
+}
+
 #define ON(backend, sentence)                                                                      \
 	{                                                                                          \
 		"on " #backend ": " #sentence, sentence, place_setup, place_teardown,              \
@@ -513,4 +609,6 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
 	ON_BOTH(many_read_while_one_writes), ON_BOTH(closing_answers_everybody),
 	ON_BOTH(reading_goes_on_after_a_stop),
-	ON_BOTH(nouns_are_kept_by_name_until_they_are_dropped))
+	ON_BOTH(nouns_are_kept_by_name_until_they_are_dropped), ON_BOTH(a_deployment_is_made_whole),
+	ON_BOTH(a_deployment_whose_files_cannot_be_had_changes_nothing),
+	ON(sqlite, a_deployment_that_is_refused_puts_the_files_back))
