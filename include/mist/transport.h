@@ -46,6 +46,11 @@ enum ask_kind {
 	ASK_CONTEXT_CREATE,
 	ASK_CONTEXT_UPDATE,
 	ASK_CONTEXT_DELETE,
+	/* `body` is {"contexts": [Context], "functions": [Function (config)]}, what there is to be,
+	 * with the artifacts `staged`; all of it is checked, then all of it takes effect, or with
+	 * `is_dry_run` nothing. The answer: {"contexts","functions"}, [{"name","action","before",
+	 * "after"}]. With a fault it may be [{"kind","name","error"}]. */
+	ASK_DEPLOY,
 	ASK_ARTIFACT_UNUSED, /* fault CONFLICT: functions use the artifact `name` */
 	ASK_WORKERS,
 	ASK_WORKER,
@@ -62,12 +67,21 @@ enum ask_kind {
 	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };
 
+/* A file that is to become an artifact: whole, on the disk, on the file system of the artifacts,
+ * and nobody else's until the ask is answered. */
+struct staged_artifact {
+	char *name, *path; /* owned */
+};
+
 struct ask {
 	struct mail mail;
 	enum ask_kind kind;
 	char *name;   /* owned */
 	json_t *body; /* owned; nobody else holds a part of it */
 	bool force;
+	struct staged_artifact *staged; /* owned */
+	size_t n_staged;
+	bool is_dry_run;
 	/* Of an edit: lists of entity tags, owned; NULL: none. The fault is PRECONDITION. */
 	char *if_match, *if_none_match;
 	struct uuid job;

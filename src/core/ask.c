@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "core/deployment/deployment.h"
 #include "core/edit.h"
 
 void ask_done(struct ask *a)
@@ -22,6 +23,13 @@ void ask_done(struct ask *a)
 	free(a->ignored);
 	json_decref(a->body);
 	json_decref(a->json);
+	for (size_t i = 0; i < a->n_staged; i++) {
+		free(a->staged[i].name);
+		free(a->staged[i].path);
+	}
+	free(a->staged);
+	a->staged = NULL;
+	a->n_staged = 0;
 	a->name = a->text = a->tag = a->if_match = a->if_none_match = a->ignored = NULL;
 	a->json = a->body = NULL;
 }
@@ -440,6 +448,9 @@ static void ask_deliver(struct mail *mail, void *owner)
 	case ASK_CONTEXT_UPDATE:
 	case ASK_CONTEXT_DELETE:
 		edit_context(c, a);
+		return;
+	case ASK_DEPLOY:
+		deployment_begin(c, a);
 		return;
 	case ASK_ARTIFACT_UNUSED:
 		ask_artifact_unused(c, a);

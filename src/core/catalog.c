@@ -294,9 +294,15 @@ int catalog_check_runtime(const struct catalog *c, const char *name, struct faul
 int catalog_check_path(
 	const struct catalog *c, const char *path, const char *context_name, struct fault *f)
 {
+	_cleanup_(context_unrefp) const struct context *context = catalog_context(c, context_name);
+	return catalog_check_path_in(c, path, context, f);
+}
+
+int catalog_check_path_in(
+	const struct catalog *c, const char *path, const struct context *context, struct fault *f)
+{
 	if (*path)
 		return 0;
-	_cleanup_(context_unrefp) const struct context *context = catalog_context(c, context_name);
 	const struct runtime_settings *runtime = catalog_runtime(c, context->settings.runtime);
 	if (runtime && runtime->kind == RUNTIME_PROGRAM)
 		return 0;

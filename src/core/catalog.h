@@ -52,6 +52,9 @@ int catalog_check_runtime(const struct catalog *c, const char *name, struct faul
  * own functions. */
 int catalog_check_path(
 	const struct catalog *c, const char *path, const char *context_name, struct fault *f);
+/* The same of a context that the catalog need not have. */
+int catalog_check_path_in(
+	const struct catalog *c, const char *path, const struct context *context, struct fault *f);
 
 /* Where an artifact of that path is: a name without a slash is one of the repository. The caller
  * frees it. */

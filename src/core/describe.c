@@ -45,15 +45,16 @@ static void signature_begin(struct core *c, struct signature *s);
 
 /* What a signature is of: not the name alone, since a definition that is being put, or run once, is
  * not the one that others call at the same time. */
-static char *key_of(const struct function *f)
+static char *key_of(const struct function *f, const struct context *context)
 {
-	return xasprintf("%s\n%s\n%s\n%s", f->name, f->location, f->settings.class_name,
-		f->settings.context);
+	return xasprintf("%s\n%s\n%s\n%s%s%s", f->name, f->location, f->settings.class_name,
+		f->settings.context, context ? "\n" : "", context ? context->settings.runtime : "");
 }
 
-static struct signature *signature_get(struct core *c, const struct function *f)
+static struct signature *signature_get(
+	struct core *c, const struct function *f, const struct context *context)
 {
-	_cleanup_(freep) char *key = key_of(f);
+	_cleanup_(freep) char *key = key_of(f, context);
 	struct map_node *n = map_find_str(&c->signatures, key);
 	struct signature *s = n ? container_of(n, struct signature, by_key) : NULL;
 	if (!s) {
@@ -61,6 +62,7 @@ static struct signature *signature_get(struct core *c, const struct function *f)
 		s->core = c;
 		s->key = TAKE_PTR(key);
 		s->name = xstrdup(f->name);
+		s->context = context ? context_ref(context) : NULL;
 		s->timeout.fire = describe_timed_out;
 		s->look_timer.fire = look_timed_out;
 		list_init(&s->waiting);
@@ -305,7 +307,8 @@ static void signature_begin(struct core *c, struct signature *s)
 {
 	struct uuid u;
 	_cleanup_(context_unrefp) const struct context *context =
-		catalog_context(c->catalog, s->function->settings.context);
+		s->context ? context_ref(s->context)
+			   : catalog_context(c->catalog, s->function->settings.context);
 	struct lane *lane = lane_for(c, s->function, context);
 	if (!lane) {
 		signature_fail(s, "there are too many contexts (limits.contexts)");
@@ -347,12 +350,12 @@ static void answer_without_context(
 void describe(struct core *c, const struct function *f, struct described_wait *wait)
 {
 	struct fault missing;
-	if (!wait->takes_any_context &&
+	if (!wait->takes_any_context && !wait->context &&
 		catalog_check_context(c->catalog, f->settings.context, &missing) < 0) {
 		answer_without_context(c, f, wait, missing.text);
 		return;
 	}
-	struct signature *s = signature_get(c, f);
+	struct signature *s = signature_get(c, f, wait->context);
 	bool has_to_look = signature_has_to_look(s, f);
 	if (!has_to_look && (s->described || s->error)) {
 		signature_log(s);
@@ -456,6 +459,7 @@ static void signature_free(struct signature *s)
 	list_remove(&s->in_lane);
 	signature_forget(s);
 	function_unref(s->function);
+	context_unref(s->context);
 	free(s->logged);
 	free(s->key);
 	free(s->name);
@@ -465,7 +469,7 @@ static void signature_free(struct signature *s)
 static bool is_current(const struct signature *s)
 {
 	const struct function *f = catalog_function(s->core->catalog, s->name);
-	_cleanup_(freep) char *key = f ? key_of(f) : NULL;
+	_cleanup_(freep) char *key = f ? key_of(f, NULL) : NULL;
 	return key && strcmp(key, s->key) == 0;
 }
 
@@ -499,14 +503,27 @@ static void forget_deliver(struct mail *mail, void *owner)
 	free(f);
 }
 
-void describe_forget_later(struct core *c, const struct function *function)
+void describe_forget_later(
+	struct core *c, const struct function *function, const struct context *context)
 {
 	struct forget *f = xcalloc(1, sizeof *f);
 	f->mail.deliver = forget_deliver;
-	f->key = key_of(function);
+	f->key = key_of(function, context);
 	if (mailbox_post_always(&c->mailbox, &f->mail) < 0) { /* stopping: it goes with the core */
 		free(f->key);
 		free(f);
+	}
+}
+
+void describe_look_again(struct core *c, const char *location)
+{
+	map_each (n, &c->signatures) {
+		struct signature *s = container_of(n, struct signature, by_key);
+		if (!s->function || strcmp(s->function->location, location) != 0)
+			continue;
+		s->checked_ms = 0;
+		if (s->look) /* perhaps at the file of before */
+			look_begin(s);
 	}
 }
 

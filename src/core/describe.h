@@ -21,6 +21,7 @@ struct signature {
 	struct map_node by_key;
 	char *key, *name;
 	const struct function *function; /* the one that was described */
+	const struct context *context;   /* it is described for this one; NULL: the catalog's */
 	json_t *described;               /* NULL until it is */
 	char *error;                     /* why it could not be */
 	char *logged;                    /* the error that the log has; NULL: none */
@@ -43,6 +44,9 @@ struct described_wait {
 	struct list node;
 	bool takes_any_context; /* the function's context need not exist: it has the defaults then
 				 */
+	/* The function's context, which the catalog has not, or has otherwise; NULL: it is there.
+	 * Not with a path that only Hadoop's client reads. Borrowed until `ready`. */
+	const struct context *context;
 	void (*ready)(struct described_wait *wait, struct core *c,
 		const struct signature *s); /* s->described or s->error */
 };
@@ -50,7 +54,10 @@ struct described_wait {
 void describe(struct core *c, const struct function *f, struct described_wait *wait);
 /* What is known of definitions that are not in the catalog goes. Not from within `ready`. */
 void describe_forget_old(struct core *c);
-void describe_forget_later(struct core *c, const struct function *f); /* of one; also from there */
+/* Of one; also from there. `context` as in the wait. */
+void describe_forget_later(struct core *c, const struct function *f, const struct context *context);
+/* Another file is at that place now; what is found out from here on is of that. */
+void describe_look_again(struct core *c, const char *location);
 void describe_worker_ready(struct core *c, struct worker *w);
 /* No worker of it can be started: all that the lane owes. */
 void describe_failed(struct lane *lane, const char *why);

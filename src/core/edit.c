@@ -17,37 +17,23 @@
 #include "base/log.h"
 #include "domain/tag.h"
 
-struct edit {
-	struct mail mail;
-	struct core *core;
-	struct list node; /* in core->edits */
-	struct ask *ask;
-	struct list waiting; /* asks to edit the same */
-	int status;
-	/* One of them; NULL: the thing of the ask's name is deleted. */
-	struct function *function;
-	struct context *context;
-	enum store_noun noun;
-	struct described_wait wait;
-};
-
-static struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun)
+struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun, const char *name)
 {
 	struct edit *e = xcalloc(1, sizeof *e);
 	e->core = c;
 	e->ask = a;
 	e->noun = noun;
+	e->name = name;
 	list_init(&e->waiting);
 	list_append(&c->edits, &e->node);
 	return e;
 }
 
-/* True: the ask comes back when the edit before it has ended. */
-static bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun)
+bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun, const char *name)
 {
 	list_each (n, &c->edits) {
 		struct edit *e = container_of(n, struct edit, node);
-		if (e->noun == noun && strcmp(e->ask->name, a->name) == 0) {
+		if (e->noun == noun && strcmp(e->name, name) == 0) {
 			list_append(&e->waiting, &a->waiting);
 			return true;
 		}
@@ -58,27 +44,39 @@ static bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun)
 static void edit_free(struct edit *e)
 {
 	if (e->function)
-		describe_forget_later(e->core, e->function);
+		describe_forget_later(e->core, e->function, NULL);
 	function_unref(e->function);
 	context_unref(e->context);
 	free(e);
+}
+
+void edit_leave(struct edit *e, struct list *waiting)
+{
+	struct list *n;
+	while ((n = list_pop(&e->waiting)))
+		list_append(waiting, n);
+	list_remove(&e->node);
+	edit_free(e);
+}
+
+void edit_wake(struct core *c, struct list *waiting)
+{
+	struct list *n;
+	while ((n = list_pop(waiting))) {
+		struct ask *next = container_of(n, struct ask, waiting);
+		next->mail.deliver(&next->mail, c);
+	}
 }
 
 static void edit_end(struct edit *e)
 {
 	struct core *c = e->core;
 	struct ask *a = e->ask;
-	struct list waiting, *n;
+	struct list waiting;
 	list_init(&waiting);
-	while ((n = list_pop(&e->waiting)))
-		list_append(&waiting, n);
-	list_remove(&e->node);
-	edit_free(e);
+	edit_leave(e, &waiting);
 	ask_answer(a);
-	while ((n = list_pop(&waiting))) {
-		struct ask *next = container_of(n, struct ask, waiting);
-		next->mail.deliver(&next->mail, c);
-	}
+	edit_wake(c, &waiting);
 }
 
 static void context_changed(struct core *c, const char *name)
@@ -92,14 +90,14 @@ static void context_changed(struct core *c, const char *name)
 	lane_start_precreated(c, context);
 }
 
-static void edit_take_effect(struct edit *e)
+void edit_take_effect(struct edit *e)
 {
 	struct core *c = e->core;
-	const char *name = e->ask->name;
+	const char *name = e->name;
 	const struct function *old =
 		e->noun == STORE_FUNCTION ? catalog_function(c->catalog, name) : NULL;
 	if (old)
-		describe_forget_later(c, old);
+		describe_forget_later(c, old, NULL);
 	if (e->function)
 		(void)catalog_put_function(c->catalog, e->function);
 	else if (e->context)
@@ -153,8 +151,7 @@ static void edit_write(struct edit *e, json_t *settings)
 	store_post(e->core->store, op);
 }
 
-/* Mist's four members, and what is ours. */
-static json_t *function_stored_json(const struct function *f)
+json_t *function_stored_json(const struct function *f)
 {
 	json_t *json = function_json(f);
 	json_object_set_new(json, "retries", json_integer(f->settings.retries));
@@ -247,7 +244,7 @@ static void delete_function(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
-	struct edit *e = edit_new(c, a, STORE_FUNCTION);
+	struct edit *e = edit_new(c, a, STORE_FUNCTION, a->name);
 	e->wait.ready = deleted_described;
 	describe(c, f, &e->wait);
 }
@@ -273,10 +270,18 @@ static int check_function(struct core *c, struct ask *a, struct fault *f)
 	return 0;
 }
 
+void function_keep_ours(struct function_settings *s, const json_t *body, const struct function *old)
+{
+	if (old && !json_object_get(body, "retries"))
+		s->retries = old->settings.retries;
+	if (old && !json_object_get(body, "unknownArguments"))
+		s->unknown_arguments = old->settings.unknown_arguments;
+}
+
 void edit_function(struct core *c, struct ask *a)
 {
 	struct function_settings s;
-	if (edit_must_wait(c, a, STORE_FUNCTION))
+	if (edit_must_wait(c, a, STORE_FUNCTION, a->name))
 		return;
 	if (a->kind == ASK_FUNCTION_DELETE) {
 		delete_function(c, a);
@@ -299,13 +304,11 @@ void edit_function(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
-	struct edit *e = edit_new(c, a, STORE_FUNCTION);
+	struct edit *e = edit_new(c, a, STORE_FUNCTION, a->name);
 	_cleanup_(freep) char *location = catalog_location(c->catalog, s.path);
 	const struct function *old = catalog_function(c->catalog, a->name);
-	if (old && a->kind == ASK_FUNCTION_UPDATE && !json_object_get(a->body, "retries"))
-		s.retries = old->settings.retries; /* of which Mist's clients do not know */
-	if (old && a->kind == ASK_FUNCTION_UPDATE && !json_object_get(a->body, "unknownArguments"))
-		s.unknown_arguments = old->settings.unknown_arguments;
+	if (a->kind == ASK_FUNCTION_UPDATE)
+		function_keep_ours(&s, a->body, old);
 	e->function = function_new(a->name, &s, location);
 	conf_done(function_conf, &s);
 	if (is_forced) {
@@ -376,7 +379,7 @@ static void delete_context(struct core *c, struct ask *a)
 		return;
 	}
 	a->json = context_json(context);
-	edit_write(edit_new(c, a, STORE_CONTEXT), NULL);
+	edit_write(edit_new(c, a, STORE_CONTEXT, a->name), NULL);
 }
 
 /* A client of Mist's does not know jobsPerWorker and runtime: when it writes a context back, they
@@ -400,7 +403,7 @@ static int read_context(struct core *c, struct ask *a, struct context_settings *
 void edit_context(struct core *c, struct ask *a)
 {
 	struct context_settings s;
-	if (edit_must_wait(c, a, STORE_CONTEXT))
+	if (edit_must_wait(c, a, STORE_CONTEXT, a->name))
 		return;
 	if (a->kind == ASK_CONTEXT_DELETE) {
 		delete_context(c, a);
@@ -410,7 +413,7 @@ void edit_context(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
-	struct edit *e = edit_new(c, a, STORE_CONTEXT);
+	struct edit *e = edit_new(c, a, STORE_CONTEXT, a->name);
 	e->context = context_new(a->name, &s);
 	conf_done(context_conf, &s);
 	if (catalog_check_runtime(c->catalog, e->context->settings.runtime, &a->fault) < 0) {

@@ -187,7 +187,7 @@ static void parked_ready(struct described_wait *wait, struct core *c, const stru
 	bool is_unregistered = p->rq->path;
 	accept_job(c, p->rq, p->function, s);
 	if (is_unregistered)
-		describe_forget_later(c, p->function);
+		describe_forget_later(c, p->function, NULL);
 	function_unref(p->function);
 	free(p);
 }

@@ -5,8 +5,13 @@
  * whatever its size, and gets its name when it is whole and on the disk: by a link, which refuses a
  * name that is taken, or with `force` by a rename. So nobody ever sees half of an artifact, and a
  * worker that reads the old one goes on reading the old one. Names are [A-Za-z0-9._-]: never a
- * path. */
-#include "transport/http/request.h"
+ * path.
+ *
+ * The files of a deployment (deploy.c) come in the same way, into a hidden folder, under their own
+ * names: a worker is to load them from there. The folders are numbered and used again, since a
+ * worker remembers what it loaded by its path. What a killed gateway left of both goes at the next
+ * start. */
+#include "transport/http/artifacts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,44 +25,91 @@
 
 enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, HASH_BLOCK = 64 * 1024, DIGEST_MAX = 64 };
 #define HIDDEN ".upload-"
-
-struct upload {
-	struct MHD_PostProcessor *parts;
-	char *name; /* of the part `file` */
-	char *path; /* of the hidden file */
-	int fd;
-	int64_t size, max;
-	struct fault fault;
-};
+#define STAGED ".staged-"
 
 static char *artifact_path(const struct request *rq, const char *name)
 {
 	return xasprintf("%s/%s", rq->http->env.artifacts, name);
 }
 
+/* Of files only: nobody makes folders in it. */
+static void remove_folder(const char *path)
+{
+	DIR *d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));)
+		(void)unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+	(void)rmdir(path);
+}
+
 void upload_forget_all(const char *folder)
 {
 	DIR *d = opendir(folder);
-	for (struct dirent *e; d && (e = readdir(d));)
+	for (struct dirent *e; d && (e = readdir(d));) {
+		_cleanup_(freep) char *path = xasprintf("%s/%s", folder, e->d_name);
 		if (strncmp(e->d_name, HIDDEN, strlen(HIDDEN)) == 0)
-			(void)unlinkat(dirfd(d), e->d_name, 0);
+			(void)unlink(path);
+		else if (strncmp(e->d_name, STAGED, strlen(STAGED)) == 0)
+			remove_folder(path);
+	}
 	if (d)
 		closedir(d);
 }
 
-static int open_hidden(struct request *rq, struct upload *u, const char *filename)
+/* The lowest number that is free. */
+static int make_folder(struct request *rq, struct upload *u)
 {
-	if (u->name)
-		return fault_set(
-			&u->fault, FAULT_BAD_REQUEST, "part file: expected one, it came twice");
+	for (int64_t i = 0; i <= rq->http->settings.uploads_max; i++) {
+		_cleanup_(freep) char *path =
+			xasprintf("%s/" STAGED "%lld", rq->http->env.artifacts, (long long)i);
+		if (mkdir(path, 0750) == 0) {
+			u->folder = TAKE_PTR(path);
+			return 0;
+		}
+		if (errno != EEXIST)
+			break;
+	}
+	return -errno;
+}
+
+static int check_file(const struct upload *u, const char *filename, struct fault *f)
+{
+	if (u->n_files && !u->is_deployment)
+		return fault_set(f, FAULT_BAD_REQUEST, "part file: expected one, it came twice");
+	if (u->n_files == UPLOAD_FILES_MAX)
+		return fault_set(f, FAULT_TOO_LARGE, "part file: expected at most %d of them",
+			UPLOAD_FILES_MAX);
 	if (!filename || !name_is_good(filename))
-		return fault_set(&u->fault, FAULT_BAD_REQUEST,
+		return fault_set(f, FAULT_BAD_REQUEST,
 			"part file: expected a filename of letters, digits, '.', '_' and '-', not "
 			"a dot first, got \"%.64s\"",
 			filename ? filename : "");
-	u->name = xstrdup(filename);
-	u->path = artifact_path(rq, HIDDEN "XXXXXX");
-	u->fd = mkostemp(u->path, O_CLOEXEC);
+	for (size_t i = 0; i < u->n_files; i++)
+		if (strcmp(u->files[i].name, filename) == 0)
+			return fault_set(
+				f, FAULT_BAD_REQUEST, "part file: %.128s came twice", filename);
+	return 0;
+}
+
+static int open_hidden(struct request *rq, struct upload *u, const char *filename)
+{
+	int r = check_file(u, filename, &u->fault);
+	if (r < 0)
+		return r;
+	closep(&u->fd);
+	u->fd = -1;
+	u->size = 0;
+	if (u->is_deployment && !u->folder && make_folder(rq, u) < 0)
+		return fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+			strerror(errno));
+	u->files = xrealloc(u->files, (u->n_files + 1) * sizeof *u->files);
+	struct upload_file *file = &u->files[u->n_files++];
+	file->name = xstrdup(filename);
+	file->path = u->folder ? xasprintf("%s/%s", u->folder, filename)
+			       : artifact_path(rq, HIDDEN "XXXXXX");
+	u->fd = u->folder ? open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)
+			  : mkostemp(file->path, O_CLOEXEC);
 	if (u->fd < 0)
 		return fault_set(&u->fault, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
 			strerror(errno));
@@ -78,6 +130,17 @@ static int write_piece(struct upload *u, const char *data, size_t size)
 	return 0;
 }
 
+static void take_document(struct upload *u, const char *data, uint64_t offset, size_t size)
+{
+	if (offset == 0 && u->has_document && u->document.len)
+		fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"part deployment: expected one, it came twice");
+	else if (buf_add(&u->document, data, size) != 0)
+		fault_set(&u->fault, FAULT_TOO_LARGE,
+			"part deployment: it is over http.body, %zu bytes", u->document.max);
+	u->has_document = true;
+}
+
 static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char *key,
 	const char *filename, const char *content_type, const char *transfer_encoding,
 	const char *data, uint64_t offset, size_t size)
@@ -86,14 +149,27 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	struct upload *u = rq->upload;
 	int r;
 	(void)kind, (void)content_type, (void)transfer_encoding;
+	if (u->fault.code)
+		return MHD_YES;
+	if (u->is_deployment && key && strcmp(key, "deployment") == 0)
+		take_document(u, data, offset, size);
+	else if (u->is_deployment && (!key || strcmp(key, "file") != 0))
+		fault_set(&u->fault, FAULT_BAD_REQUEST,
+			"part \"%.64s\": expected the parts deployment and file", key ? key : "");
 	if (!key || strcmp(key, "file") != 0 || u->fault.code) /* a part may have no name */
 		return MHD_YES;
 	/* A part begins at 0; with nothing in it yet it may begin once more. */
-	bool is_next = u->name && (u->size || !size || !filename || strcmp(filename, u->name) != 0);
-	if (offset == 0 && (!u->name || is_next) && open_hidden(rq, u, filename) < 0)
+	const char *name = u->n_files ? u->files[u->n_files - 1].name : NULL;
+	bool is_next = name && (u->size || !size || !filename || strcmp(filename, name) != 0);
+	if (offset == 0 && (!name || is_next) && open_hidden(rq, u, filename) < 0)
 		return MHD_YES;
 	u->size += size;
-	if (u->size > u->max)
+	u->total += size;
+	if (u->total > u->total_max)
+		fault_set(&u->fault, FAULT_TOO_LARGE,
+			"the artifacts together are over http.deployment, %lld bytes",
+			(long long)u->total_max);
+	else if (u->size > u->max)
 		fault_set(&u->fault, FAULT_TOO_LARGE,
 			"the artifact is over http.artifact, %lld bytes", (long long)u->max);
 	else if (size && (r = write_piece(u, data, size)) < 0)
@@ -106,7 +182,13 @@ static int upload_open(struct request *rq, struct upload *u)
 {
 	const struct http_settings *s = &rq->http->settings;
 	const char *length = header_text(rq, "Content-Length");
-	if (length && strtoull(length, NULL, 10) > (uint64_t)u->max + ENVELOPE_MAX)
+	uint64_t n = length ? strtoull(length, NULL, 10) : 0;
+	if (u->is_deployment && n > (uint64_t)u->total_max + u->document.max +
+						UPLOAD_FILES_MAX * (uint64_t)ENVELOPE_MAX)
+		return fault_set(&u->fault, FAULT_TOO_LARGE,
+			"the artifacts together are over http.deployment, %lld bytes",
+			(long long)u->total_max);
+	if (!u->is_deployment && n > (uint64_t)u->max + ENVELOPE_MAX)
 		return fault_set(&u->fault, FAULT_TOO_LARGE,
 			"the artifact is over http.artifact, %lld bytes", (long long)u->max);
 	if (atomic_load(&rq->http->n_uploads) > s->uploads_max)
@@ -115,7 +197,8 @@ static int upload_open(struct request *rq, struct upload *u)
 	u->parts = MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
 	if (!u->parts)
 		return fault_set(&u->fault, FAULT_BAD_REQUEST,
-			"expected a body of multipart/form-data with a part file");
+			"expected a body of multipart/form-data with %s",
+			u->is_deployment ? "the parts deployment and file" : "a part file");
 	return 0;
 }
 
@@ -124,6 +207,9 @@ void upload_begin(struct request *rq)
 	struct upload *u = rq->upload = xcalloc(1, sizeof *u);
 	u->fd = -1;
 	u->max = rq->http->settings.artifact_max;
+	u->is_deployment = rq->route->handle == deployment_make;
+	u->total_max = u->is_deployment ? rq->http->settings.deployment_max : INT64_MAX;
+	buf_init(&u->document, rq->body.max);
 	atomic_fetch_add(&rq->http->n_uploads, 1);
 	if (upload_open(rq, u) < 0)
 		answer_fault(rq, &u->fault);
@@ -149,10 +235,16 @@ void upload_free(struct request *rq)
 		MHD_destroy_post_processor(u->parts);
 	rq->upload = NULL;
 	closep(&u->fd);
-	if (u->path)
-		unlink(u->path);
-	free(u->path);
-	free(u->name);
+	for (size_t i = 0; i < u->n_files; i++) {
+		unlink(u->files[i].path);
+		free(u->files[i].path);
+		free(u->files[i].name);
+	}
+	if (u->folder)
+		remove_folder(u->folder);
+	free(u->folder);
+	free(u->files);
+	buf_done(&u->document);
 	free(u);
 }
 
@@ -177,7 +269,8 @@ static int publish_file(const struct upload *u, const char *folder, const char *
 	r = fail_point(FAIL_ARTIFACT_RENAME);
 	if (r < 0)
 		return r;
-	if ((force ? rename(u->path, path) : link(u->path, path)) < 0)
+	const char *from = u->files[0].path;
+	if ((force ? rename(from, path) : link(from, path)) < 0)
 		return -errno;
 	r = sync_folder(folder);
 	if (r < 0 && !force)
@@ -185,23 +278,31 @@ static int publish_file(const struct upload *u, const char *folder, const char *
 	return r;
 }
 
-static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)
+int upload_end(struct upload *u, struct fault *f)
 {
 	if (u->parts && MHD_destroy_post_processor(u->parts) != MHD_YES && !u->fault.code)
 		fault_set(&u->fault, FAULT_BAD_REQUEST,
 			"the body is no well-formed multipart/form-data: it ends in the middle");
 	u->parts = NULL;
-	if (!u->fault.code && !u->name)
+	if (!u->fault.code && !u->n_files && !u->is_deployment)
 		fault_set(&u->fault, FAULT_BAD_REQUEST, "expected a part file with a filename");
-	if (u->fault.code) {
-		*f = u->fault;
-		return -1;
-	}
-	_cleanup_(freep) char *path = artifact_path(rq, u->name);
-	int r = publish_file(u, rq->http->env.artifacts, path, force);
+	if (!u->fault.code)
+		return 0;
+	*f = u->fault;
+	return -1;
+}
+
+static int upload_finish(struct request *rq, struct upload *u, bool force, struct fault *f)
+{
+	int r = upload_end(u, f);
+	if (r < 0)
+		return r;
+	const char *name = u->files[0].name;
+	_cleanup_(freep) char *path = artifact_path(rq, name);
+	r = publish_file(u, rq->http->env.artifacts, path, force);
 	if (r == -EEXIST)
-		return fault_set(f, FAULT_CONFLICT,
-			"Filename must be unique: found %s in repository", u->name);
+		return fault_set(
+			f, FAULT_CONFLICT, "Filename must be unique: found %s in repository", name);
 	return r < 0 ? fault_set(f, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
 			       strerror(-r))
 		     : 0;
@@ -213,8 +314,8 @@ static void upload_keep(struct request *rq)
 	if (upload_finish(rq, rq->upload, rq->is_forced, &f) < 0)
 		answer_fault(rq, &f);
 	else
-		answer_text(
-			rq, 200, TEXT_PLAIN, xstrdup(rq->upload->name), strlen(rq->upload->name));
+		answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->upload->files[0].name),
+			strlen(rq->upload->files[0].name));
 }
 
 /* To sync a large file takes a while. */
@@ -278,26 +379,34 @@ void artifact_get(struct request *rq)
 		answer_fd(rq, content_type_of(rq->id), fd);
 }
 
-static void answer_digest(struct request *rq)
+char *digest_new(int fd, int which)
 {
 	unsigned char digest[DIGEST_MAX], block[HASH_BLOCK];
-	gnutls_digest_algorithm_t algorithm = rq->hash;
+	gnutls_digest_algorithm_t algorithm = which;
 	gnutls_hash_hd_t hash;
-	struct fault f;
 	ssize_t n;
 	must(gnutls_hash_init(&hash, algorithm) == 0);
-	while ((n = read(rq->hashed_fd, block, sizeof block)) > 0)
+	while ((n = read(fd, block, sizeof block)) > 0)
 		gnutls_hash(hash, block, n);
 	gnutls_hash_deinit(hash, digest);
-	if (n < 0) {
+	if (n < 0)
+		return NULL;
+	char *text = xcalloc(1, 2 * DIGEST_MAX + 1);
+	for (unsigned i = 0; i < gnutls_hash_get_len(algorithm); i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	return text;
+}
+
+static void answer_digest(struct request *rq)
+{
+	struct fault f;
+	char *text = digest_new(rq->hashed_fd, rq->hash);
+	if (!text) {
 		fault_set(&f, FAULT_UNAVAILABLE, "%.128s cannot be read: %s", rq->id,
 			strerror(errno));
 		answer_fault(rq, &f);
 		return;
 	}
-	char *text = xcalloc(1, 2 * DIGEST_MAX + 1);
-	for (unsigned i = 0; i < gnutls_hash_get_len(algorithm); i++)
-		snprintf(text + 2 * i, 3, "%02x", digest[i]);
 	answer_text(rq, 200, TEXT_PLAIN, text, strlen(text));
 }
 

@@ -85,6 +85,9 @@ const struct conf_field http_conf[] = {
 	{ "artifact", CONF_SIZE, offsetof(struct http_settings, artifact_max), "250m", .min = 1024,
 		.max = INT64_C(1) << 40, .unit = "bytes",
 		.help = "largest artifact that can be uploaded" },
+	{ "deployment", CONF_SIZE, offsetof(struct http_settings, deployment_max), "1g",
+		.min = 1024, .max = INT64_C(1) << 40, .unit = "bytes",
+		.help = "all artifacts of one deployment together" },
 	{ "uploads", CONF_INT, offsetof(struct http_settings, uploads_max), "16", .min = 1,
 		.max = 10000, .help = "artifacts that can be uploaded at once" },
 	{ "cors-origins", CONF_STR, offsetof(struct http_settings, cors_origins), "",
@@ -248,6 +251,8 @@ void request_free(struct request *rq)
 	closep(&rq->hashed_fd);
 	if (rq->stream)
 		stream_leave(rq->stream);
+	json_decref(rq->deployed);
+	free(rq->problem_errors);
 	json_decref(rq->echo);
 	json_decref(rq->cloud);
 	json_decref(rq->cloud_headers);

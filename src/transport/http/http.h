@@ -9,7 +9,7 @@ struct http_settings {
 	char *host, *hosts, *cors_origins, *ui;
 	int64_t port, threads, connections, reserved_connections, address_connections;
 	int64_t head_timeout_ms, body_timeout_ms, send_timeout_ms, idle_timeout_ms;
-	int64_t body_max, bodies_max, answers_max, artifact_max, uploads_max;
+	int64_t body_max, bodies_max, answers_max, artifact_max, deployment_max, uploads_max;
 	int64_t query_threads, queries_max;
 	int64_t keepalive_ms, subscriber_max, subscribers_max;
 };

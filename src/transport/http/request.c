@@ -62,6 +62,8 @@ void answer_fault(struct request *rq, const struct fault *f)
 	} else if (status == 429 || status == 503) {
 		rq->retry_after_s = 1;
 	}
+	if (rq->problem_errors)
+		json_object_set_new(problem, "errors", json_loads(rq->problem_errors, 0, NULL));
 	char *text = json_text(problem);
 	rq->title = fault_http[code].title;
 	answer_text(rq, status, "application/problem+json", text, strlen(text));

@@ -111,6 +111,8 @@ struct request {
 	struct stream *stream; /* of events, until it is the response's */
 	json_t *cloud;         /* it came as a CloudEvent: message_print's `reply`; */
 	json_t *cloud_headers; /* the attributes of the answer, NULL: none */
+	json_t *deployed;      /* of a deployment: what becomes of its artifacts */
+	char *problem_errors;  /* JSON for the problem's `errors`; owned, NULL: none */
 	json_t *echo;          /* the first generation's answer repeats its request */
 	struct ask ask;
 	struct admission admission;
@@ -231,7 +233,7 @@ handler_fn job_submit, job_submit_event, job_submit_route, job_submit_path, job_
 handler_fn function_list, function_show, function_create, function_update, function_delete;
 handler_fn context_list, context_show, context_create, context_update, context_delete;
 handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;
-handler_fn artifact_worker_jar;
+handler_fn artifact_worker_jar, deployment_make;
 handler_fn worker_list, worker_show, worker_stop, worker_connect;
 handler_fn events_stream, events_websocket;
 handler_fn unreadable_list, unreadable_show, unreadable_drop;

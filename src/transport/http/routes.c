@@ -30,6 +30,8 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/contexts/{id}", context_show },
 	{ METHOD_PUT, "/v2/api/contexts/{id}", context_update, .ignored = "force" },
 	{ METHOD_DELETE, "/v2/api/contexts/{id}", context_delete },
+	{ METHOD_POST, "/v2/api/deployments", deployment_make, .is_upload = true,
+		.query = "dryRun" },
 	{ METHOD_GET, "/v2/api/events", events_stream, .query = "withLogs level" },
 	{ METHOD_POST, "/v2/api/events", job_submit_event, .query = SUBMIT, .ignored = OLD },
 	{ METHOD_GET, "/v2/api/functions", function_list },
