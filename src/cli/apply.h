@@ -23,6 +23,7 @@ struct item {
 	char *file;     /* of an artifact */
 	char *place;    /* "app.conf:12" */
 	json_t *fields; /* what was said of it, as the gateway names it; no artifact has any */
+	bool is_same;   /* of an artifact: the gateway has it already */
 };
 
 struct items {

@@ -76,17 +76,20 @@ static int check_file(const char *file)
 	return 0;
 }
 
-int artifact_send(struct cli *cli, const char *file, const char *name, bool force)
+/* As a deployment the gateway loads the functions in it first. */
+static int send_file(struct cli *cli, const char *file, const char *name, bool is_unchecked)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	const struct http_part part = { .name = "file", .file = file, .filename = name };
 	struct http_call call = { .method = "POST",
-		.path = force ? "/v2/api/artifacts?force=true" : "/v2/api/artifacts",
-		.upload = file,
-		.upload_name = name };
+		.path = is_unchecked ? "/v2/api/artifacts?force=true" : "/v2/api/deployments",
+		.parts = &part,
+		.n_parts = 1,
+		.is_patient = true };
 	return http_do(cli, &call, &reply);
 }
 
-static int send_new(struct cli *cli, const char *file, const char *name)
+static int send_new(struct cli *cli, const char *file, const char *name, bool is_unchecked)
 {
 	char here[SHA1_TEXT], there[SHA1_TEXT];
 	int code = artifact_sha1_of_file(file, here);
@@ -97,19 +100,19 @@ static int send_new(struct cli *cli, const char *file, const char *name)
 	if (strcasecmp(here, there) == 0)
 		return EXIT_FINE;
 	if (!*there)
-		return artifact_send(cli, file, name, false);
+		return send_file(cli, file, name, false);
 	_cleanup_(freep) char *question =
 		xasprintf("replace artifact %s, which is another one", name);
 	code = confirm(cli, question);
-	return code ? code : artifact_send(cli, file, name, true);
+	return code ? code : send_file(cli, file, name, is_unchecked);
 }
 
-int artifact_put(struct cli *cli, const char *file)
+int artifact_put(struct cli *cli, const char *file, bool is_unchecked)
 {
 	const char *name = last_part(file);
 	int code = check_file(file);
 	if (code == 0)
-		code = send_new(cli, file, name);
+		code = send_new(cli, file, name, is_unchecked);
 	if (code == 0)
 		puts(name);
 	return code;

@@ -8,7 +8,8 @@
 
 int artifact_show(struct cli *cli, const char *name);
 int artifact_get(struct cli *cli, const char *name, const char *file); /* file NULL: its name */
-int artifact_put(struct cli *cli, const char *file);
+/* is_unchecked: functions of it need not load. */
+int artifact_put(struct cli *cli, const char *file, bool is_unchecked);
 
 enum { SHA1_TEXT = 41 };
 
@@ -17,6 +18,3 @@ int artifact_sha1_of_file(const char *file, char ret[static SHA1_TEXT]);
 
 /* The gateway's; "" when it has no such artifact. 0, or an exit status, told. */
 int artifact_sha1(struct cli *cli, const char *name, char ret[static SHA1_TEXT]);
-
-/* Sends it under the name; over one that is there only when `force`. */
-int artifact_send(struct cli *cli, const char *file, const char *name, bool force);

@@ -105,7 +105,7 @@ static void set_up(const struct cli *cli, const struct http_call *call, struct t
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, h->no_proxy);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-	if (call->upload || (call->to && !call->is_patient)) {
+	if ((call->parts || call->to) && !call->is_patient) {
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ANSWER_S);
 	} else if (!call->is_patient) {
@@ -138,14 +138,21 @@ static struct curl_slist *make_headers(const struct cli *cli, const struct http_
 
 static curl_mime *make_form(CURL *curl, const struct http_call *call)
 {
-	if (!call->upload)
+	if (!call->parts)
 		return NULL;
 	curl_mime *form = curl_mime_init(curl);
-	curl_mimepart *part = curl_mime_addpart(form);
-	curl_mime_name(part, "file");
-	curl_mime_filedata(part, call->upload);
-	curl_mime_filename(part, call->upload_name);
-	curl_mime_type(part, "application/octet-stream");
+	for (size_t i = 0; i < call->n_parts; i++) {
+		const struct http_part *from = &call->parts[i];
+		curl_mimepart *part = curl_mime_addpart(form);
+		curl_mime_name(part, from->name);
+		if (from->file) {
+			curl_mime_filedata(part, from->file);
+			curl_mime_filename(part, from->filename);
+		} else {
+			curl_mime_data(part, from->text, CURL_ZERO_TERMINATED);
+		}
+		curl_mime_type(part, from->type ? from->type : "application/octet-stream");
+	}
 	curl_easy_setopt(curl, CURLOPT_MIMEPOST, form);
 	return form;
 }
@@ -204,15 +211,28 @@ static void print_words(const char *text, size_t len)
 	fputc('\n', stderr);
 }
 
+int http_code(const struct http_reply *reply)
+{
+	return reply->status / 100 == 2   ? 0
+	       : reply->status / 100 == 4 ? EXIT_REFUSED
+					  : EXIT_GATEWAY;
+}
+
+json_t *http_problem(const struct http_reply *reply, struct fault *f)
+{
+	_cleanup_(json_decrefp) json_t *problem = json_parse(
+		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, f);
+	return json_is_object(problem) ? TAKE_PTR(problem) : NULL;
+}
+
 int http_judge(const struct http_reply *reply)
 {
 	struct fault f;
-	if (reply->status / 100 == 2)
+	if (http_code(reply) == 0)
 		return 0;
-	_cleanup_(json_decrefp) json_t *problem = json_parse(
-		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, &f);
-	const char *detail = json_is_object(problem) ? json_string_of(problem, "detail") : NULL;
-	if (!detail && json_is_object(problem))
+	_cleanup_(json_decrefp) json_t *problem = http_problem(reply, &f);
+	const char *detail = problem ? json_string_of(problem, "detail") : NULL;
+	if (!detail && problem)
 		detail = json_string_of(problem, "title");
 	fflush(stdout);
 	fputs("mist: ", stderr);
@@ -222,7 +242,7 @@ int http_judge(const struct http_reply *reply)
 		print_words(reply->body.data, reply->body.len);
 	else
 		fprintf(stderr, "the gateway answered %ld\n", reply->status);
-	return reply->status / 100 == 4 ? EXIT_REFUSED : EXIT_GATEWAY;
+	return http_code(reply);
 }
 
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret)

@@ -9,19 +9,27 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "cli/cli.h"
 
 struct http;
 
+/* One part of a form, a file or a text. */
+struct http_part {
+	const char *name;
+	const char *file, *filename; /* what is sent, and under which name; NULL: `text` is */
+	const char *text, *type;
+};
+
 struct http_call {
-	const char *method;      /* NULL: GET */
-	const char *path;        /* from the first slash, with its query */
-	const char *body;        /* JSON, or NULL */
-	const char *upload;      /* a file, sent as the part `file` of a form … */
-	const char *upload_name; /* … under this name */
-	FILE *to;                /* takes the body of a good answer, in place of the reply's */
-	int64_t from;            /* > 0: bytes from here on */
-	bool is_patient;         /* the answer may take as long as a job takes */
+	const char *method;            /* NULL: GET */
+	const char *path;              /* from the first slash, with its query */
+	const char *body;              /* JSON, or NULL */
+	const struct http_part *parts; /* of a form; NULL: the body is none */
+	size_t n_parts;
+	FILE *to;        /* takes the body of a good answer, in place of the reply's */
+	int64_t from;    /* > 0: bytes from here on */
+	bool is_patient; /* the answer may take as long as a job takes */
 };
 
 struct http_reply {
@@ -37,8 +45,12 @@ void http_close(struct cli *cli);
 int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *ret);
 void http_reply_done(struct http_reply *reply);
 
-/* 0 if the answer is a good one (2xx); else tells what the gateway said. */
+/* The exit status that the answer stands for: 0 if it is a good one (2xx). */
+int http_code(const struct http_reply *reply);
+/* The same, and tells what the gateway said if it is none. */
 int http_judge(const struct http_reply *reply);
+/* The problem document (RFC 9457) that the answer is, the caller's; NULL: it is none. */
+json_t *http_problem(const struct http_reply *reply, struct fault *f);
 
 /* Both. */
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret);

@@ -42,10 +42,11 @@ static const struct command commands[] = {
 		"delete cancels the job.\n" },
 	{ "artifacts", "O", 0, 3, noun_command,
 		"files that the gateway keeps for functions\n"
-		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put FILE |\n"
+		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put [--force] FILE |\n"
 		"                       delete [--force] NAME]\n"
 		"\n"
-		"  -o, --force   delete it although functions use it\n"
+		"  -o, --force   delete it although functions use it; put it although functions\n"
+		"                of it would not load any more\n"
 		"\n"
 		"show prints the SHA-1; get writes to FILE (NAME; - is standard output); put sends "
 		"a\n"
@@ -66,7 +67,11 @@ static const struct command commands[] = {
 		"  -n, --dry-run         say what would be done, and do nothing\n"
 		"  -p, --prefix USER     put USER_ before every name\n"
 		"\n"
-		"What is as the files say stays; nothing is deleted. mist(1) shows the files.\n" },
+		"What is as the files say stays; nothing is deleted. All of it is made, or, if a\n"
+		"function does not load or anything else is wrong, nothing. What is changed is "
+		"asked\n"
+		"for first; where nobody can be asked that needs --yes. mist(1) shows the "
+		"files.\n" },
 	{ "run", "ct", 1, -1, run_command,
 		"run a function, and print its result\n"
 		"usage: mist run FUNCTION [KEY=VALUE… | '{JSON}' | @FILE] [options]\n"

@@ -165,7 +165,7 @@ int noun_command(struct cli *cli, const struct args *args)
 	if (strcmp(verb, "delete") == 0)
 		return remove_one(cli, noun, name, args);
 	if (is_artifact && strcmp(verb, "put") == 0)
-		return artifact_put(cli, name);
+		return artifact_put(cli, name, args->is_forced);
 	return no_such_verb(args);
 }
 

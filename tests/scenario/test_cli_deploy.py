@@ -48,6 +48,19 @@ def test_another_file_of_the_same_name_replaces_only_when_told_to(own, tmp_path)
     assert cli(own, "artifacts", "get", "twice.py", "-") == "other"
 
 
+def test_a_file_that_breaks_functions_is_put_by_force_only(own, tmp_path):
+    path = tmp_path / "twice.py"
+    path.write_text(CODE)
+    cli(own, "artifacts", "put", path)
+    own.post("/v2/api/functions", json={"name": "theirs", "path": "twice.py", "className": "twice", "defaultContext": "plain"})
+    path.write_text("def twice(")
+    assert "function theirs cannot be loaded" in said(own, "artifacts", "put", path, "-y", code=3)
+    assert cli(own, "artifacts", "get", "twice.py", "-") == CODE
+    said(own, "artifacts", "put", path, "--force", code=2)  # which still is a question
+    cli(own, "artifacts", "put", path, "--force", "-y")
+    assert cli(own, "artifacts", "get", "twice.py", "-") == "def twice("
+
+
 def test_a_large_artifact_goes_and_comes_whole(own, tmp_path):
     (tmp_path / "large.bin").write_bytes(b"0123456789abcdef" * (2 << 20))
     cli(own, "artifacts", "put", tmp_path / "large.bin")
@@ -112,7 +125,7 @@ def test_what_differs_is_told_and_made_so(own, app):
     (app / "app.conf").write_text(APP.replace("maxJobs = 2", "max-jobs = 3").replace('downtime = "2 minutes";', "")
                                   .replace('"mine"', '"plain"'))
     dry = cli(own, "apply", "-f", app, "--dry-run")
-    done = cli(own, "apply", "-f", app)
+    done = cli(own, "apply", "-f", app, "-y")
     lines = done.splitlines()
     assert lines[0].startswith("updated   artifact twice.py: sha1 ")
     assert 'maxJobs 2 -> 3' in lines[1] and 'downtime "120s" -> "3600s"' in lines[1] and lines[1].count("->") == 2
@@ -126,7 +139,7 @@ def test_what_differs_is_told_and_made_so(own, app):
 def test_the_report_as_json(own, app):
     apply(own, app)
     (app / "app.conf").write_text(APP.replace("maxJobs = 2", "maxJobs = 5"))
-    report = json.loads(cli(own, "apply", "-f", app, "--json"))
+    report = json.loads(cli(own, "apply", "-f", app, "--json", "--yes"))
     assert [line["action"] for line in report] == ["unchanged", "updated", "unchanged"]
     assert report[1] == {"kind": "context", "name": "mine", "action": "updated", "changes": {"maxJobs": {"from": 2, "to": 5}}}
 
@@ -155,19 +168,74 @@ def test_the_order_is_by_kind_then_digits_then_file(own, app):
 
 def test_a_function_that_does_not_load_is_refused_and_can_be_mended(own, app):
     (app / "app.conf").write_text(APP.replace('class-name = "twice"', 'class-name = "thrice"'))
-    out, err = cli(own, "apply", "-f", app, code=3)
-    assert "thrice" in err and "function twice" in err and len(out.splitlines()) == 2
+    err = said(own, "apply", "-f", app, code=3)
+    assert "app.conf:5: function twice" in err and "the functions there are: twice" in err and "nothing was applied" in err
+    assert own.get("/v2/api/artifacts").json() == [] and own.get("/v2/api/contexts/mine").status_code == 404
     (app / "app.conf").write_text(APP)
     assert apply(own, app)[2] == ("created", "function", "twice")
     (app / "lib" / "twice.py").write_text("broken(")
-    cli(own, "apply", "-f", app)
+    for words in [], ["-y"], ["--dry-run"]:
+        err = said(own, "apply", "-f", app, *words, code=3)
+        assert "function twice cannot be loaded" in err and "SyntaxError: " in err and "staged" not in err
+    assert cli(own, "artifacts", "get", "twice.py", "-") == CODE and json.loads(cli(own, "run", "twice", "n=2")) == 4
+    own.post("/v2/api/artifacts?force=true", files={"file": ("twice.py", "broken(")})  # it was broken otherwise
     (app / "lib" / "twice.py").write_text(CODE)
-    assert [line[0] for line in apply(own, app)] == ["updated", "unchanged", "unchanged"]
-    own.delete("/v2/api/artifacts/twice.py")
+    assert [line[0] for line in apply(own, app, "-y")] == ["updated", "unchanged", "updated"]
+    own.delete("/v2/api/artifacts/twice.py?force=true")
     (app / "app.conf").write_text(APP.replace("twice = { file", "other = { file").replace('"lib/twice.py"', '"lib/other.py"')
                                   .replace('path = "twice.py"', 'path = "other.py"'))
     (app / "lib" / "other.py").write_text(CODE)
-    assert [line[0] for line in apply(own, app)] == ["created", "unchanged", "updated"]
+    assert [line[0] for line in apply(own, app, "-y")] == ["created", "unchanged", "updated"]
+
+
+def test_what_changes_is_asked_for_and_without_a_terminal_refused(own, app):
+    apply(own, app)
+    before = own.get("/v2/api/functions/twice").json()
+    (app / "lib" / "twice.py").write_text(CODE.replace("n: int", "n: int, name: str = 'x'"))
+    out, err = cli(own, "apply", "-f", app, code=2)
+    assert "say --yes" in err and out.splitlines()[2] == "would update function twice: signature (n: int) -> (n: int, name: string?)"
+    assert said(own, "apply", "-f", app, "--json", code=2).startswith("mist: change 2 things?")
+    assert own.get("/v2/api/functions/twice").json() == before and cli(own, "artifacts", "get", "twice.py", "-") == CODE
+    terminal = Terminal(own, "apply", "-f", app)
+    terminal.until("[y/N]")
+    terminal.type("n\n")
+    assert "nothing was done" in terminal.end(2) and cli(own, "artifacts", "get", "twice.py", "-") == CODE
+    terminal = Terminal(own, "apply", "-f", app)
+    terminal.until("change 2 things? [y/N]")
+    terminal.type("y\n")
+    assert "updated   function twice: signature (n: int) -> (n: int, name: string?)" in terminal.end()
+    assert apply(own, app) == same("unchanged")
+    (app / "lib" / "other.py").write_text(CODE)
+    (app / "new.conf").write_text('artifacts = { other = { file = "lib/other.py"; }; };')
+    assert ("created", "artifact", "other.py") in apply(own, app)  # what is new needs no question
+
+
+def test_several_files_are_applied_together_or_not_at_all(own, app):
+    (app / "lib" / "good.py").write_text(CODE)
+    (app / "more.conf").write_text("""artifacts = { good = { file = "lib/good.py"; }; };
+contexts = { more = { runtime = "plain"; }; none = { runtime = "typo"; }; };
+functions = { good = { path = "good.py"; class-name = "twice"; context = "more"; };
+              bad = { path = "good.py"; class-name = "thrice"; context = "plain"; }; };
+""")
+    err = said(own, "apply", "-f", app, "-y", code=3)
+    assert [line.split(": ")[1].rpartition("/")[2] for line in err.splitlines()[:2]] == ["more.conf:2", "more.conf:4"]
+    assert "context none: runtime: there is no runtime typo" in err and "function bad cannot be loaded" in err
+    assert own.get("/v2/api/artifacts").json() == [] and own.get("/v2/api/contexts/more").status_code == 404
+    text = (app / "more.conf").read_text()
+    (app / "more.conf").write_text(text.replace('"typo"', '"plain"').replace('"thrice"', '"twice"'))
+    assert {line[0] for line in apply(own, app)} == {"created"} and json.loads(cli(own, "run", "bad", "n=1")) == 2
+
+
+def test_a_function_of_somebody_else_that_would_break_is_named(own, app):
+    apply(own, app)
+    own.post("/v2/api/functions", json={"name": "theirs", "path": "twice.py", "className": "twice", "defaultContext": "plain"})
+    (app / "app.conf").write_text('artifacts = { twice = { file = "lib/twice.py"; }; };')
+    (app / "lib" / "twice.py").write_text(CODE.replace("def twice", "def thrice"))
+    err = said(own, "apply", "-f", app, "-y", code=3)
+    assert "function theirs cannot be loaded" in err and "its artifact would be replaced" in err
+    (app / "lib" / "twice.py").write_text(CODE.replace("n: int", "n: float"))
+    lines = cli(own, "apply", "-f", app, "-y").splitlines()
+    assert sorted(lines[1:]) == [f"updated   function {name}: signature (n: int) -> (n: double)" for name in ("theirs", "twice")]
 
 
 def test_what_the_gateways_configuration_has_is_refused(own, app):
