@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment, with its default."""
+"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment, with its default. Pages and manuals
+name no setting that there is not."""
 import re
 import subprocess
 
-from lint.tree import ROOT, text
+from lint.tree import ROOT, files, name, text
 from support.mistd import gateway_binary
 
 SECTION = re.compile(r"^([\w-]+)(?:\.NAME(?: of type (\w+))?)?: .*", re.MULTILINE)
 SETTING = re.compile(r"^  (\S+)\s+(.*(?:\n {24}.*)*)", re.MULTILINE)
 DEFAULT = re.compile(r"; (?:default (.*?)|must be given); (?:live|needs restart)", re.DOTALL)
+NAMED = re.compile(r"(?:`|\bSy )(http|workers|limits|mist(?=\.[\w-]+ (?:=|$)))\.([a-z][a-z-]*)(?![\w.-])", re.MULTILINE)
 EMPTY = re.compile(r"\{\s*\}|\(\s*\)")
 
 
@@ -65,9 +67,13 @@ def violations():
         if section == "contexts" and names == settings["context-defaults", None]:
             continue  # shown there
         place = of_type(there[section], kind) if kind else there[section]
-        for name, default in names.items():
-            value = value_of(name, place)
+        for setting, default in names.items():
+            value = value_of(setting, place)
             if value is None:
-                yield f"configs/mist.conf: {section} does not show {name}"
+                yield f"configs/mist.conf: {section} does not show {setting}"
             elif default is not None and value != default:
-                yield f"configs/mist.conf: {section} shows {name} = {value}, and its default is {default}"
+                yield f"configs/mist.conf: {section} shows {setting} = {value}, and its default is {default}"
+    for page in [ROOT / "README.md", *files(".md", ".1", ".8")]:
+        for section, setting in NAMED.findall(text(page)):
+            if setting not in settings[section, None]:
+                yield f"{name(page)}: there is no setting {section}.{setting}"
