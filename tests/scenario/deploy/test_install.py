@@ -70,6 +70,11 @@ def test_everything_is_there_and_nothing_that_was_only_made_by_running(prefix):
         assert subprocess.run([prefix / name, "--version"], capture_output=True, text=True, check=True).stdout.split()[1][0].isdigit()
 
 
+def test_pkg_config_looks_where_it_is_installed(prefix):
+    searched = subprocess.run(["pkg-config", "--variable", "pc_path", "pkg-config"], capture_output=True, text=True, check=True).stdout
+    assert {f"/{path.parent.relative_to(prefix.parents[1])}" for path in prefix.rglob("*.pc")} <= set(searched.strip().split(":"))
+
+
 def test_workers_run_what_was_installed(prefix, gateway, tmp_path):
     where = tmp_path / "where.py"
     where.write_text("import mist, os\n\ndef where():\n    return [mist.__file__, os.environ['MIST_PROTO']]\n")
