@@ -207,7 +207,10 @@ static void open_core(struct house *h)
 		.crew_room = &h->crew,
 		.mailbox_max = 1000 });
 	h->crew = (struct crew){ .core = h->core, .turn.fire = crew_turn };
-	core_configure(h->core, catalog_of(1, h->retries), &limits);
+	struct context_settings context = house_context();
+	if (h->is_exclusive)
+		context.worker_mode = WORKER_EXCLUSIVE;
+	core_configure(h->core, catalog_with(context, h->retries, NULL), &limits);
 	for (int i = 0; i < 2; i++) {
 		const char *name = i ? "other" : "loopback";
 		const struct transport_env env = { .name = name,

@@ -40,6 +40,7 @@ struct house {
 	struct transport *door; /* the first of them */
 	char directory[32];
 	int64_t retries;      /* of f, when the core is opened (again) */
+	bool is_exclusive;    /* so is the context default then */
 	const char *expected; /* a worker of the context default that was there before the start */
 	const char *expected_settings; /* as its record has them */
 };

@@ -307,6 +307,22 @@ static void a_cancel_is_sent_again_to_a_worker_that_comes_back(void **state)
 	await_and_drop(h, "cancelled");
 }
 
+static void an_exclusive_worker_takes_one_job(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT];
+	struct context_settings s = house_context();
+	s.worker_mode = WORKER_EXCLUSIVE;
+	configure(h, s, 60000);
+	struct worker *w = run(h, job);
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "queued");
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	assert_int_equal(h->crew.n_drained, 1);
+	await_and_drop(h, "started");
+	assert_ptr_not_equal(h->crew.last_worker, w);
+}
+
 static void an_exclusive_worker_that_resumes_its_job_gets_no_other(void **state)
 {
 	struct house *h = *state;
@@ -318,11 +334,8 @@ static void an_exclusive_worker_that_resumes_its_job_gets_no_other(void **state)
 	struct worker *w = run(h, job);
 	snprintf(id, sizeof id, "%s", w->id);
 	h->expected = id;
+	h->is_exclusive = true;
 	house_restart(h);
-	s = house_context();
-	s.worker_mode = WORKER_EXCLUSIVE;
-	s.max_jobs = 2;
-	configure(h, s, 60000);
 	w = crew_find(h->core, id);
 	assert_non_null(w);
 	comes_back(h, w, job);
@@ -332,6 +345,34 @@ static void an_exclusive_worker_that_resumes_its_job_gets_no_other(void **state)
 	submit(h, "{\"n\": 1}");
 	await_and_drop(h, "finished");
 	assert_ptr_not_equal(h->crew.last_worker, w);
+	h->expected = NULL;
+}
+
+/* Its job has ended, and the gateway went before it acknowledged that. */
+static void an_exclusive_worker_that_had_its_job_gets_no_other(void **state)
+{
+	struct house *h = *state;
+	char job[UUID_TEXT], id[128];
+	struct context_settings s = house_context();
+	s.worker_mode = WORKER_EXCLUSIVE;
+	configure(h, s, 60000);
+	struct worker *w = run(h, job);
+	snprintf(id, sizeof id, "%s", w->id);
+	crew_ended(h->core, w, job, xstrdup("1"), NULL);
+	await_and_drop(h, "finished");
+	h->expected = id;
+	h->is_exclusive = true;
+	house_restart(h);
+	json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[s]}", "protocol", 1, "capacity", 1,
+				       "resumes", job);
+	w = crew_find(h->core, id);
+	crew_hello(h->core, w, hello, &forget);
+	assert_int_equal(json_array_size(forget), 1);
+	crew_settled(h->core, w);
+	json_decref(forget);
+	json_decref(hello);
+	assert_int_equal(h->crew.n_drained, 1);
+	assert_ptr_not_equal(run(h, job), w);
 	h->expected = NULL;
 }
 
@@ -692,6 +733,8 @@ int main(void)
 		IN_A_HOUSE(a_start_that_was_never_got_is_no_attempt),
 		IN_A_HOUSE(a_cancel_is_sent_again_to_a_worker_that_comes_back),
 		IN_A_HOUSE(an_exclusive_worker_that_resumes_its_job_gets_no_other),
+		IN_A_HOUSE(an_exclusive_worker_takes_one_job),
+		IN_A_HOUSE(an_exclusive_worker_that_had_its_job_gets_no_other),
 		IN_A_HOUSE(a_call_that_waited_in_the_queue_is_not_run_after_a_restart),
 		IN_A_HOUSE(a_call_whose_worker_went_with_the_gateway_is_not_run_again),
 		IN_A_HOUSE(a_worker_of_before_with_other_settings_ends_when_it_has_none),

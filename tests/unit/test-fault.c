@@ -68,6 +68,9 @@ TEST(utf8_is_judged_by_the_standard)
 	check_int(utf8_shown("\xf0\x9f\x98\x80", 4), 4);
 	check_int(utf8_shown("\xf4\x90\x80\x80", 4), 0);
 	check_int(utf8_shown("\xe0\x9f\xbf", 3), 0);
+	check_int(utf8_shown("\xed\xa0\x80", 3), 0);
+	check_int(utf8_shown("\xed\xbf\xbf", 3), 0);
+	check_int(utf8_shown("\xed\x9f\xbf", 3), 3);
 	check_int(utf8_shown("\xe2\x82\xac", 2), 0);
 	check_int(utf8_shown("\xc2\x85", 2), 0);
 	check_int(utf8_shown("\xe2\x80\xa8", 3), 0);

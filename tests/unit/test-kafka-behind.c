@@ -66,6 +66,28 @@ static void test_runs_are_told_and_read(void **state)
 	table_done(&t);
 }
 
+/* Those that were refused last are held before others that came first. */
+static void test_what_is_held_is_asked_again_in_its_order(void **state)
+{
+	static const int order[] = { 2, 0, 3, 1 };
+	struct table t = { 0 };
+	struct entry *entries[ARRAY_SIZE(order)];
+	int n = 0;
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		take(&t, p, (int64_t)i, false);
+		entries[i] = container_of(p->entries.prev, struct entry, node);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		table_hold(entries[order[i]]);
+	list_each (it, &p->held)
+		assert_ptr_equal(container_of(it, struct entry, held), entries[n++]);
+	assert_int_equal(n, ARRAY_SIZE(order));
+	table_done(&t);
+}
+
 static void test_another_log_makes_it_forgotten(void **state)
 {
 	struct table t = { 0 };
@@ -180,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs_are_told_and_read),
+		cmocka_unit_test(test_what_is_held_is_asked_again_in_its_order),
 		cmocka_unit_test(test_another_log_makes_it_forgotten),
 		cmocka_unit_test(test_what_does_not_fit_is_left_out),
 		cmocka_unit_test(test_something_else_is_nothing),

@@ -36,8 +36,6 @@ EDITS = [
     Edit("an external id may be no text", "src/core/intake.c",
          "if (rq->external_id && !utf8_is_valid(rq->external_id, strlen(rq->external_id)))", "if (false)",
          "test-core-intake::what_is_no_text_is_refused"),
-    Edit("a WebSocket text may be of any length", "src/base/ws.c", "if (a->data_length > w->max_text - w->text_len) {", "if (false) {",
-         "test-ws::a_message_over_the_limit_closes_with_1009"),
     Edit("blanks inside of a text of a result are left out", "src/domain/event.c", "in_string = !in_string;", "in_string = false;",
          "test-event::events_have_mists_bytes"),
     Edit("a property is read up to its NUL", "src/transport/mqtt/request.c",
