@@ -44,6 +44,7 @@ static void a_host_is_an_address_or_a_name_of_ours(void **state)
 		{ "x.y.b.example:1", HOST_GOOD },
 		{ "b.example", HOST_FOREIGN },
 		{ "xb.example", HOST_FOREIGN },
+		{ "evilb.example", HOST_FOREIGN },
 		{ "a.example.evil.example", HOST_FOREIGN },
 		{ "evil.example", HOST_FOREIGN },
 		{ "evil.example:2003", HOST_FOREIGN },
