@@ -157,6 +157,22 @@ static void print_doors(struct core *c, struct buf *out)
 	}
 }
 
+static void print_errors(struct core *c, struct buf *out)
+{
+	static const char *const kinds[] = { "connection", "authentication", "authorization",
+		"protocol", "topic", "group", "partition", "commit", "delivery", "fatal" };
+	buf_puts(out, "# TYPE mist_transport_errors counter\n# HELP mist_transport_errors What "
+		      "brokers refused, and connections that were lost.\n");
+	for (size_t i = 0; i < c->n_doors; i++) {
+		const struct transport_state s = door_state(c->doors[i]);
+		for (size_t k = 0; c->doors[i]->ops->state && k < _TRANSPORT_ERROR_MAX; k++)
+			buf_printf(out,
+				"mist_transport_errors_total{transport=\"%s\",kind=\"%s\"} "
+				"%" PRIu64 "\n",
+				c->doors[i]->name, kinds[k], s.errors[k]);
+	}
+}
+
 static size_t n_waiting_contexts(const struct core *c)
 {
 	size_t n = 0;
@@ -194,6 +210,7 @@ char *status_metrics(struct core *c)
 	print_lanes(c, &out);
 	print_doors(c, &out);
 	print_stuck(c, &out);
+	print_errors(c, &out);
 	buf_printf(&out,
 		"# TYPE mist_jobs gauge\n# HELP mist_jobs Jobs that have not ended.\nmist_jobs "
 		"%zu\n"

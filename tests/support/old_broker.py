@@ -82,3 +82,72 @@ class OldBroker(Relay):
         else:
             client.sendall(b"\x20\x02\x00\x01")
             client.close()
+
+
+def _varint(n):
+    out = b""
+    while True:
+        n, low = n >> 7, n & 0x7f
+        out += bytes([low | 0x80 if n else low])
+        if not n:
+            return out
+
+
+def _body(packet):
+    """What comes behind the fixed header; None: the packet is not whole yet, or it is behind `end`."""
+    at, length, shift = 1, 0, 0
+    while at < len(packet):
+        length |= (packet[at] & 0x7f) << shift
+        at, shift = at + 1, shift + 7
+        if not packet[at - 1] & 0x80:
+            return packet[at:at + length] if len(packet) >= at + length else None
+    return None
+
+
+def packet(first, body):
+    return bytes([first]) + _varint(len(body)) + body
+
+
+def text_property(identifier, text):
+    return bytes([identifier]) + len(text).to_bytes(2, "big") + text.encode()
+
+
+def connack(code, properties=b""):
+    return packet(0x20, bytes([0, code]) + _varint(len(properties)) + properties)
+
+
+def disconnect(code, properties=b""):
+    return packet(0xE0, bytes([code]) + _varint(len(properties)) + properties)
+
+
+class Meddler(Relay):
+    """Between packets of MQTT 5: `answer` is given each packet of a client (its first byte, what follows the fixed header), and says
+    what the client gets in place of the broker; None: the broker has it. `change` is given those of the broker."""
+
+    def __init__(self, broker, answer=lambda first, body: None, change=lambda first, body: None):
+        self.answer, self.change = answer, change
+        super().__init__(broker)
+
+    def _pump(self, source, target):
+        is_client = any(source is client for client, _ in self.pairs)
+        left = b""
+        try:
+            while data := source.recv(65536):
+                left += data
+                while (body := _body(left)) is not None:
+                    n = 1 + len(_varint(len(body))) + len(body)
+                    self._pass_on(is_client, source, target, left[:n], body)
+                    left = left[n:]
+        except OSError:
+            pass
+        self.end(source, target)
+
+    def _pass_on(self, is_client, source, target, whole, body):
+        if is_client:
+            answer = self.answer(whole[0], body)
+            (target if answer is None else source).sendall(whole if answer is None else answer)
+            return
+        change = self.change(whole[0], body)
+        target.sendall(whole if change is None else change)
+        if change is not None and change[0] == 0x20 and change[3]:
+            self.end(source, target)

@@ -41,26 +41,16 @@ enum {
 	CONTESTED = 3,              /* and after so many in a row another client may have its id */
 	INNOCENT_MAX = 30,          /* connections that letters may end, in */
 	INNOCENT_MS = 60000,
+	BUSY_PAUSE_MAX_MS = 60000,
 	/* What brokers answer to a version they do not know, in 3.1.1 and in 5. */
 	CODE_OLD_VERSION = 1,
 	CODE_VERSION = 0x84,
+	CODE_TAKEN_OVER = 0x8e,
 	CODE_NO_RETAIN = 0x9a,
 	CODE_NO_QOS = 0x9b,
 	CODE_NO_SHARE = 0x9e,
 	CODE_NO_WILDCARDS = 0xa2,
-	CODE_NOT_ALLOWED = 0x87,
 };
-
-#define NO_QOS                                                                                     \
-	"the broker takes QoS 0 only, and would lose requests and answers: it has to allow QoS 1 " \
-	"(max_qos of mosquitto)"
-#define NO_SHARE                                                                                   \
-	"the broker has no shared subscriptions: let it have them, or set share to \"\" if there " \
-	"is "                                                                                      \
-	"one gateway only"
-#define NO_WILDCARDS                                                                               \
-	"the broker has no wildcard subscriptions, which Mist needs to take requests for any "     \
-	"function"
 
 bool link_enter(struct link *l)
 {
@@ -155,27 +145,35 @@ static void set_up(struct link *l)
 	mqtt_wake(m);
 }
 
+/* Holding mqtt's lock. How long to wait before the next connection, as the broker's reason asks
+ * for. */
+static int64_t pause_for(struct link *l, const struct mqtt_reason *r)
+{
+	if (!r->grows)
+		return r->pause_ms;
+	l->busy_ms = l->busy_ms ? 2 * l->busy_ms : r->pause_ms;
+	l->busy_ms = l->busy_ms < BUSY_PAUSE_MAX_MS ? l->busy_ms : BUSY_PAUSE_MAX_MS;
+	return l->busy_ms;
+}
+
 /* Paho reports a subscription that the broker refused as a failure. Once more after a while, by
  * another connect: it may be allowed then. */
-static void subscription_failed(struct link *l, int code)
+static void subscription_failed(const struct subscription *s, int code, const MQTTProperties *said)
 {
-	char why[WHY_MAX];
+	char why[WHY_MAX], reason[WHY_MAX];
 	const MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
-	const char *filter = l->n_filters ? l->filters[l->n_filters - 1] : "";
+	struct link *l = s->link;
 	if (!link_enter(l))
 		return;
-	if (code == CODE_NO_SHARE)
-		sentence_print(why, sizeof why, "%s", NO_SHARE);
-	else if (code == CODE_NO_WILDCARDS)
-		sentence_print(why, sizeof why, "%s", NO_WILDCARDS);
-	else
-		sentence_print(why, sizeof why, "the broker refused a subscription to %.*s%s (%d)",
-			utf8_cut(filter, 128), filter,
-			code == CODE_NOT_ALLOWED ? ", for which its user needs the right" : "",
-			code);
+	mqtt_reason_print(reason, sizeof reason, code, said);
+	sentence_print(why, sizeof why, "the broker refused a subscription to %.*s: %s",
+		utf8_cut(s->filter, 128), s->filter, reason);
 	pthread_mutex_lock(&l->mqtt->lock);
-	if (l->state == LINK_SUBSCRIBING)
-		set_down(l, REFUSED_PAUSE_MS, why);
+	if (l->state == LINK_SUBSCRIBING) {
+		int64_t pause_ms = pause_for(l, mqtt_reason(code));
+		l->mqtt->counts.errors[mqtt_reason(code)->kind]++;
+		set_down(l, pause_ms > REFUSED_PAUSE_MS ? pause_ms : REFUSED_PAUSE_MS, why);
+	}
 	pthread_mutex_unlock(&l->mqtt->lock);
 	l->paho->disconnect(l->handle, &plain);
 	link_exit(l);
@@ -183,16 +181,24 @@ static void subscription_failed(struct link *l, int code)
 
 static void subscribe_failed(void *context, MQTTAsync_failureData *data)
 {
-	subscription_failed(context, data ? data->code : 0);
+	subscription_failed(context, data ? data->code : 0, NULL);
 }
 
 static void subscribe_failed5(void *context, MQTTAsync_failureData5 *data)
 {
-	subscription_failed(context, data->reasonCode ? (int)data->reasonCode : data->code);
+	subscription_failed(
+		context, data->reasonCode ? (int)data->reasonCode : data->code, &data->properties);
 }
 
-static void subscribed(struct link *l)
+/* With QoS 0, which a broker may give where more is asked for, requests would be lost. */
+static void subscribed(const struct subscription *s, int qos)
 {
+	enum { REFUSED = 0x80 };
+	struct link *l = s->link;
+	if (qos == 0 || qos == REFUSED) {
+		subscription_failed(s, qos ? qos : CODE_NO_QOS, NULL);
+		return;
+	}
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&l->mqtt->lock);
@@ -204,17 +210,12 @@ static void subscribed(struct link *l)
 
 static void subscribe_done(void *context, MQTTAsync_successData *data)
 {
-	enum { REFUSED = 0x80 };
-	if (data && data->alt.qos == REFUSED)
-		subscription_failed(context, REFUSED);
-	else
-		subscribed(context);
+	subscribed(context, data ? data->alt.qos : 1);
 }
 
 static void subscribe_done5(void *context, MQTTAsync_successData5 *data)
 {
-	(void)data;
-	subscribed(context);
+	subscribed(context, (int)data->reasonCode);
 }
 
 static void subscribe_all(struct link *l)
@@ -226,7 +227,8 @@ static void subscribe_all(struct link *l)
 				? xasprintf("$share/%s/%s", m->settings.share, l->filters[i])
 				: NULL;
 		MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-		options.context = l;
+		l->subscriptions[i] = (struct subscription){ l, l->filters[i] };
+		options.context = &l->subscriptions[i];
 		if (!mqtt_speaks_5(m)) {
 			options.onSuccess = subscribe_done;
 			options.onFailure = subscribe_failed;
@@ -239,7 +241,7 @@ static void subscribe_all(struct link *l)
 			r = l->paho->subscribe(
 				l->handle, shared ? shared : l->filters[i], 1, &options);
 		if (r != MQTTASYNC_SUCCESS)
-			subscription_failed(l, r);
+			subscription_failed(&l->subscriptions[i], r, NULL);
 	}
 }
 
@@ -335,13 +337,13 @@ static void set_session(struct mqtt *m, unsigned seconds)
 	m->session_s = seconds;
 }
 
-/* What the broker has to say, holding the lock. NULL: it is good. *ret_again: the connection is to
- * be made once more, otherwise. */
-static const char *heed(struct link *l, const MQTTProperties *said, bool *ret_again)
+/* What the broker has to say, holding the lock. 0: it is good; else the code of what Mist needs and
+ * it does not have, or -1: an id that is not ours. *ret_again: the connection is to be made once
+ * more, otherwise. */
+static int heed(struct link *l, const MQTTProperties *said, bool *ret_again)
 {
 	struct mqtt *m = l->mqtt;
-	const char *why = NULL;
-	int used = keep_alive_of(m);
+	int lacks = 0, used = keep_alive_of(m);
 	for (int i = 0; i < said->count; i++) {
 		const MQTTProperty *p = &said->array[i];
 		switch (p->identifier) {
@@ -366,25 +368,41 @@ static const char *heed(struct link *l, const MQTTProperties *said, bool *ret_ag
 				set_session(m, p->value.integer4);
 			break;
 		case MQTTPROPERTY_CODE_MAXIMUM_QOS:
-			why = p->value.byte ? why : NO_QOS;
+			lacks = p->value.byte ? lacks : CODE_NO_QOS;
 			break;
 		case MQTTPROPERTY_CODE_SHARED_SUBSCRIPTION_AVAILABLE:
 			if (!p->value.byte && m->settings.share[0])
-				why = NO_SHARE;
+				lacks = CODE_NO_SHARE;
 			break;
 		case MQTTPROPERTY_CODE_WILDCARD_SUBSCRIPTION_AVAILABLE:
-			why = p->value.byte ? why : NO_WILDCARDS;
+			lacks = p->value.byte ? lacks : CODE_NO_WILDCARDS;
 			break;
 		case MQTTPROPERTY_CODE_ASSIGNED_CLIENT_IDENTIFER:
-			why = "the broker gives connections ids of its own, so that it cannot keep "
-			      "requests for a gateway that is away: it has to leave them theirs";
+			lacks = -1;
 			break;
-		default:
+		default: /* nothing to obey: see reason.c */
 			break;
 		}
 	}
 	*ret_again = m->keep_alive_s && used > m->keep_alive_s && keep_alive_of(m) < used;
-	return why;
+	return lacks;
+}
+
+/* What it lacks is needed: the same sentence for all of them. Holding the lock. */
+static void set_lacking(struct link *l, int lacks, const MQTTProperties *said)
+{
+	char reason[WHY_MAX], why[WHY_MAX];
+	if (lacks > 0) {
+		mqtt_reason_print(reason, sizeof reason, lacks, said);
+		sentence_print(
+			why, sizeof why, "the broker does not have what Mist needs: %s", reason);
+	} else {
+		sentence_print(why, sizeof why,
+			"the broker gives connections ids of its own, so that it cannot keep "
+			"requests for a gateway that is away: it has to leave them theirs");
+	}
+	l->mqtt->counts.errors[TRANSPORT_ERROR_PROTOCOL]++;
+	set_down(l, REFUSED_PAUSE_MS, why);
 }
 
 static void connect_done5(void *context, MQTTAsync_successData5 *data)
@@ -397,23 +415,49 @@ static void connect_done5(void *context, MQTTAsync_successData5 *data)
 	pthread_mutex_lock(&l->mqtt->lock);
 	l->unacked_max = UINT16_MAX;
 	l->packet_max = SIZE_MAX;
-	const char *why = heed(l, &data->properties, &is_again);
-	if (why)
-		set_down(l, REFUSED_PAUSE_MS, why);
+	int lacks = heed(l, &data->properties, &is_again);
+	if (lacks)
+		set_lacking(l, lacks, &data->properties);
 	else if (is_again)
 		set_down(l, 0, "the broker wants a shorter keep-alive");
 	pthread_mutex_unlock(&l->mqtt->lock);
-	if (why || is_again)
+	if (lacks || is_again)
 		l->paho->disconnect(l->handle, &plain);
 	link_exit(l);
-	if (!why && !is_again)
+	if (!lacks && !is_again)
 		connected(l, data->alt.connect.sessionPresent);
 }
 
-static void connect_failed(struct link *l, int code, const char *message)
+/* Holding mqtt's lock. A positive code is the broker's. */
+static void set_failed(struct link *l, int code, const char *message, const MQTTProperties *said)
 {
 	struct mqtt *m = l->mqtt;
-	char why[WHY_MAX];
+	char why[WHY_MAX], reason[WHY_MAX];
+	int64_t pause_ms = l->pause_ms;
+	enum transport_error kind = TRANSPORT_ERROR_CONNECTION;
+	l->pause_ms = l->pause_ms * 2 < PAUSE_MAX_MS ? l->pause_ms * 2 : PAUSE_MAX_MS;
+	if (code > 0) {
+		const struct mqtt_reason *r = mqtt_reason(code);
+		mqtt_reason_print(reason, sizeof reason, code, said);
+		sentence_print(why, sizeof why, "%.*s refuses the connection: %s",
+			utf8_cut(m->settings.url, 128), m->settings.url, reason);
+		kind = r->kind;
+		if (r->grows || r->pause_ms > REFUSED_PAUSE_MS)
+			pause_ms = pause_for(l, r);
+	} else {
+		sentence_print(why, sizeof why, "%.*s cannot be reached: %s%s%s",
+			utf8_cut(m->settings.url, 128), m->settings.url,
+			message ? message : "no reason is given", l->tls_error[0] ? ": " : "",
+			l->tls_error);
+	}
+	m->counts.errors[kind]++;
+	set_down(l, pause_ms, why);
+}
+
+static void connect_failed(
+	struct link *l, int code, const char *message, const MQTTProperties *said)
+{
+	struct mqtt *m = l->mqtt;
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&m->lock);
@@ -428,17 +472,7 @@ static void connect_failed(struct link *l, int code, const char *message)
 		set_forgetful(m);
 		set_down(l, 0, "the broker keeps no retained messages");
 	} else {
-		if (code == CODE_NO_QOS)
-			sentence_print(why, sizeof why, "%s", NO_QOS);
-		else if (code > 0)
-			sentence_print(why, sizeof why, "%s refuses the connection: %s (%d)",
-				m->settings.url, message ? message : "no reason is given", code);
-		else
-			sentence_print(why, sizeof why, "%s cannot be reached: %s%s%s",
-				m->settings.url, message ? message : "no reason is given",
-				l->tls_error[0] ? ": " : "", l->tls_error);
-		set_down(l, l->pause_ms, why);
-		l->pause_ms = l->pause_ms * 2 < PAUSE_MAX_MS ? l->pause_ms * 2 : PAUSE_MAX_MS;
+		set_failed(l, code, message, said);
 	}
 	pthread_mutex_unlock(&m->lock);
 	link_exit(l);
@@ -446,19 +480,21 @@ static void connect_failed(struct link *l, int code, const char *message)
 
 static void connect_refused(void *context, MQTTAsync_failureData *data)
 {
-	connect_failed(context, data ? data->code : -1, data ? data->message : NULL);
+	connect_failed(context, data ? data->code : -1, data ? data->message : NULL, NULL);
 }
 
 static void connect_refused5(void *context, MQTTAsync_failureData5 *data)
 {
-	connect_failed(context, data->code ? data->code : (int)data->reasonCode, data->message);
+	connect_failed(context, data->code ? data->code : (int)data->reasonCode, data->message,
+		&data->properties);
 }
 
 /* A connection that was made has ended; holding mqtt's lock. Those that end soon after they were
  * made, again and again, are tried at growing pauses. One that ended because of a letter, as
  * brokers end it that do not like what they get, is made again at once, for the others wait for it;
- * but not so often that it could be anything else. */
-static void ended(struct link *l, bool is_taken_over, const char *why)
+ * but not so often that it could be anything else. `r` is the broker's reason, NULL: it gave none.
+ */
+static void ended(struct link *l, const struct mqtt_reason *r, const char *why)
 {
 	struct mqtt *m = l->mqtt;
 	int64_t now = clock_mono_ms();
@@ -470,8 +506,13 @@ static void ended(struct link *l, bool is_taken_over, const char *why)
 		mqtt_wake(m);
 		return;
 	}
-	bool is_innocent =
-		!is_taken_over && l->state == LINK_UP && (mqtt_outbox_flies(m, l) || l->has_lost);
+	bool is_taken_over = r && r->code == CODE_TAKEN_OVER;
+	bool is_asked_to_wait = r && (r->grows || r->pause_ms > PAUSE_MS) &&
+				r->kind != TRANSPORT_ERROR_TOPIC &&
+				r->kind != TRANSPORT_ERROR_PROTOCOL;
+	bool is_innocent = !is_asked_to_wait && l->state == LINK_UP &&
+			   (mqtt_outbox_flies(m, l) || l->has_lost);
+	m->counts.errors[r ? r->kind : TRANSPORT_ERROR_CONNECTION]++;
 	if (now - l->innocent_ms > INNOCENT_MS) {
 		l->innocent_ms = now;
 		l->n_innocent = 0;
@@ -481,17 +522,19 @@ static void ended(struct link *l, bool is_taken_over, const char *why)
 		return;
 	}
 	l->n_soon = l->was_up && now - l->up_at_ms < SOON_MS ? l->n_soon + 1 : 0;
-	int64_t pause_ms = is_taken_over ? REFUSED_PAUSE_MS : PAUSE_MS;
+	l->busy_ms = l->n_soon ? l->busy_ms : 0;
+	int64_t pause_ms = is_taken_over ? REFUSED_PAUSE_MS : r ? pause_for(l, r) : PAUSE_MS;
 	int64_t max_ms = is_taken_over ? TAKEN_PAUSE_MAX_MS : PAUSE_MAX_MS;
+	max_ms = pause_ms > max_ms ? pause_ms : max_ms;
 	for (unsigned i = 1; i < l->n_soon && pause_ms < max_ms; i++)
 		pause_ms *= 2;
 	pause_ms = pause_ms < max_ms ? pause_ms : max_ms;
-	bool is_contested = is_taken_over || l->n_soon >= CONTESTED;
+	bool is_contested = !is_taken_over && l->n_soon >= CONTESTED; /* else it is said */
 	if (is_contested)
 		sentence_print(text, sizeof text,
 			"%.*s; it may be that another client has the same id: each gateway needs "
 			"a client-id of its own",
-			utf8_cut(why, 128), why);
+			utf8_cut(why, 256), why);
 	set_down(l, pause_ms, is_contested ? text : why);
 }
 
@@ -502,7 +545,7 @@ static void lost(void *context, char *cause)
 	if (!link_enter(l))
 		return;
 	pthread_mutex_lock(&l->mqtt->lock);
-	ended(l, false, "the connection to the broker was lost");
+	ended(l, NULL, "the connection to the broker was lost");
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 }
@@ -511,15 +554,13 @@ static void lost(void *context, char *cause)
 static void disconnected(void *context, MQTTProperties *properties, enum MQTTReasonCodes code)
 {
 	struct link *l = context;
-	char why[WHY_MAX];
-	(void)properties;
+	char why[WHY_MAX], reason[WHY_MAX];
 	if (!link_enter(l))
 		return;
-	const char *name = l->paho->reason_name(code);
-	sentence_print(why, sizeof why, "the broker ended the connection: %s (%d)",
-		name ? name : "no reason is known", (int)code);
+	mqtt_reason_print(reason, sizeof reason, (int)code, properties);
+	sentence_print(why, sizeof why, "the broker ended the connection: %s", reason);
 	pthread_mutex_lock(&l->mqtt->lock);
-	ended(l, code == MQTTREASONCODE_SESSION_TAKEN_OVER, why);
+	ended(l, mqtt_reason((int)code), why);
 	pthread_mutex_unlock(&l->mqtt->lock);
 	link_exit(l);
 }
@@ -591,7 +632,7 @@ static void connect_with(struct link *l, MQTTAsync_connectOptions *options)
 	if (r == 0)
 		r = l->paho->connect(l->handle, options);
 	if (r != MQTTASYNC_SUCCESS)
-		connect_failed(l, r, "paho does not try");
+		connect_failed(l, r, "paho does not try", NULL);
 }
 
 static int make_handle(struct link *l, struct fault *f)
@@ -638,7 +679,7 @@ void link_connect(struct link *l, bool afresh)
 	struct fault f;
 	int r = afresh ? renew(l, &f) : 0;
 	if (r < 0) {
-		connect_failed(l, r, f.text);
+		connect_failed(l, r, f.text, NULL);
 		return;
 	}
 	if (!mqtt_speaks_5(m)) {

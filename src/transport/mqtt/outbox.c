@@ -28,7 +28,9 @@
  * request until the broker has its refusal; one of a cancel is dropped when there is no room.
  *
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
- * refused again: it is given up, in the log and in the count. */
+ * refused again: it is given up, in the log and in the count. One that it refuses for now (a quota)
+ * goes to the quarantine, where it is sent again after growing pauses, and nobody else waits: the
+ * reason may be its topic all the same. After REFUSALS_MAX, some twenty minutes, it is given up. */
 #include "transport/mqtt/private.h"
 
 #include <errno.h>
@@ -58,11 +60,10 @@ enum { PACKET_OVERHEAD = 32, PROPERTY_OVERHEAD = 5 };
 /* What brokers answer, in MQTT 5. */
 enum {
 	CODE_REFUSED = 0x80, /* and all that are larger */
-	CODE_UNSPECIFIED = 0x80,
-	CODE_SPECIFIC = 0x83,
 	CODE_TOO_LARGE = 0x95,
-	CODE_QUOTA = 0x97,
 };
+/* One that is refused for now goes again after LATER_MS, twice as long each time. */
+enum { LATER_MS = 1000, LATER_MAX_MS = 60000, REFUSALS_MAX = 24, NOT_DUE_MAX = 64 };
 
 struct letter *mqtt_letter_new(const char *topic)
 {
@@ -232,7 +233,7 @@ static void finish(struct mqtt *m, struct letter *l)
 	mqtt_letter_free(l);
 }
 
-static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
+static void give_up(struct mqtt *m, struct letter *l, const char *why)
 {
 	char id[UUID_TEXT], left_out[64] = "";
 	uint64_t n;
@@ -240,11 +241,10 @@ static void give_up(struct mqtt *m, struct letter *l, int code, const char *why)
 		uuid_format(&l->job, id);
 		if (n)
 			snprintf(left_out, sizeof left_out, "; so were %" PRIu64 " more", n);
-		log_warn("transport %s: %s %s for the topic %.*s%s is given up: %s (%d)%s",
-			m->env.name, l->is_owed ? "the outcome of job" : "an event",
-			l->is_owed ? id : "", utf8_cut(l->topic, 256), l->topic,
-			strlen(l->topic) > 256 ? "…" : "", why ? why : "the broker refuses it",
-			code, left_out);
+		log_warn("transport %s: %s%s for the topic %.*s%s is given up: %s%s", m->env.name,
+			l->is_owed ? "the outcome of job " : "an event", l->is_owed ? id : "",
+			utf8_cut(l->topic, 256), l->topic, strlen(l->topic) > 256 ? "…" : "", why,
+			left_out);
 	}
 	m->counts.dropped++;
 	finish(m, l);
@@ -336,7 +336,7 @@ static void send_again(struct mqtt *m, struct letter *l)
 static void shorten(struct mqtt *m, struct letter *l)
 {
 	if (l->is_short) {
-		give_up(m, l, CODE_TOO_LARGE, "it is larger than the broker takes");
+		give_up(m, l, "it is larger than the broker takes");
 		return;
 	}
 	log_warn("transport %s: an event for the topic %s has %zu bytes, more than the broker "
@@ -370,29 +370,52 @@ static void quarantine(struct mqtt *m, struct letter *l)
 	mqtt_wake(m);
 }
 
+/* It has landed, and was refused by itself. */
+static void refused(struct mqtt *m, struct letter *l, int code, const MQTTProperties *said)
+{
+	char reason[WHY_MAX], why[WHY_MAX];
+	const struct mqtt_reason *r = mqtt_reason(code);
+	m->counts.errors[r->kind == TRANSPORT_ERROR_AUTHORIZATION ? r->kind
+								  : TRANSPORT_ERROR_DELIVERY]++;
+	if (code == CODE_TOO_LARGE) {
+		shorten(m, l);
+		return;
+	}
+	mqtt_reason_print(reason, sizeof reason, code, said);
+	sentence_print(why, sizeof why, "the broker refuses it: %s", reason);
+	if (!r->is_again || l->n_refused == REFUSALS_MAX) {
+		give_up(m, l, why);
+		return;
+	}
+	if (!l->n_refused++)
+		log_debug("transport %s: an event for the topic %.*s goes again later: %s",
+			m->env.name, utf8_cut(l->topic, 256), l->topic, why);
+	l->later_ms = l->later_ms ? 2 * l->later_ms : LATER_MS;
+	l->later_ms = l->later_ms < LATER_MAX_MS ? l->later_ms : LATER_MAX_MS;
+	l->not_before_ms = clock_mono_ms() + l->later_ms;
+	l->is_quarantined |= l->is_kept;
+	send_again(m, l);
+}
+
 /* A negative code is paho's: the connection broke, or its session is gone. */
-static void failed(struct flight *f, int code, const char *why)
+static void failed(struct flight *f, int code, const MQTTProperties *said)
 {
 	enum { SOCKET_ERROR = -1 };
 	struct link *link = f->link;
 	if (!link_enter(link))
 		return;
 	struct mqtt *m = link->mqtt;
-	bool is_for_later = code == CODE_UNSPECIFIED || code == CODE_SPECIFIC || code == CODE_QUOTA;
 	pthread_mutex_lock(&m->lock);
 	link->is_damaged |= code == SOCKET_ERROR;
 	struct letter *l = flight_ended(m, f);
-	if (is_for_later)
-		m->hold_until_ms = clock_mono_ms() + HOLD_MS;
-	if (l && code == CODE_TOO_LARGE)
-		shorten(m, l);
-	else if (l && code >= CODE_REFUSED && !is_for_later)
-		give_up(m, l, code, why);
-	else if (l && code < 0) {
+	if (l && code >= CODE_REFUSED) {
+		refused(m, l, code, said);
+	} else if (l && code < 0) {
 		link->has_lost = true;
 		quarantine(m, l);
-	} else if (l)
+	} else if (l) {
 		send_again(m, l);
+	}
 	pthread_mutex_unlock(&m->lock);
 	link_exit(link);
 }
@@ -404,7 +427,7 @@ static void failed_4(void *context, MQTTAsync_failureData *data)
 
 static void failed_5(void *context, MQTTAsync_failureData5 *data)
 {
-	failed(context, data->reasonCode ? (int)data->reasonCode : data->code, data->message);
+	failed(context, data->reasonCode ? (int)data->reasonCode : data->code, &data->properties);
 }
 
 static MQTTLenString text_of(const char *text, size_t len)
@@ -520,13 +543,36 @@ static void take_off(struct mqtt *m, struct link *link, struct letter *l)
 	list_append(&m->flying, &l->node);
 }
 
+/* The first whose time has come, and before which none waits for the same topic. */
+static struct letter *first_due(const struct mqtt *m)
+{
+	uint64_t waiting[NOT_DUE_MAX];
+	size_t n_waiting = 0;
+	int64_t now = clock_mono_ms();
+	list_each (n, &m->quarantine) {
+		struct letter *l = container_of(n, struct letter, node);
+		size_t i = 0;
+		while (i < n_waiting && waiting[i] != l->topic_hash)
+			i++;
+		if (i == n_waiting && l->not_before_ms <= now)
+			return l;
+		if (n_waiting == NOT_DUE_MAX)
+			return NULL;
+		if (i == n_waiting)
+			waiting[n_waiting++] = l->topic_hash;
+	}
+	return NULL;
+}
+
 static struct letter *next_alone(struct mqtt *m)
 {
 	struct link *link = m->links[LINK_ALONE], *sender = m->links[LINK_SENDER];
 	if (link->state != LINK_UP || m->alone || list_empty(&m->quarantine) ||
 		clock_mono_ms() < m->hold_until_ms)
 		return NULL;
-	struct letter *l = container_of(m->quarantine.next, struct letter, node);
+	struct letter *l = first_due(m);
+	if (!l)
+		return NULL;
 	take_out(m, l);
 	l->sender_up = sender->state == LINK_UP ? sender->n_ups : 0;
 	m->alone = l;
@@ -610,7 +656,7 @@ static bool fetch(struct mqtt *m, struct letter *l)
 		return false;
 	}
 	l->is_owed = r != -ESTALE;
-	give_up(m, l, r,
+	give_up(m, l,
 		r == -ESTALE ? "where it goes cannot be read; it is told after the next start"
 			     : "it is not in the store any more");
 	return false;
@@ -639,7 +685,7 @@ void mqtt_outbox_send(struct mqtt *m)
 		free(flight);
 		land(m, l);
 		if (r == MQTTASYNC_BAD_UTF8_STRING) {
-			give_up(m, l, r, "the topic is not UTF-8");
+			give_up(m, l, "the topic is not UTF-8");
 			continue;
 		}
 		put_back(m, l);
@@ -649,8 +695,15 @@ void mqtt_outbox_send(struct mqtt *m)
 
 int64_t mqtt_outbox_due(const struct mqtt *m)
 {
-	bool is_held = m->n_waiting && m->hold_until_ms > clock_mono_ms();
-	return is_held ? m->hold_until_ms : INT64_MAX;
+	int64_t now = clock_mono_ms(), due = INT64_MAX;
+	if (m->n_waiting && m->hold_until_ms > now)
+		return m->hold_until_ms;
+	list_each (n, &m->quarantine) {
+		const struct letter *l = container_of(n, struct letter, node);
+		if (l->not_before_ms > now && l->not_before_ms < due)
+			due = l->not_before_ms;
+	}
+	return due;
 }
 
 bool mqtt_outbox_flies(const struct mqtt *m, const struct link *link)
@@ -684,7 +737,7 @@ static void give_up_topic(struct mqtt *m, uint64_t topic_hash)
 		if (l->topic_hash != topic_hash)
 			continue;
 		take_out(m, l);
-		give_up(m, l, -1, "the broker ends the connection when it gets one for this topic");
+		give_up(m, l, "the broker ends the connection when it gets one for this topic");
 	}
 }
 

@@ -35,8 +35,10 @@ struct letter {
 	bool is_accused; /* one broke while it flew alone; and the sender's connection then was */
 	uint64_t sender_up; /* this one, or 0: it was not up */
 	uint64_t topic_hash;
-	bool is_short; /* it says that it was too large */
-	bool is_owed;  /* it is the outcome of `job` */
+	unsigned n_refused;              /* for now, by the broker */
+	int64_t later_ms, not_before_ms; /* the pause after the last time, and when it is over */
+	bool is_short;                   /* it says that it was too large */
+	bool is_owed;                    /* it is the outcome of `job` */
 	struct uuid job;
 	/* Its payload is in the store only, and where it goes is kept for reading it again: the
 	 * text, owned, or NULL and the hash, of the text in the job's row. */

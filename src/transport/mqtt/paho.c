@@ -70,7 +70,6 @@ static int find_functions(struct paho *p)
 		{ &p->destroy, "MQTTAsync_destroy" },
 		{ &p->set_callbacks, "MQTTAsync_setCallbacks" },
 		{ &p->set_disconnected, "MQTTAsync_setDisconnected" },
-		{ &p->reason_name, "MQTTReasonCode_toString" },
 		{ &p->connect, "MQTTAsync_connect" },
 		{ &p->disconnect, "MQTTAsync_disconnect" },
 		{ &p->subscribe, "MQTTAsync_subscribe" },

@@ -16,7 +16,6 @@ struct paho {
 	int (*set_callbacks)(MQTTAsync, void *, MQTTAsync_connectionLost *,
 		MQTTAsync_messageArrived *, MQTTAsync_deliveryComplete *);
 	int (*set_disconnected)(MQTTAsync, void *, MQTTAsync_disconnected *);
-	const char *(*reason_name)(enum MQTTReasonCodes);
 	int (*connect)(MQTTAsync, const MQTTAsync_connectOptions *);
 	int (*disconnect)(MQTTAsync, const MQTTAsync_disconnectOptions *);
 	int (*subscribe)(MQTTAsync, const char *, int, MQTTAsync_responseOptions *);

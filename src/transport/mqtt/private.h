@@ -10,6 +10,8 @@
 #include "transport/mqtt/mqtt.h"
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho.h"
+#include "transport/mqtt/peers.h"
+#include "transport/mqtt/reason.h"
 #include "transport/stored_outcome.h"
 #include "transport/thread_ends.h"
 
@@ -21,7 +23,7 @@ enum {
 	LINK_RECEIVER,
 	LINKS_MAX = LINK_RECEIVER + RECEIVERS_MAX + 2
 };
-enum { WHY_MAX = 256, DISTRUSTED_MAX = 256, PROVEN_MAX = 256 };
+enum { WHY_MAX = 512, DISTRUSTED_MAX = 256, PROVEN_MAX = 256 };
 
 /* PARKED: nobody may call into its copy of paho any more. */
 enum link_state {
@@ -45,6 +47,12 @@ struct done {
 	unsigned char digest[DONE_DIGEST];
 };
 
+/* What paho calls back about. */
+struct subscription {
+	struct link *link;
+	const char *filter; /* the link's */
+};
+
 /* A connection to the broker, with a copy of the library of its own. Paho keeps its address, so it
  * stays allocated; but nothing of `mqtt` is touched after link_close. */
 struct link {
@@ -54,6 +62,7 @@ struct link {
 	char *id;
 	char *will_topic, *will_text; /* NULL: it has none */
 	char *filters[3];
+	struct subscription subscriptions[3];
 	size_t n_filters;
 	/* It looks whether the broker keeps a session of that name, from other settings: then it
 	 * takes what waits there and subscribes to nothing. Else it is needless. */
@@ -71,9 +80,10 @@ struct link {
 	int64_t up_at_ms;       /* the last of them */
 	int64_t quiet_since_ms; /* something came, or it was made */
 	unsigned n_soon;        /* those in a row that were lost soon */
-	bool has_lost;          /* letters were under way when it ended */
-	unsigned n_innocent;    /* those that ended so, in the last minute, */
-	int64_t innocent_ms;    /* which began then */
+	int64_t busy_ms;     /* the pause that the broker's load, or its limits, ask for; grows */
+	bool has_lost;       /* letters were under way when it ended */
+	unsigned n_innocent; /* those that ended so, in the last minute, */
+	int64_t innocent_ms; /* which began then */
 	size_t n_subscribed;
 	size_t unacked_max, packet_max; /* as the broker wants them */
 	bool is_damaged;                /* paho has freed what its handle still points to */
@@ -90,16 +100,6 @@ struct link {
 	struct done done[DONE_MAX];
 	size_t n_done; /* ever */
 	int64_t done_ms;
-};
-
-/* Another gateway that shares the requests; peers.c. */
-enum { PEERS_MAX = 64 };
-struct peer {
-	char *topic, *gateway, *client; /* owned */
-	int receivers;
-	bool is_online, is_named_otherwise; /* its sessions have names that are not used here */
-	int64_t away_since_ms;
-	int n_taken; /* of its sessions, while it is away */
 };
 
 struct mqtt {
@@ -204,16 +204,6 @@ char *control_job_of(const char *prefix, const char *topic);
 int control_cancel(struct link *l, const struct uuid *job, const char *reply);
 
 void control_say(struct mqtt *m, bool is_online); /* holding the lock */
-
-/* peers.c, holding the lock: the other gateways that share the requests, and their sessions. */
-char *peers_client_id(const char *gateway, const char *transport);
-char *peers_status(const struct mqtt *m, const char *status); /* what this one says of itself */
-void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *message);
-bool peers_is_any_online(const struct mqtt *m);
-int64_t peers_due(const struct mqtt *m);  /* when the next session may be taken over */
-char *peers_next_session(struct mqtt *m); /* the name of one that is due; NULL: none is */
-void peers_begin_anew(struct mqtt *m);    /* they are heard of once more */
-void peers_free(struct mqtt *m);
 
 /* request.c: what a message says. The property texts are kept until mqtt_request_done. */
 struct request {

@@ -41,7 +41,6 @@ def test_a_broker_that_takes_qos_0_only_is_named_with_the_remedy(c_mist, mosquit
     broker = mosquitto_factory(settings=["max_qos 0"])
     gateway = c_mist(transports=[transport(broker, prefix)])
     until(lambda: "it has to allow QoS 1" in gateway.trouble(), what="the reason")
-    assert "(155)" not in gateway.stderr()
 
 
 def test_a_mute_broker_is_missed_soon(c_mist, mosquitto_factory, prefix):
