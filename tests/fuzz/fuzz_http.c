@@ -4,28 +4,29 @@
  * An input is a request: "METHOD TARGET", lines "Name: value" (a Host is added if there is none),
  * an empty line, the body; the next one comes behind a line "%%". The library is played here: its
  * part, bytes to lines, is not ours. In an upload each line of the body is a part, "KEY FILENAME
- * CONTENT". All of it happens on the HTTP thread, a step at a time, while the harness's thread,
- * which is the core's, waits. Requests that wait for the core get some turns of its loop, and are
- * let go when the gateway ends. Each request is answered once, with a status, and no answer that
- * calls itself JSON is anything else.
+ * CONTENT". There is one thread, which is in turn that of HTTP, that of the core, and one of the
+ * pool for queries. Requests that wait for the core get some turns of its loop, and are let go when
+ * the gateway ends. Each request is answered once, with a status, and no answer that calls itself
+ * JSON is anything else.
  */
 #include "fuzz.h"
 
+#include <errno.h>
 #include <ftw.h>
-#include <semaphore.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "hands.h"
 #include "transport/http/request.h"
+#include "transport/http/server/pool.h"
+#include "transport/http/server/server.h"
 #include "transport/registry.h"
 
-enum { INPUT_MAX = 32 * 1024, FIELDS_MAX = 64, REQUESTS_MAX = 16, TURNS = 12, POOL_MS = 10000 };
+enum { INPUT_MAX = 32 * 1024, FIELDS_MAX = 64, REQUESTS_MAX = 16, TURNS = 12 };
 
 struct field {
 	enum MHD_ValueKind kind;
@@ -57,21 +58,82 @@ static struct {
 	void *(*on_target)(void *cls, const char *uri, struct MHD_Connection *conn);
 	MHD_RequestCompletedCallback completed;
 	MHD_NotifyConnectionCallback notify;
-	int event_fd; /* what its thread waits for */
-	/* A step for that thread. */
-	void (*step)(void *arg);
-	void *step_arg;
-	sem_t is_done;
+	struct server *server;
+	bool is_opening;
 } daemon_of_play;
 
 static void on_http_thread(void (*step)(void *arg), void *arg)
 {
-	const uint64_t one = 1;
-	daemon_of_play.step = step;
-	daemon_of_play.step_arg = arg;
-	must(write(daemon_of_play.event_fd, &one, sizeof one) == sizeof one);
-	while (sem_wait(&daemon_of_play.is_done))
-		;
+	struct beat *of_core = beat_of_thread;
+	server_enter(daemon_of_play.server);
+	step(arg);
+	server_leave(daemon_of_play.server);
+	beat_of_thread = of_core;
+}
+
+/* The thread of HTTP, which is this one. That which asks for the machine's name, while the
+ * transport is opened, does not come to be. */
+int __wrap_pthread_create(
+	pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *arg), void *arg);
+int __wrap_pthread_create(
+	pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *arg), void *arg)
+{
+	(void)thread, (void)attributes, (void)run;
+	if (daemon_of_play.is_opening)
+		return EAGAIN;
+	daemon_of_play.server = arg;
+	return 0;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **ret);
+int __wrap_pthread_join(pthread_t thread, void **ret)
+{
+	(void)thread, (void)ret;
+	return 0;
+}
+
+/* The pool for queries: what is posted is run a little later. */
+static struct pool {
+	struct list tasks;
+} pool_of_play;
+
+static void run_tasks(void)
+{
+	struct list *n;
+	while ((n = list_pop(&pool_of_play.tasks))) {
+		struct pool_task *t = container_of(n, struct pool_task, node);
+		t->run(t);
+	}
+}
+
+int __wrap_pool_start(struct pool **ret, unsigned threads, unsigned queue_max);
+int __wrap_pool_start(struct pool **ret, unsigned threads, unsigned queue_max)
+{
+	must(threads && queue_max);
+	list_init(&pool_of_play.tasks);
+	*ret = &pool_of_play;
+	return 0;
+}
+
+bool __wrap_pool_post(struct pool *p, struct pool_task *t);
+bool __wrap_pool_post(struct pool *p, struct pool_task *t)
+{
+	list_append(&p->tasks, &t->node);
+	return true;
+}
+
+void __wrap_pool_stop(struct pool *p);
+void __wrap_pool_stop(struct pool *p)
+{
+	must(!p || p == &pool_of_play);
+	if (p)
+		run_tasks();
+}
+
+void __wrap_pool_free(struct pool *p);
+void __wrap_pool_free(struct pool *p)
+{
+	(void)p;
 }
 
 struct MHD_Daemon *MHD_start_daemon(unsigned flags, uint16_t port, MHD_AcceptPolicyCallback accept,
@@ -124,12 +186,7 @@ void MHD_stop_daemon(struct MHD_Daemon *daemon)
 
 enum MHD_Result MHD_run(struct MHD_Daemon *daemon)
 {
-	uint64_t count;
 	(void)daemon;
-	if (read(daemon_of_play.event_fd, &count, sizeof count) != sizeof count)
-		return MHD_YES;
-	daemon_of_play.step(daemon_of_play.step_arg);
-	must(sem_post(&daemon_of_play.is_done) == 0);
 	return MHD_YES;
 }
 
@@ -151,7 +208,7 @@ const union MHD_DaemonInfo *MHD_get_daemon_info(
 {
 	static union MHD_DaemonInfo info;
 	(void)daemon, (void)type;
-	info.epoll_fd = daemon_of_play.event_fd;
+	info.epoll_fd = -1;
 	return &info;
 }
 
@@ -430,18 +487,16 @@ static void play_request(struct play *p, const char *at, const char *end)
 		step(conn, body + half, len - half);
 	for (int i = 0; i < TURNS && !conn->is_done; i++) {
 		step(conn, NULL, 0);
+		run_tasks();
 		hands_turn(&p->loop);
 	}
 }
 
 static void free_request(struct MHD_Connection *conn)
 {
-	/* A thread of the pool may have it still. */
-	const struct timespec pause = { 0, 1000000 };
-	for (int k = 0; k < POOL_MS && !conn->is_done; k++) {
+	for (int k = 0; k < TURNS && !conn->is_done; k++) {
+		run_tasks();
 		step(conn, NULL, 0);
-		if (!conn->is_done)
-			nanosleep(&pause, NULL);
 	}
 	must(conn->is_done);
 	on_http_thread(finish, conn);
@@ -459,7 +514,7 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 	return ftw->level ? remove(path) : 0;
 }
 
-static char directory[] = "/tmp/mist-fuzz-XXXXXX";
+static char directory[40];
 
 static void leave(void)
 {
@@ -472,10 +527,10 @@ static void up(struct play *p)
 		"it.artifact=2k" };
 	static struct http_settings settings;
 	struct fault f;
-	if (!daemon_of_play.event_fd) {
+	if (!directory[0]) {
+		snprintf(directory, sizeof directory, "%s/mist-fuzz-XXXXXX",
+			access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 		must(mkdtemp(directory) && atexit(leave) == 0);
-		daemon_of_play.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		must(sem_init(&daemon_of_play.is_done, 0, 0) == 0);
 		const struct conf_section section = { "it", http_conf, sizeof settings, false, "" };
 		struct conf *conf;
 		must(conf_open(&conf, NULL, sets, ARRAY_SIZE(sets), &f) == 0);
@@ -495,7 +550,9 @@ static void up(struct play *p)
 		.timers = core_timers(p->core),
 		.store = p->store,
 		.artifacts = directory };
+	daemon_of_play.is_opening = true;
 	must(transport_open(&p->http, &http_transport, &settings, &env, &f) == 0);
+	daemon_of_play.is_opening = false;
 	core_set_doors(p->core, &p->http, 1);
 	must(core_recover(p->core) == 0);
 	must(p->http->ops->start(p->http->self, &f) == 0);
@@ -508,7 +565,7 @@ static void down(struct play *p)
 	hands_turn(&p->loop);
 	store_stop(p->store);
 	core_close(p->core);
-	uv_run(&p->loop, UV_RUN_DEFAULT);
+	works_finish(&p->loop);
 	for (size_t i = 0; i < p->n_requests; i++)
 		free_request(&p->requests[i]);
 	p->http->ops->stop(p->http->self);

@@ -7,7 +7,8 @@
  * has something usual. The tables are those of the schema, without what it demands of columns: a
  * damaged page asks no schema. On these rows a core starts, with workers that run what they are
  * given, is asked for everything, and ends. It must start; what it hands to workers must be JSON,
- * under an id that is a file's name, and what it answers must be JSON. */
+ * under an id that is a file's name, and what it answers must be JSON. The store is opened once:
+ * what is read of it is read anew by each core. */
 #include "fuzz.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ struct table {
 	char *name;
 	struct column columns[COLUMNS_MAX];
 	int n_columns;
+	sqlite3_stmt *clear, *insert;
 };
 
 /* What is there for all inputs. */
@@ -40,6 +42,8 @@ static struct place {
 	sqlite3 *db;
 	struct table tables[TABLES_MAX];
 	size_t n_tables;
+	sqlite3_stmt *begin, *commit;
+	struct store *store;
 } place;
 
 struct play {
@@ -56,8 +60,88 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 	return remove(path);
 }
 
+/* SQLite asks for memory all the time, and each time the sanitizer keeps who did. It is given
+ * memory of which it only knows the ends. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
+#include <sanitizer/asan_interface.h>
+#define HAS_OWN_MEMORY 1
+enum { HEAD = 16, TAIL = 24 };
+
+void *__libc_malloc(size_t size);
+void __libc_free(void *p);
+
+static void *memory_get(int size)
+{
+	char *p = __libc_malloc(HEAD + (size_t)size + TAIL);
+	if (!p)
+		return NULL;
+	*(int *)(void *)p = size;
+	ASAN_POISON_MEMORY_REGION(p + HEAD + size, TAIL);
+	return p + HEAD;
+}
+
+static int memory_size(void *p)
+{
+	return p ? *(int *)(void *)((char *)p - HEAD) : 0;
+}
+
+static void memory_put(void *p)
+{
+	int size = memory_size(p);
+	if (!p)
+		return;
+	ASAN_UNPOISON_MEMORY_REGION((char *)p + size, TAIL);
+	__libc_free((char *)p - HEAD);
+}
+
+static void *memory_resize(void *p, int size)
+{
+	int old = memory_size(p);
+	void *new = memory_get(size);
+	if (!new)
+		return NULL;
+	memcpy(new, p, (size_t)(old < size ? old : size));
+	memory_put(p);
+	return new;
+}
+
+static int memory_round(int size)
+{
+	return (size + 7) & ~7;
+}
+
+static int memory_begin(void *data)
+{
+	(void)data;
+	return SQLITE_OK;
+}
+
+static void memory_end(void *data)
+{
+	(void)data;
+}
+
+static const struct sqlite3_mem_methods memory = { memory_get, memory_put, memory_resize,
+	memory_size, memory_round, memory_begin, memory_end, NULL };
+#endif
+
+static void configure_sqlite(void)
+{
+#ifdef HAS_OWN_MEMORY
+	must(sqlite3_config(SQLITE_CONFIG_MALLOC, &memory) == SQLITE_OK);
+#endif
+	must(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
+}
+
 static void place_leave(void)
 {
+	store_close(place.store);
+	for (size_t i = 0; i < place.n_tables; i++) {
+		sqlite3_finalize(place.tables[i].clear);
+		sqlite3_finalize(place.tables[i].insert);
+	}
+	sqlite3_finalize(place.begin);
+	sqlite3_finalize(place.commit);
 	sqlite3_close(place.db);
 	nftw(place.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -74,8 +158,29 @@ static void run_sql(const char *sql)
 static sqlite3_stmt *prepare(const char *sql)
 {
 	sqlite3_stmt *s;
-	must(sqlite3_prepare_v2(place.db, sql, -1, &s, NULL) == SQLITE_OK);
+	must(sqlite3_prepare_v3(place.db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s, NULL) ==
+		SQLITE_OK);
 	return s;
+}
+
+static void run(sqlite3_stmt *s)
+{
+	(void)sqlite3_step(s);
+	(void)sqlite3_reset(s);
+}
+
+static void prepare_table(struct table *t)
+{
+	struct buf sql;
+	_cleanup_(freep) char *clear = xasprintf("DELETE FROM %s", t->name);
+	buf_init(&sql, 4096);
+	buf_printf(&sql, "INSERT OR IGNORE INTO %s VALUES (?", t->name);
+	for (int i = 1; i < t->n_columns; i++)
+		buf_puts(&sql, ", ?");
+	buf_puts(&sql, ")");
+	t->clear = prepare(clear);
+	t->insert = prepare(sql.data);
+	buf_done(&sql);
 }
 
 static char *text_of(sqlite3_stmt *s, int i)
@@ -111,6 +216,7 @@ static void place_make(void)
 	snprintf(place.directory, sizeof place.directory, "%s/mist-fuzz-XXXXXX",
 		access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	must(mkdtemp(place.directory) && atexit(place_leave) == 0);
+	configure_sqlite();
 	must(store_open(&st, &store_sqlite, &(struct store_settings){ place.directory }, &f) == 0);
 	store_close(st);
 	connect_db();
@@ -127,6 +233,12 @@ static void place_make(void)
 		"'table'; PRAGMA writable_schema = OFF");
 	sqlite3_close(place.db);
 	connect_db();
+	place.begin = prepare("BEGIN");
+	place.commit = prepare("COMMIT");
+	for (size_t i = 0; i < place.n_tables; i++)
+		prepare_table(&place.tables[i]);
+	must(store_open(&place.store, &store_sqlite, &(struct store_settings){ place.directory },
+		     &f) == 0);
 }
 
 static unsigned nibble(char c)
@@ -185,13 +297,7 @@ static const char *find_field(const char *line, size_t len, const char *name, si
 
 static void insert_row(const struct table *t, const char *line, size_t len)
 {
-	struct buf sql;
-	buf_init(&sql, 4096);
-	buf_printf(&sql, "INSERT OR IGNORE INTO %s VALUES (?", t->name);
-	for (int i = 1; i < t->n_columns; i++)
-		buf_puts(&sql, ", ?");
-	buf_puts(&sql, ")");
-	sqlite3_stmt *s = prepare(sql.data);
+	sqlite3_stmt *s = t->insert;
 	for (int i = 0; i < t->n_columns; i++) {
 		size_t n;
 		const char *value = find_field(line, len, t->columns[i].name, &n);
@@ -200,9 +306,7 @@ static void insert_row(const struct table *t, const char *line, size_t len)
 		else
 			bind_usual(s, i + 1, &t->columns[i]);
 	}
-	(void)sqlite3_step(s);
-	sqlite3_finalize(s);
-	buf_done(&sql);
+	run(s);
 }
 
 static void insert_line(const char *line, size_t len)
@@ -216,18 +320,16 @@ static void insert_line(const char *line, size_t len)
 
 static void fill_tables(const char *at, const char *end)
 {
-	run_sql("BEGIN");
-	for (size_t i = 0; i < place.n_tables; i++) {
-		_cleanup_(freep) char *sql = xasprintf("DELETE FROM %s", place.tables[i].name);
-		run_sql(sql);
-	}
+	run(place.begin);
+	for (size_t i = 0; i < place.n_tables; i++)
+		run(place.tables[i].clear);
 	while (at < end) {
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		size_t len = (size_t)((newline ? newline : end) - at);
 		insert_line(at, len);
 		at += len + (newline != NULL);
 	}
-	run_sql("COMMIT");
+	run(place.commit);
 }
 
 /* Two transports, by whose names jobs may have come. */
@@ -282,10 +384,8 @@ static void up(struct play *p)
 	static const struct transport_ops ops = {
 		.scheme = "fuzz", .publish = publish, .restore = restore
 	};
-	struct fault f;
 	must(uv_loop_init(&p->loop) == 0);
-	must(store_open(&p->store, &store_sqlite, &(struct store_settings){ place.directory },
-		     &f) == 0);
+	p->store = place.store;
 	p->core = core_new(&(struct core_parts){
 		.loop = &p->loop, .store = p->store, .crew = &hands_crew, .mailbox_max = 1000 });
 	hands = (struct hands){ .core = p->core };
@@ -307,11 +407,10 @@ static void up(struct play *p)
 static void down(struct play *p)
 {
 	core_let_go(p->core);
-	store_stop(p->store);
+	store_stop(p->store); /* it writes what was posted, here, and goes on with the next */
 	core_close(p->core);
-	uv_run(&p->loop, UV_RUN_DEFAULT);
+	works_finish(&p->loop);
 	core_free(p->core);
-	store_close(p->store);
 	must(uv_loop_close(&p->loop) == 0);
 }
 

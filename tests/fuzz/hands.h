@@ -8,6 +8,7 @@
 
 #include "base/utf8.h"
 #include "house.h"
+#include "inline.h"
 
 enum { LAUNCHED_MAX = 64 };
 
@@ -92,6 +93,7 @@ static const struct crew_ops hands_crew = { .launch = hands_launch,
 static void hands_turn(uv_loop_t *loop)
 {
 	uv_run(loop, UV_RUN_NOWAIT);
+	works_deliver();
 	while (hands.n_launched) {
 		struct worker *w = hands.launched[--hands.n_launched];
 		json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1,

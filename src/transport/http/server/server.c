@@ -102,14 +102,27 @@ static void server_turn(struct server *server)
 		connections_sweep(server, server->now_ms);
 }
 
+void server_enter(struct server *server)
+{
+	this_server = server;
+	server->now_ms = clock_mono_ms();
+	beat_watch(&server->beat, server->name);
+}
+
+void server_leave(struct server *server)
+{
+	beat_unwatch(&server->beat);
+	this_server = NULL;
+}
+
 static void *serve(void *arg)
 {
-	struct server *server = this_server = arg;
-	server->now_ms = server->swept_ms = clock_mono_ms();
-	beat_watch(&server->beat, server->name);
+	struct server *server = arg;
+	server_enter(server);
+	server->swept_ms = server->now_ms;
 	while (!atomic_load(&server->http->is_stopping))
 		server_turn(server);
-	beat_unwatch(&server->beat);
+	server_leave(server);
 	return NULL;
 }
 

@@ -34,5 +34,9 @@ struct server_callbacks {
 };
 
 struct server *server_called(void); /* on the thread that is called */
+/* From here on the thread is that of the server, until it leaves: its own, or that of a harness
+ * which plays it. */
+void server_enter(struct server *server);
+void server_leave(struct server *server);
 int servers_start(struct http *http, const struct server_callbacks *callbacks);
 void servers_stop(struct http *http);
