@@ -46,6 +46,7 @@ struct job_change {
 	char *worker;                 /* owned; NULL: none */
 	char *result;                 /* owned JSON text; NULL: none */
 	char *error;                  /* owned text; NULL: none */
+	char *progress;               /* owned JSON text; NULL: none */
 	bool is_owed; /* it has ended and its outcome is to be delivered, or was not yet */
 };
 

@@ -60,9 +60,10 @@ enum ask_kind {
 	ASK_READY,       /* fault: why not. JSON text in both cases: the transports, a list */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT,        /* job `job`: answered when it has ended or `wait_ms` are over, readably */
-	/* As ASK_SETTLE. JSON text: what job `job` waits for, {"reason","detail"}; NULL: it does
-	 * not wait for a worker. */
-	ASK_JOB_WAITING,
+	/* As ASK_SETTLE. JSON text: what the core knows of job `job` that has not ended,
+	 * {"waiting":{"reason","detail"}} for a worker, or {"progress":{"time","value"?,"note"?}};
+	 * NULL: nothing. */
+	ASK_JOB_LIVE,
 	ASK_CANCEL, /* the same, and it is told to end; NOT_FOUND: it is not live, or has ended */
 	ASK_UNREADABLE_DROP, /* the unreadable row `number` of the store, 0: all, is forgotten */
 };
@@ -107,8 +108,8 @@ bool intake_core_is_stuck(const struct intake *in); /* any thread: nothing is an
 /* One event as subscribers get it; borrowed for the time of the call. */
 struct watch_event {
 	const char *name; /* the wire word */
-	int rank;         /* event_rank; 0 for logs */
-	bool is_logs;
+	int rank;         /* event_rank; 0 for logs and progress */
+	bool is_logs, is_progress;
 	const struct uuid *job;
 	const struct transport *door;   /* where the job's own events go; NULL: nowhere, as logs */
 	const struct transport *origin; /* where it came from; `to` is its. With logs, too */
@@ -125,8 +126,8 @@ struct watch_event {
  * thread. */
 struct watch {
 	struct mail mail;
-	bool is_of_job; /* of `job` only, which need not be there */
-	bool with_logs;
+	bool is_of_job;                /* of `job` only, which need not be there */
+	bool with_logs, with_progress; /* these events, too */
 	bool begins_log; /* the job has a log from here on, be it only the gateway's own lines */
 	/* Entries of it and above, 0: all. Of those below comes an event with nothing in it. */
 	enum log_line_level log_level;

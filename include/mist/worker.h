@@ -58,8 +58,9 @@ const char *mist_job_id(const struct mist_job *job);
 bool mist_job_is_cancelled(struct mist_job *job); /* then end the job soon, by mist_job_fail() */
 void mist_job_log(struct mist_job *job, enum mist_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-void mist_job_progress(
-	struct mist_job *job, double value, const char *note); /* 0 to 1; note may be NULL */
+/* How far it is, from 0 to 1, and a word on it: value NAN: the word only, note NULL: none. Copies,
+ * at most 4096 bytes of it. May be called often: the newest is sent now and then. */
+void mist_job_progress(struct mist_job *job, double value, const char *note);
 void mist_job_finish(struct mist_job *job, json_t *result);  /* takes the reference; NULL is null */
 void mist_job_fail(struct mist_job *job, const char *error); /* copies */
 

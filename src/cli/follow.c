@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "cli/http.h"
 #include "cli/interrupt.h"
+#include "cli/shown.h"
 #include "cli/table.h"
 
 enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, DOT_MS = 1000 };
@@ -64,6 +65,31 @@ static int ask_job(struct cli *cli, const char *id, struct http_reply *reply, js
 	return 0;
 }
 
+/* How far the job says that it is, "50 % half way"; NULL: it does not. The caller frees it. */
+static char *progress_of(const json_t *job)
+{
+	const json_t *progress = json_object_get(job, "progress"),
+		     *value = json_object_get(progress, "value");
+	const char *note = progress ? json_string_of(progress, "note") : NULL;
+	_cleanup_(freep) char *line = note ? shown_line(note) : NULL;
+	if (!json_is_number(value))
+		return TAKE_PTR(line);
+	return xasprintf(
+		"%.0f %%%s%s", 100 * json_number_value(value), line ? " " : "", line ? line : "");
+}
+
+static void show_progress(struct follow *follow, const json_t *job)
+{
+	char *progress = follow->is_showing ? progress_of(job) : NULL;
+	if (progress && (!follow->progress || strcmp(progress, follow->progress) != 0)) {
+		end_dots(follow);
+		fprintf(stderr, "%s\n", progress);
+		follow->dot_due_ms = clock_mono_ms() + DOT_MS;
+	}
+	free(follow->progress);
+	follow->progress = progress;
+}
+
 static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
@@ -74,6 +100,8 @@ static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
 		return code;
 	*ret_is_new = strcmp(status, follow->status) != 0;
 	snprintf(follow->status, sizeof follow->status, "%s", status);
+	if (!follow->is_mid_line)
+		show_progress(follow, job);
 	return 0;
 }
 
@@ -108,7 +136,7 @@ static int64_t next_pause(const struct follow *follow, int64_t pause_ms, bool is
 	return next < left ? next : left;
 }
 
-int follow_job(struct cli *cli, struct follow *follow)
+static int follow_on(struct cli *cli, struct follow *follow)
 {
 	int64_t pause_ms = PAUSE_FIRST_MS;
 	for (;;) {
@@ -134,6 +162,13 @@ int follow_job(struct cli *cli, struct follow *follow)
 			return EXIT_INTERRUPTED;
 		}
 	}
+}
+
+int follow_job(struct cli *cli, struct follow *follow)
+{
+	int code = follow_on(cli, follow);
+	free(TAKE_PTR(follow->progress));
+	return code;
 }
 
 int follow_outcome(struct cli *cli, const char *id)

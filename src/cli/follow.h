@@ -15,6 +15,7 @@ struct follow {
 	int64_t deadline_ms; /* monotonic; 0: none */
 
 	char status[32]; /* below is follow.c's: what was last seen */
+	char *progress;  /* NULL: it has not said how far it is; freed at the end */
 	int64_t log_offset, dot_due_ms;
 	bool has_dots, is_mid_line;
 };

@@ -323,11 +323,14 @@ static void ask_settle(struct core *c, struct ask *a)
 		settle(c, ask_settled, a);
 }
 
-static void ask_job_waiting(struct core *c, struct ask *a)
+static void ask_job_live(struct core *c, struct ask *a)
 {
 	const struct live_job *l = life_find(c, &a->job);
-	if (l)
-		a->json = scheduler_waiting_json(l);
+	_cleanup_(freep) char *progress = l ? progress_of(l) : NULL;
+	_cleanup_(json_decrefp) json_t *waiting = l ? scheduler_waiting_json(l) : NULL;
+	if (progress || waiting)
+		a->json = json_pack("{s:O*, s:o*}", "waiting", waiting, "progress",
+			progress ? json_loads(progress, 0, NULL) : NULL);
 	ask_settle(c, a);
 }
 
@@ -474,8 +477,8 @@ static void ask_deliver(struct mail *mail, void *owner)
 	case ASK_SETTLE:
 		ask_settle(c, a);
 		return;
-	case ASK_JOB_WAITING:
-		ask_job_waiting(c, a);
+	case ASK_JOB_LIVE:
+		ask_job_live(c, a);
 		return;
 	case ASK_WAIT:
 		ask_wait(c, a);

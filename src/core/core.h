@@ -24,10 +24,11 @@ struct core_limits {
 	int64_t cancel_grace_ms;    /* from `cancel` to the end of the process */
 	int64_t neighbour_grace_ms; /* how long that end waits for other jobs of the process */
 	int64_t describe_timeout_ms;
-	int64_t log_max;    /* bytes of one job's log */
-	int64_t keys_max;   /* idempotency keys remembered */
-	int64_t key_ms;     /* for how long */
-	int64_t history_ms; /* ended jobs older than this go, and their logs; DURATION_INF: none */
+	int64_t log_max;     /* bytes of one job's log */
+	int64_t progress_ms; /* between two events `progress` of one job, at least */
+	int64_t keys_max;    /* idempotency keys remembered */
+	int64_t key_ms;      /* for how long */
+	int64_t history_ms;  /* ended jobs older than this go, and their logs; DURATION_INF: none */
 	bool ignores_unknown; /* arguments that a function does not have; else they are refused */
 	int64_t broken_retry_ms; /* first pause before a broken context is tried again; doubles to
 				    30 times it */

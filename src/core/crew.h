@@ -113,8 +113,9 @@ enum { CREW_E_ORDER = 1, CREW_E_VALUE };
 int crew_downloading(struct core *c, struct worker *w, const char *job);
 int crew_started(struct core *c, struct worker *w, const char *job, int64_t at_ms);
 int crew_log(struct core *c, struct worker *w, const char *job, const json_t *entries);
+/* `value` NULL: it has none; `note` likewise. */
 int crew_progress(
-	struct core *c, struct worker *w, const char *job, double value, const char *note);
+	struct core *c, struct worker *w, const char *job, const double *value, const char *note);
 /* Exactly one of result (JSON text without blanks between its tokens, taken) and error (text,
  * borrowed); both NULL: cancelled. */
 int crew_ended(struct core *c, struct worker *w, const char *job, char *result, const char *error);

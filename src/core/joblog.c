@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job's own log, in Mist's format: `LEVEL 2019-10-07T12:48:23.123 [jobId] message`.
+/* What a job says of itself: its own log, in Mist's format: `LEVEL 2019-10-07T12:48:23.123 [jobId]
+ * message`, and how far it is.
  *
  * The file comes with the first line that is worth one (what the function logs, a failure, a
  * cancel) or with the first who follows it. The lines of the job's life so far are then written
  * before it. A job that just runs and ends leaves no file behind, which is what lets tens of
  * thousands of them end in a second. Lines go through the store's thread, in order with the job's
- * rows. */
+ * rows.
+ *
+ * How far a job is may be said as often as it likes: the newest is kept here, told in events at
+ * intervals, and written with the next change of its row, so that it costs no write of its own. A
+ * worker says it again to a gateway that it finds anew. */
 #include "core/private.h"
 
 #include <inttypes.h>
@@ -103,4 +108,78 @@ void joblog_event(struct live_job *l, const char *line)
 {
 	if (l->log_bytes)
 		joblog_add(l, "INFO", clock_wall_ms(), line);
+}
+
+struct job_progress {
+	struct live_job *job;
+	struct timer timer; /* until more may be told */
+	struct progress now;
+	char *note;
+	bool is_untold;
+};
+
+const struct progress *progress_now(const struct live_job *l)
+{
+	return l->progress ? &l->progress->now : NULL;
+}
+
+char *progress_of(const struct live_job *l)
+{
+	return l->progress ? progress_text(&l->progress->now) : NULL;
+}
+
+static void progress_fired(struct timers *t, struct timer *timer)
+{
+	struct job_progress *p = container_of(timer, struct job_progress, timer);
+	(void)t;
+	progress_tell(p->job);
+}
+
+void progress_tell(struct live_job *l)
+{
+	struct job_progress *p = l->progress;
+	if (!p || !p->is_untold)
+		return;
+	p->is_untold = false;
+	timer_set(&l->core->timers, &p->timer, l->core->limits.progress_ms);
+	publish(l, EVENT_PROGRESS, NULL, 0, NULL);
+}
+
+static bool is_said_again(const struct job_progress *p, const struct progress *said)
+{
+	return p->now.has_value == said->has_value && p->now.value == said->value &&
+	       (p->note && said->note ? strcmp(p->note, said->note) == 0 : p->note == said->note);
+}
+
+void progress_say(struct live_job *l, const struct progress *said)
+{
+	struct job_progress *p = l->progress;
+	if (p && is_said_again(p, said))
+		return;
+	if (!p) {
+		p = l->progress = xcalloc(1, sizeof *p);
+		p->job = l;
+		p->timer.fire = progress_fired;
+	}
+	/* Its time is a part of the event's id. */
+	int64_t after_ms = p->now.at_ms + 1, at_ms = clock_wall_ms();
+	free(p->note);
+	p->note = said->note ? xstrdup(said->note) : NULL;
+	if (p->note && strlen(p->note) > PROGRESS_NOTE_MAX)
+		p->note[utf8_whole(p->note, PROGRESS_NOTE_MAX)] = '\0';
+	p->now = *said;
+	p->now.note = p->note;
+	p->now.at_ms = at_ms < after_ms ? after_ms : at_ms;
+	p->is_untold = true;
+	if (!timer_is_set(&p->timer))
+		progress_tell(l);
+}
+
+void progress_forget(struct live_job *l)
+{
+	if (!l->progress)
+		return;
+	timer_clear(&l->core->timers, &l->progress->timer);
+	free(l->progress->note);
+	free(TAKE_PTR(l->progress));
 }

@@ -61,6 +61,7 @@ static void life_free(struct live_job *l)
 {
 	struct core *c = l->core;
 	timer_clear(&c->timers, &l->timer);
+	progress_forget(l);
 	parameters_leave(l);
 	parameters_uncount(l);
 	list_remove(&l->unrecorded);
@@ -83,14 +84,16 @@ void publish(struct live_job *l, enum event_kind kind, const char *result, size_
 	c->counts[kind]++;
 	if (!is_wanted && !c->n_watches)
 		return;
+	const struct progress *progress = kind == EVENT_PROGRESS ? progress_now(l) : NULL;
 	const struct job_event ev = { .kind = kind,
 		.job = l->job,
-		.at_ms = clock_wall_ms(),
+		.at_ms = progress ? progress->at_ms : clock_wall_ms(),
 		.worker = l->worker_id,
 		.result = result,
 		.result_len = result_len,
 		.is_compact = true, /* as crew_ended has it */
-		.error = error };
+		.error = error,
+		.progress = progress };
 	if (is_wanted)
 		outbox_tell(l, &ev);
 	if (c->n_watches)
@@ -109,7 +112,8 @@ static struct store_op *life_op(struct live_job *l)
 			.ended_ms = j->ended_ms,
 			.is_owed = job_state_is_final(j->state) && l->to.is_owed,
 			.worker = l->worker_id ? xstrdup(l->worker_id) : NULL,
-			.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL };
+			.error = l->cancel_reason ? xstrdup(l->cancel_reason) : NULL,
+			.progress = progress_of(l) };
 	j->is_recorded = true;
 	list_remove(&l->unrecorded);
 	return op;
@@ -316,6 +320,7 @@ void life_requeue(struct live_job *l, const char *why)
 	joblog_add(l, "WARN", clock_wall_ms(), why);
 	l->job->started_ms = 0;
 	l->is_stopped_unasked = false;
+	progress_forget(l); /* it begins anew */
 	if (l->job->state != JOB_QUEUED)
 		job_move(l->job, JOB_QUEUED);
 	life_moved(l);
@@ -429,6 +434,7 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 	struct job *j = l->job;
 	struct worker *w = l->worker;
 
+	progress_tell(l);
 	job_move(j, how);
 	j->ended_ms = clock_wall_ms();
 	lane_remove(l->lane, l);

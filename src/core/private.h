@@ -49,7 +49,8 @@ struct live_job {
 	int64_t born_ms;         /* monotonic */
 	/* parameters.c: of job->parameters, which are NULL while only the store has them */
 	size_t parameter_bytes, parameters_len;
-	struct fetch *fetch; /* they are being read: its worker has not got it yet */
+	struct job_progress *progress; /* joblog.c; NULL: it has said nothing */
+	struct fetch *fetch;           /* they are being read: its worker has not got it yet */
 };
 
 struct core {
@@ -206,6 +207,12 @@ char *status_metrics(struct core *c), *status_transports(const struct core *c); 
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
 void joblog_begin(struct live_job *l);                   /* from here on it has one */
+/* How far it says that it is; told at once, or with others that come within the limit's time. */
+void progress_say(struct live_job *l, const struct progress *p);
+void progress_tell(struct live_job *l); /* what waits to be told; before its end */
+void progress_forget(struct live_job *l);
+const struct progress *progress_now(const struct live_job *l); /* the newest; NULL: none */
+char *progress_of(const struct live_job *l);                   /* progress_text of it, or NULL */
 void cancel_answer_all(struct live_job *l);
 void publish(struct live_job *l, enum event_kind kind, const char *result, size_t result_len,
 	const char *error);

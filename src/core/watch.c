@@ -62,6 +62,52 @@ static int rank_of(const struct live_job *l)
 	}
 }
 
+static void tell_one(struct core *c, struct watch *w, const struct watch_event *ev)
+{
+	if (!w->event(w, ev))
+		c->events_dropped++;
+	if (list_empty(&w->dirty))
+		list_append(&c->watches_dirty, &w->dirty);
+}
+
+/* Its text goes to `text`, its name to `id`. */
+static struct watch_event watch_event_of(
+	const struct job_event *ev, struct buf *text, char id[EVENT_ID])
+{
+	const struct job *j = ev->job;
+	const struct live_job *l = j->live;
+	const struct event_facts facts = event_facts_of(ev);
+	buf_init(text, EVENT_MAX);
+	event_print(&facts, text);
+	event_id(ev, id);
+	return (struct watch_event){ .name = event_name(ev->kind),
+		.rank = event_rank(ev->kind),
+		.is_progress = ev->kind == EVENT_PROGRESS,
+		.job = &j->id,
+		.id = id,
+		.door = l->door,
+		.to = &l->to,
+		.origin = l->door,
+		.text = text->data,
+		.len = text->len };
+}
+
+/* Who comes late to a job learns how far it is. */
+static void tell_newest_progress(const struct live_job *l, struct watch *w)
+{
+	const struct progress *p = progress_now(l);
+	struct buf text;
+	char id[EVENT_ID];
+	if (!p)
+		return;
+	const struct watch_event ev = watch_event_of(
+		&(struct job_event){
+			.kind = EVENT_PROGRESS, .job = l->job, .at_ms = p->at_ms, .progress = p },
+		&text, id);
+	tell_one(l->core, w, &ev);
+	buf_done(&text);
+}
+
 static void watch_deliver(struct mail *mail, void *owner)
 {
 	struct watch *w = container_of(mail, struct watch, mail);
@@ -74,10 +120,10 @@ static void watch_deliver(struct mail *mail, void *owner)
 		return;
 	}
 	struct list *list = &c->watches;
+	struct live_job *l = w->is_of_job ? life_find(c, &w->job) : NULL;
 	w->rank = EVENT_RANK_FINAL;
 	w->log_bytes = -1;
 	if (w->is_of_job) {
-		struct live_job *l = life_find(c, &w->job);
 		if (l && w->begins_log)
 			joblog_begin(l);
 		list = &watched_get(c, &w->job)->watches;
@@ -88,6 +134,8 @@ static void watch_deliver(struct mail *mail, void *owner)
 	list_append(list, &w->node);
 	c->n_watches++;
 	w->begun(w);
+	if (l && w->with_progress)
+		tell_newest_progress(l, w);
 }
 
 static void watch_remove(struct core *c, struct watch *w)
@@ -152,51 +200,27 @@ void watch_end_all(struct core *c)
 	}
 }
 
-static void tell_one(struct core *c, struct watch *w, const struct watch_event *ev)
-{
-	if (!w->event(w, ev))
-		c->events_dropped++;
-	if (list_empty(&w->dirty))
-		list_append(&c->watches_dirty, &w->dirty);
-}
-
 static void tell_list(struct core *c, struct list *list, const struct watch_event *ev)
 {
-	list_each (n, list)
-		tell_one(c, container_of(n, struct watch, node), ev);
-}
-
-static void tell(struct core *c, struct watched_job *wj, const struct watch_event *ev)
-{
-	tell_list(c, &c->watches, ev);
-	if (wj)
-		tell_list(c, &wj->watches, ev);
+	list_each (n, list) {
+		struct watch *w = container_of(n, struct watch, node);
+		if (!ev->is_progress || w->with_progress)
+			tell_one(c, w, ev);
+	}
 }
 
 void watch_tell(struct core *c, const struct job_event *ev)
 {
-	const struct job *j = ev->job;
-	struct watched_job *wj = watched_find(c, &j->id);
-	int rank = event_rank(ev->kind);
+	struct watched_job *wj = watched_find(c, &ev->job->id);
 	struct buf text;
-	if (rank == 0 || (!wj && list_empty(&c->watches)))
-		return;
-	buf_init(&text, EVENT_MAX);
-	const struct event_facts facts = event_facts_of(ev);
-	event_print(&facts, &text);
-	const struct live_job *l = j->live;
 	char id[EVENT_ID];
-	event_id(&j->id, ev->kind, j->attempt, id);
-	tell(c, wj,
-		&(struct watch_event){ .name = event_name(ev->kind),
-			.rank = rank,
-			.job = &j->id,
-			.id = id,
-			.door = l->door,
-			.to = &l->to,
-			.origin = l->door,
-			.text = text.data,
-			.len = text.len });
+	if ((event_rank(ev->kind) == 0 && ev->kind != EVENT_PROGRESS) ||
+		(!wj && list_empty(&c->watches)))
+		return;
+	const struct watch_event told = watch_event_of(ev, &text, id);
+	tell_list(c, &c->watches, &told);
+	if (wj)
+		tell_list(c, &wj->watches, &told);
 	buf_done(&text);
 }
 

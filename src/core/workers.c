@@ -491,17 +491,16 @@ int crew_log(struct core *c, struct worker *w, const char *job, const json_t *en
 	return 0;
 }
 
-int crew_progress(struct core *c, struct worker *w, const char *job, double value, const char *note)
+int crew_progress(
+	struct core *c, struct worker *w, const char *job, const double *value, const char *note)
 {
 	struct live_job *l = held(c, w, job);
-	if (!(value >= 0 && value <= 1))
+	if (value && !(*value >= 0 && *value <= 1))
 		return CREW_E_VALUE;
-	if (!l)
-		return 0;
-	_cleanup_(freep) char *line =
-		xasprintf("Progress: %.0f %%%s%s", value * 100, note ? " " : "", note ? note : "");
-	joblog_add(l, "INFO", clock_wall_ms(), line);
-	publish(l, EVENT_PROGRESS, NULL, 0, NULL);
+	if (l && (value || note)) /* else it is about a member that is not known here */
+		progress_say(
+			l, &(struct progress){
+				   .has_value = value, .value = value ? *value : 0, .note = note });
 	return 0;
 }
 

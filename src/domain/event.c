@@ -8,6 +8,7 @@
 #include "domain/event.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static const struct {
 	[EVENT_WORKER_ASSIGNED] = { "worker-assigned", 3, false },
 	[EVENT_DOWNLOADING] = { "job-file-downloading", 4, true },
 	[EVENT_STARTED] = { "started", 5, true },
-	[EVENT_PROGRESS] = { "progress", 0, false },
+	[EVENT_PROGRESS] = { "progress", 0, true },
 	[EVENT_CANCELLING] = { "cancelling", 6, true },
 	[EVENT_FINISHED] = { "finished", EVENT_RANK_FINAL, true },
 	[EVENT_CANCELLED] = { "cancelled", EVENT_RANK_FINAL, true },
@@ -115,17 +116,48 @@ struct event_facts event_facts_of(const struct job_event *ev)
 		.result = ev->result,
 		.result_len = ev->result_len,
 		.is_compact = ev->is_compact,
-		.error = ev->error };
+		.error = ev->error,
+		.progress = ev->progress };
 }
 
-void event_id(const struct uuid *job, enum event_kind kind, unsigned attempt, char ret[EVENT_ID])
+void event_id(const struct job_event *ev, char ret[EVENT_ID])
 {
+	const char *name = kinds[ev->kind].name;
+	unsigned attempt = ev->job->attempt;
 	char id[UUID_TEXT];
-	uuid_format(job, id);
-	if (kinds[kind].rank == EVENT_RANK_FINAL || attempt < 2)
-		snprintf(ret, EVENT_ID, "%s:%s", id, kinds[kind].name);
+	uuid_format(&ev->job->id, id);
+	if (ev->kind == EVENT_PROGRESS)
+		snprintf(ret, EVENT_ID, "%s:%s:%" PRId64, id, name, ev->at_ms);
+	else if (kinds[ev->kind].rank == EVENT_RANK_FINAL || attempt < 2)
+		snprintf(ret, EVENT_ID, "%s:%s", id, name);
 	else
-		snprintf(ret, EVENT_ID, "%s:%s:%u", id, kinds[kind].name, attempt);
+		snprintf(ret, EVENT_ID, "%s:%s:%u", id, name, attempt);
+}
+
+/* The value by its millionths: printf's decimal point is one of the locale. */
+static int add_progress(const struct progress *p, struct buf *out)
+{
+	int full = 0;
+	if (p->has_value) {
+		long millionths = lround(p->value * 1e6);
+		char text[32];
+		int len = snprintf(
+			text, sizeof text, "%ld.%06ld", millionths / 1000000, millionths % 1000000);
+		while (text[len - 1] == '0')
+			len--;
+		len -= text[len - 1] == '.';
+		full |= buf_printf(out, ",\"value\":%.*s", len, text);
+	}
+	return p->note ? full | add_string(out, "note", p->note) : full;
+}
+
+char *progress_text(const struct progress *p)
+{
+	struct buf out;
+	buf_init(&out, 8 * PROGRESS_NOTE_MAX);
+	must(buf_printf(&out, "{\"time\":%" PRId64, p->at_ms) == 0 && add_progress(p, &out) == 0 &&
+		buf_puts(&out, "}") == 0);
+	return buf_take(&out);
 }
 
 int event_print(const struct event_facts *e, struct buf *out)
@@ -145,6 +177,8 @@ int event_print(const struct event_facts *e, struct buf *out)
 				      : add_json(out, e->result, e->result_len);
 	} else if (e->kind == EVENT_FAILED) {
 		full |= add_string(out, "error", e->error);
+	} else if (e->kind == EVENT_PROGRESS) {
+		full |= add_progress(e->progress, out);
 	}
 	full |= buf_printf(out, ",\"event\":\"%s\"}", kinds[e->kind].name);
 	return full ? BUF_E_FULL : 0;

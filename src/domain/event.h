@@ -29,6 +29,17 @@ enum event_kind {
 #define EVENTS_FINAL                                                                               \
 	(EVENT_BIT(EVENT_FINISHED) | EVENT_BIT(EVENT_CANCELLED) | EVENT_BIT(EVENT_FAILED))
 
+/* How far a job is, as it says itself. `value` is from 0 to 1; a note is text. There may be one of
+ * them only, or later something else beside them. */
+struct progress {
+	int64_t at_ms;
+	bool has_value;
+	double value;
+	const char *note; /* NULL: none */
+};
+
+enum { PROGRESS_NOTE_MAX = 4096 }; /* bytes; a longer note is cut */
+
 /* Everything is borrowed for the time of the call. */
 struct job_event {
 	enum event_kind kind;
@@ -40,6 +51,7 @@ struct job_event {
 	size_t result_len;
 	bool is_compact;   /* it has no blanks between its tokens, as far as is known */
 	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
+	const struct progress *progress; /* EVENT_PROGRESS */
 };
 
 /* The event that a job ends with in that state. */
@@ -54,9 +66,9 @@ enum { EVENT_RANK_FINAL = 7 };
 int event_rank(enum event_kind kind);
 
 /* The name of one event, the same however often it is told: "JOB:KIND", with ":ATTEMPT" behind it
- * for what happens again when a job is tried again. */
+ * for what happens again when a job is tried again, or "JOB:progress:TIME". */
 enum { EVENT_ID = UUID_TEXT + 40 };
-void event_id(const struct uuid *job, enum event_kind kind, unsigned attempt, char ret[EVENT_ID]);
+void event_id(const struct job_event *ev, char ret[EVENT_ID]);
 
 /* What an event's JSON is made of, from a live job or from history. Borrowed; only what the kind
  * has need be there. */
@@ -71,6 +83,7 @@ struct event_facts {
 	size_t result_len;
 	bool is_compact; /* likewise */
 	const char *error;
+	const struct progress *progress;
 };
 
 /* Of any event but EVENT_REFUSED; borrows from it. */
@@ -79,6 +92,9 @@ struct event_facts event_facts_of(const struct job_event *ev);
 /* Mist's event JSON on one line. 0, or BUF_E_FULL. */
 struct buf;
 int event_print(const struct event_facts *e, struct buf *out);
+
+/* {"time","value"?,"note"?}, as the job is shown with it. The caller frees it. */
+char *progress_text(const struct progress *p);
 
 /* The event `logs`: entries are log_line_print_json's, the offset is the length of the log file
  * with them. */

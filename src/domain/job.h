@@ -84,7 +84,8 @@ struct job_row {
 	char *external_id, *reply_to, *trace, *worker; /* may be NULL */
 	char *result;                                  /* JSON text, when finished */
 	char *error;                                   /* plain text, when failed or cancelled */
-	int64_t created_ms, started_ms, ended_ms;      /* 0: not yet */
+	char *progress; /* JSON text: how far it said that it was; may be NULL */
+	int64_t created_ms, started_ms, ended_ms; /* 0: not yet */
 	int64_t start_timeout_ms, perform_timeout_ms;
 	int priority;
 	unsigned attempt;

@@ -23,7 +23,7 @@ void job_row_done(struct job_row *r)
 {
 	char *const owned[] = { r->function, r->path, r->class_name, r->context, r->parameters,
 		r->source, r->external_id, r->reply_to, r->trace, r->worker, r->result, r->error,
-		r->door };
+		r->progress, r->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		free(owned[i]);
 	memset(r, 0, sizeof *r);
@@ -75,6 +75,9 @@ static int check_json(const struct job_row *r, struct fault *f)
 		return refuse(f, "parameters", "a JSON object");
 	if (r->result && !json_is_text(r->result, strlen(r->result), JSON_KEPT_DEPTH))
 		return refuse(f, "result", "JSON");
+	p = r->progress;
+	if (p && (p[0] != '{' || !json_is_text(p, strlen(p), JSON_KEPT_DEPTH)))
+		return refuse(f, "progress", "a JSON object");
 	return 0;
 }
 
@@ -196,6 +199,8 @@ int job_row_print(const struct job_row *r, struct buf *out)
 	} else if (r->state == JOB_FAILED) {
 		full |= add_string(out, "jobResult", r->error ? r->error : "");
 	}
+	if (r->progress && job_state_is_final(r->state))
+		full |= buf_printf(out, ",\"progress\":%s", r->progress);
 	full |= buf_puts(out, "}");
 	return full ? BUF_E_FULL : 0;
 }

@@ -100,6 +100,11 @@ static const struct conf_field limits_conf[] = {
 		.help = "memory of those writes before jobs are answered with 429" },
 	{ "job-log", CONF_SIZE, LIMIT(log_max), "64m", .min = 1024, .max = INT64_C(1) << 40,
 		.unit = "bytes", .live = true, .help = "longest log of one job" },
+	{ "progress-interval", CONF_DURATION, LIMIT(progress_ms), "250ms", .min = 10,
+		.max = 3600000, .live = true,
+		.help = "events progress of one job are told so far apart at least; of what it "
+			"says "
+			"in between, the newest is" },
 	{ "cancel-grace", CONF_DURATION, LIMIT(cancel_grace_ms), "30s", .min = 0, .max = INT64_MAX,
 		.live = true,
 		.help = "a job that does not end in this time after a cancel is ended with its "

@@ -85,8 +85,8 @@ static const char long_last_sql[] =
 	"	result TEXT,"
 	"	parameters TEXT NOT NULL"
 	") STRICT;"
-	"INSERT INTO job_copy (" JOB_COLUMNS ", parameters_length) "
-	"SELECT " JOB_COLUMNS ", length(CAST(parameters AS BLOB)) FROM job;"
+	"INSERT INTO job_copy (" JOB_COLUMNS_SHORT "parameters, parameters_length) "
+	"SELECT " JOB_COLUMNS_SHORT "parameters, length(CAST(parameters AS BLOB)) FROM job;"
 	"DROP TABLE job;"
 	"ALTER TABLE job_copy RENAME TO job;"
 	"CREATE INDEX job_open ON job (id) WHERE state < 5;"
@@ -96,12 +96,16 @@ static const char long_last_sql[] =
 	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
 	"CREATE INDEX job_context ON job (context, id)";
 
+/* What a job said last of how far it was. */
+static const char progress_sql[] = "ALTER TABLE job ADD COLUMN progress TEXT" /* JSON */;
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
 	unreadable_sql,
 	job_filters_sql,
 	long_last_sql,
+	progress_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

@@ -153,6 +153,7 @@ int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 		.worker = text_of(s, JOB_COL_WORKER, &is_cut),
 		.result = text_of(s, JOB_COL_RESULT, &is_cut),
 		.error = text_of(s, JOB_COL_ERROR, &is_cut),
+		.progress = text_of(s, JOB_COL_PROGRESS, &is_cut),
 		.created_ms = sqlite3_column_int64(s, JOB_COL_CREATED),
 		.started_ms = sqlite3_column_int64(s, JOB_COL_STARTED),
 		.ended_ms = sqlite3_column_int64(s, JOB_COL_ENDED),
@@ -329,9 +330,10 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 
 /* The columns of JOB_COLUMNS in their order, without arguments that are long, and whether they
  * were: of those nothing is read. */
-static const char open_sql[] = "SELECT " JOB_COLUMNS_SHORT
-			       "CASE WHEN parameters_length > 65536 THEN '{}' ELSE parameters END, "
-			       "parameters_length > 65536 FROM job WHERE state < 5 ORDER BY id";
+static const char open_sql[] =
+	"SELECT " JOB_COLUMNS_SHORT
+	"CASE WHEN parameters_length > 65536 THEN '{}' ELSE parameters END, NULL, "
+	"parameters_length > 65536 FROM job WHERE state < 5 ORDER BY id";
 _Static_assert(PARAMETERS_LONG == 65536, "open_sql says so");
 
 int sqlite_job_open_each(

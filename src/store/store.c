@@ -144,6 +144,7 @@ void store_op_free(struct store_op *op)
 	free(op->change.worker);
 	free(op->change.result);
 	free(op->change.error);
+	free(op->change.progress);
 	free(op->name);
 	free(op->text);
 	free(op->ids);
@@ -168,7 +169,7 @@ static size_t bytes_of(const struct store_op *op)
 {
 	size_t n = sizeof *op + op->n_ids * sizeof *op->ids + len_of(op->name);
 	n += op->text_len ? op->text_len : len_of(op->text);
-	n += len_of(op->change.result) + len_of(op->change.error);
+	n += len_of(op->change.result) + len_of(op->change.error) + len_of(op->change.progress);
 	if (op->kind == STORE_JOB_INSERT)
 		n += len_of(op->job->parameters) + len_of(op->job->reply_to);
 	for (const struct store_op *part = op->parts; part; part = part->next)

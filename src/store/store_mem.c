@@ -56,7 +56,7 @@ static struct job_row *row_copy(const struct job_row *r)
 	*c = *r;
 	char **const owned[] = { &c->function, &c->path, &c->class_name, &c->context,
 		&c->parameters, &c->source, &c->external_id, &c->reply_to, &c->trace, &c->worker,
-		&c->result, &c->error, &c->door };
+		&c->result, &c->error, &c->progress, &c->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		*owned[i] = *owned[i] ? xstrdup(*owned[i]) : NULL;
 	return c;
@@ -77,6 +77,7 @@ static void change(struct job_row **at, const struct job_change *c)
 	changed.started_ms = c->started_ms, changed.ended_ms = c->ended_ms;
 	changed.is_owed = c->is_owed;
 	changed.worker = c->worker, changed.result = c->result, changed.error = c->error;
+	changed.progress = c->progress;
 	struct job_row *r = row_copy(&changed);
 	job_row_freep(at);
 	*at = r;

@@ -40,9 +40,10 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS
 			    ", parameters_length) VALUES (?1, ?2, ?3, ?4, "
 			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-			    "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+			    "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
-			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9 WHERE id = ?1",
+			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9, "
+			    "progress = ?10 WHERE id = ?1",
 	[STMT_JOB_DELIVERED] = "UPDATE job SET owed = 0 WHERE id = ?1",
 	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5 AND owed = 0 AND id NOT "
 			    "IN (SELECT job FROM listener)",
@@ -146,6 +147,7 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_text(&b, JOB_COL_DIGEST + 1, j->idempotency_digest);
 	bind_text(&b, JOB_COL_DOOR + 1, j->door);
 	bind_int(&b, JOB_COL_OWED + 1, c->is_owed);
+	bind_text(&b, JOB_COL_PROGRESS + 1, c->progress);
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_INSERT);
 }
 
@@ -163,6 +165,7 @@ static int update(struct sqlite *sq, const struct store_op *op)
 	bind_int(&b, 7, c->ended_ms);
 	bind_int(&b, 8, c->attempt);
 	bind_int(&b, 9, c->is_owed);
+	bind_text(&b, 10, c->progress);
 	int r = b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_UPDATE);
 	if (r < 0 || sqlite3_changes(sq->db))
 		return r;

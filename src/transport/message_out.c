@@ -121,7 +121,7 @@ void message_print(const json_t *reply, const struct job_event *ev, struct messa
 		refusal_id(ev->at_ms, ret->id);
 	} else {
 		uuid_format(&ev->job->id, ret->job);
-		event_id(&ev->job->id, ev->kind, ev->job->attempt, ret->id);
+		event_id(ev, ret->id);
 		ret->trace = ev->job->trace;
 		ignored_add_all(&ret->ignored, ev->job->ignored);
 	}

@@ -270,6 +270,8 @@ static int on_job_frame(struct session *s, enum frame_type type, const json_t *f
 	struct core *c = s->room->core;
 	struct worker *w = s->member->worker;
 	const char *job = json_string_of(frame, "job");
+	const json_t *value = json_object_get(frame, "value");
+	double number;
 	switch (type) {
 	case FRAME_STARTED:
 		return crew_started(c, w, job, json_integer_value(json_object_get(frame, "at")));
@@ -278,8 +280,9 @@ static int on_job_frame(struct session *s, enum frame_type type, const json_t *f
 	case FRAME_LOG:
 		return crew_log(c, w, job, json_object_get(frame, "entries"));
 	case FRAME_PROGRESS:
-		return crew_progress(c, w, job, json_number_value(json_object_get(frame, "value")),
-			json_string_of(frame, "note"));
+		number = json_number_value(value);
+		return crew_progress(
+			c, w, job, value ? &number : NULL, json_string_of(frame, "note"));
 	case FRAME_FINISHED:
 		return crew_ended(c, w, job, result, NULL);
 	case FRAME_FAILED:

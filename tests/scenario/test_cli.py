@@ -159,7 +159,7 @@ def test_following_a_log_shows_lines_while_the_job_runs(gateway, tmp_path):
 
 def test_run_on_a_terminal_shows_states_log_and_result(gateway):
     text = Terminal(gateway, "run", "chatty", "lines=2").end()
-    assert text.startswith("job ") and "StartedEvent" in text and "line 1" in text and "\nfinished\n" in text
+    assert text.startswith("job ") and "StartedEvent" in text and "line 1" in text and "\n50 % half way\n" in text and "\nfinished\n" in text
     assert text.splitlines()[-1] == "2"
 
 

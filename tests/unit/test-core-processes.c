@@ -94,8 +94,9 @@ static void finish(struct house *h, struct worker *w, const char *job)
 
 static void assert_waits(struct house *h, const char *job, const char *reason, const char *detail)
 {
-	_cleanup_(freep) char *text = ask(h, ASK_JOB_WAITING, job);
-	_cleanup_(json_decrefp) json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+	_cleanup_(freep) char *text = ask(h, ASK_JOB_LIVE, job);
+	_cleanup_(json_decrefp) json_t *all = text ? json_loads(text, 0, NULL) : NULL;
+	const json_t *json = json_object_get(all, "waiting");
 	assert_non_null(json);
 	assert_int_equal(json_object_size(json), 2);
 	assert_string_equal(json_string_of(json, "reason"), reason);
@@ -132,7 +133,7 @@ static void an_idle_worker_makes_room_for_another_context(void **state)
 	ends(h, w);
 	await_and_drop(h, "started");
 	assert_string_equal(h->crew.last_job, second);
-	assert_null(ask(h, ASK_JOB_WAITING, second));
+	assert_null(ask(h, ASK_JOB_LIVE, second));
 	assert_metric(h, "\nmist_worker_processes 1\n");
 	assert_metric(h, "\nmist_contexts_waiting 0\n");
 }
@@ -278,7 +279,7 @@ static void what_else_a_job_waits_for_is_said(void **state)
 	call(h, "f", id);
 	assert_waits(h, id, "max-jobs",
 		"1 jobs of context default run, and its max-jobs is 1; 1 jobs wait there");
-	assert_null(ask(h, ASK_JOB_WAITING, running));
+	assert_null(ask(h, ASK_JOB_LIVE, running));
 
 	h->crew.is_slow = true;
 	call(h, "g", id);

@@ -233,7 +233,7 @@ static void frames_out_of_turn_are_answered_so(void **state)
 	const char *job = h->crew.last_job;
 	assert_int_equal(crew_started(h->core, w, job, 1), CREW_E_ORDER);
 	assert_int_equal(crew_downloading(h->core, w, job), CREW_E_ORDER);
-	assert_int_equal(crew_progress(h->core, w, job, 7, NULL), CREW_E_VALUE);
+	assert_int_equal(crew_progress(h->core, w, job, &(double){ 7 }, NULL), CREW_E_VALUE);
 	json_t *entries = json_pack("[{s:i, s:s, s:s}]", "at", 1, "level", "LOUD", "message", "x");
 	assert_int_equal(crew_log(h->core, w, job, entries), CREW_E_VALUE);
 	json_decref(entries);
@@ -241,6 +241,51 @@ static void frames_out_of_turn_are_answered_so(void **state)
 		crew_ended(h->core, w, "0190c0de-0000-7000-8000-000000000000", NULL, "x"), 0);
 	assert_int_equal(crew_ended(h->core, w, job, NULL, "enough"), 0);
 	await_and_drop(h, "failed");
+}
+
+static void says(struct house *h, double value, const char *note)
+{
+	assert_int_equal(
+		crew_progress(h->core, h->crew.ready[1], h->crew.last_job, &value, note), 0);
+}
+
+/* Of the next event; below 0: it has no value. */
+static void assert_progress(struct house *h, double value, const char *note)
+{
+	_cleanup_(json_decrefp) json_t *event = await(h, "progress");
+	const json_t *p = json_object_get(event, "progress");
+	if (value < 0)
+		assert_null(json_object_get(p, "value"));
+	else
+		assert_true(json_number_value(json_object_get(p, "value")) == value);
+	assert_string_equal(json_string_of(p, "note"), note);
+}
+
+static void of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end(void **state)
+{
+	struct house *h = *state;
+	char many[PROGRESS_NOTE_MAX + 10];
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	for (int i = 0; i < 1000; i++) {
+		says(h, 0.25, "a quarter");
+		says(h, i / 1000., NULL);
+	}
+	says(h, 0.5, "half");
+	says(h, 0.5, "half");
+	assert_progress(h, 0.25, "a quarter");
+	assert_progress(h, 0.5, "half");
+	memset(many, 'x', sizeof many - 1);
+	many[sizeof many - 1] = '\0';
+	memcpy(many + PROGRESS_NOTE_MAX - 1, "é", 2);
+	assert_int_equal(crew_progress(h->core, h->crew.ready[1], h->crew.last_job, NULL, many), 0);
+	assert_int_equal(crew_progress(h->core, h->crew.ready[1], h->crew.last_job, NULL, NULL), 0);
+	assert_int_equal(
+		crew_ended(h->core, h->crew.ready[1], h->crew.last_job, xstrdup("1"), NULL), 0);
+	many[PROGRESS_NOTE_MAX - 1] = '\0'; /* the character that has no room is not cut in two */
+	assert_progress(h, -1, many);
+	await_and_drop(h, "finished");
 }
 
 /* The worker says hello again, with nothing in its hands. */
@@ -357,6 +402,7 @@ int main(void)
 		IN_A_HOUSE(no_outcome_is_acknowledged_that_is_not_durable),
 		IN_A_HOUSE(no_job_is_taken_while_what_waits_for_the_disk_is_too_large),
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
+		IN_A_HOUSE(of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end),
 		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
 		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
 		IN_A_HOUSE(what_a_worker_gets_after_its_bye_goes_to_another),

@@ -52,6 +52,36 @@ static void events_have_mists_bytes(void **state)
 		"\"event\":\"initialized\"}");
 }
 
+static void how_far_a_job_is_has_what_was_said_of_it(void **state)
+{
+	struct progress p = { .at_ms = 7, .has_value = true, .value = 0.1, .note = "a \"b\"\n" };
+	const struct event_facts facts = { .kind = EVENT_PROGRESS, .at_ms = 7, .progress = &p };
+	(void)state;
+	expect_event(facts,
+		"{\"id\":\"" ID "\",\"time\":7,\"value\":0.1,\"note\":\"a \\\"b\\\"\\n\","
+		"\"event\":\"progress\"}");
+	p.note = NULL;
+	static const struct {
+		double value;
+		const char *text;
+	} values[] = { { 0, "0" }, { 1, "1" }, { 0.5, "0.5" }, { 1. / 3, "0.333333" },
+		{ 1e-9, "0" }, { 0.999999999, "1" } };
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		_cleanup_(freep) char *expected =
+			xasprintf("{\"time\":7,\"value\":%s}", values[i].text);
+		p.value = values[i].value;
+		_cleanup_(freep) char *text = progress_text(&p);
+		assert_string_equal(text, expected);
+	}
+	p.has_value = false;
+	char note[PROGRESS_NOTE_MAX + 1];
+	memset(note, 1, sizeof note - 1); /* each becomes six */
+	note[sizeof note - 1] = '\0';
+	p.note = note;
+	_cleanup_(freep) char *text = progress_text(&p);
+	assert_int_equal(strlen(text), strlen("{\"time\":7,\"note\":\"\"}") + 6 * strlen(note));
+}
+
 static void expect_line(const char **p, const char *end, enum log_line_level level, int64_t at_ms,
 	const char *message)
 {
@@ -109,6 +139,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(events_have_mists_bytes),
+		cmocka_unit_test(how_far_a_job_is_has_what_was_said_of_it),
 		cmocka_unit_test(entries_are_read_as_they_were_written),
 		cmocka_unit_test(logs_are_one_event),
 	};

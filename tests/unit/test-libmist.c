@@ -4,6 +4,7 @@
 #include "mist/worker.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,6 +46,13 @@ static void hold(struct mist_job *job, void *arg)
 		mist_job_fail(job, "cancelled");
 	else
 		mist_job_finish(job, json_string("released"));
+}
+
+static void notes(struct mist_job *job, void *arg)
+{
+	(void)arg;
+	mist_job_progress(job, NAN, "a word");
+	mist_job_finish(job, NULL);
 }
 
 static void fails(struct mist_job *job, void *arg)
@@ -358,6 +366,8 @@ static void long_words(struct mist_job *job, void *arg)
 	for (int i = 0; i < 10; i++)
 		mist_job_log(job, MIST_INFO, "%s", text);
 	mist_job_progress(job, 7, text);
+	mist_job_progress(job, NAN, NULL);
+	mist_job_progress(job, (double)INFINITY, "nowhere");
 	mist_job_fail(job, text);
 }
 
@@ -378,6 +388,21 @@ static void nothing_is_said_that_the_gateway_could_not_take(void **state)
 	check(strlen(json_string_of(gate_expect(g, "failed"), "error")) == 1024 / 8);
 	ack(g, JOB_1);
 	is_failed_with(g, "big", "the result is too large");
+	drain(g);
+}
+
+static void a_word_without_a_value_is_told_as_that(void **state)
+{
+	struct gate *g = *state;
+	check_int(mist_worker_add(worker, "notes", "{}", notes, NULL), 0);
+	start_worker();
+	gate_open(g);
+	run_one(g, "notes");
+	const json_t *progress = gate_expect(g, "progress");
+	check(!json_object_get(progress, "value"));
+	check_str(json_string_of(progress, "note"), "a word");
+	gate_expect(g, "finished");
+	ack(g, JOB_1);
 	drain(g);
 }
 
@@ -500,6 +525,7 @@ static void a_job_outlives_the_connection_and_a_gateway_that_moved(void **state)
 	check_int(json_array_size(json_object_get(gate_expect(g, "hello"), "resumes")), 1);
 	gate_welcome(g, "");
 	gate_expect(g, "started");
+	check_str(json_string_of(gate_expect(g, "progress"), "note"), "held");
 	atomic_store(&released, true);
 	check_str(json_string_of(gate_expect(g, "finished"), "result"), "released");
 	ack(g, JOB_1);
@@ -598,6 +624,7 @@ int main(void)
 		ROW(many_jobs_in_one_read_all_end_in_their_order),
 		ROW(a_failure_is_a_text_for_the_user),
 		ROW(nothing_is_said_that_the_gateway_could_not_take),
+		ROW(a_word_without_a_value_is_told_as_that),
 		ROW(every_line_that_is_logged_comes_before_the_end),
 		ROW(a_running_job_can_be_heard_pinged_past_and_cancelled),
 		ROW(a_waiting_job_is_cancelled_without_being_started),

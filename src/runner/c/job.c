@@ -26,6 +26,7 @@
 enum {
 	LINE_BYTES = 16 * 1024,
 	ERROR_BYTES = 32 * 1024,
+	NOTE_BYTES = 4096,
 	ENTRIES_ROOM = JOB_ENTRIES_BYTES + 6 * LINE_BYTES + 256, /* six: a byte may become \u001b */
 };
 
@@ -58,7 +59,7 @@ static void let_go(struct mist_job *job)
 	buf_done(&job->entries);
 	job->start = job->result = NULL;
 	job->error = job->note = NULL;
-	job->has_progress = false;
+	job->has_progress = job->said_progress = false;
 	job->n_entries = 0;
 }
 
@@ -213,16 +214,16 @@ void mist_job_log(struct mist_job *job, enum mist_level level, const char *forma
 
 void mist_job_progress(struct mist_job *job, double value, const char *note)
 {
-	if (!isfinite(value))
+	if (isinf(value) || (isnan(value) && !note))
 		return;
 	session_lock(job->session);
-	job->has_progress = true;
+	job->has_progress = job->said_progress = true;
 	job->progress = value;
 	free(job->note);
 	job->note = NULL;
 	if (note) {
 		job->note = xstrdup(note);
-		cut(job->note, LINE_BYTES, job->session->frame_max);
+		cut(job->note, NOTE_BYTES, job->session->frame_max);
 	}
 	session_unlock(job->session);
 }

@@ -32,8 +32,9 @@ struct mist_job {
 
 	struct buf entries; /* of the next `log` frame, with commas between them */
 	unsigned n_entries, n_lost;
-	bool has_progress;
-	double progress;
+	bool has_progress; /* to be told */
+	bool said_progress;
+	double progress; /* NAN: there is a note only */
 	char *note;
 
 	bool told_started, told_end; /* on the connection there is now */

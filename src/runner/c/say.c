@@ -78,9 +78,12 @@ int say_failed(struct buf *b, const char *job, int64_t at, const char *error)
 
 int say_progress(struct buf *b, const char *job, double value, const char *note)
 {
-	long millionths = lround(fmin(fmax(value, 0), 1) * 1000000);
-	int r = buf_printf(b, "{\"type\":\"progress\",\"job\":\"%s\",\"value\":%ld.%06ld", job,
-		millionths / 1000000, millionths % 1000000);
+	int r = buf_printf(b, "{\"type\":\"progress\",\"job\":\"%s\"", job);
+	if (r == 0 && !isnan(value)) {
+		long millionths = lround(fmin(fmax(value, 0), 1) * 1000000);
+		r = buf_printf(
+			b, ",\"value\":%ld.%06ld", millionths / 1000000, millionths % 1000000);
+	}
 	if (r == 0 && note) {
 		r = buf_puts(b, ",\"note\":");
 		if (r == 0)

@@ -119,8 +119,10 @@ static void lose(struct session *s, const char *why)
 	s->draining = false;
 	s->drained_ms = 0;
 	hang_up(s);
-	if (s->running)
+	if (s->running) {
 		s->running->told_started = false;
+		s->running->has_progress = s->running->said_progress;
+	}
 	s->n_untold = 0;
 	list_each (l, &s->ended) {
 		struct mist_job *job = container_of(l, struct mist_job, link);

@@ -56,21 +56,23 @@ static void answer_row(struct request *rq, unsigned status, const struct job_row
 	answer_text(rq, status, "application/json", buf_take(&out), len);
 }
 
-/* With what it waits for, if it does. */
+/* With what the core knows of it: what it waits for, or how far it is. */
 static void show_read(struct request *rq)
 {
 	_cleanup_(job_row_freep) struct job_row *row = read_row(rq);
 	struct buf out;
 	if (!row)
 		return;
-	if (row->state != JOB_QUEUED || !rq->ask.text) {
+	/* The row is the newer one. */
+	if (!rq->ask.text || job_state_is_final(row->state) ||
+		(row->state != JOB_QUEUED && strncmp(rq->ask.text, "{\"waiting\"", 10) == 0)) {
 		answer_row(rq, 200, row);
 		return;
 	}
 	buf_init(&out, ANSWER_MAX);
 	job_row_print(row, &out);
 	out.len--; /* the brace that closes the object */
-	buf_printf(&out, ",\"waiting\":%s}", rq->ask.text);
+	buf_printf(&out, ",%s", rq->ask.text + 1);
 	size_t len = out.len;
 	answer_text(rq, 200, "application/json", buf_take(&out), len);
 }
@@ -84,7 +86,7 @@ void job_show(struct request *rq)
 {
 	if (!parse_job_id(rq, &rq->ask.job))
 		return;
-	rq->ask.kind = ASK_JOB_WAITING;
+	rq->ask.kind = ASK_JOB_LIVE;
 	request_ask(rq, show_settled);
 }
 

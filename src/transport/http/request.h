@@ -95,7 +95,7 @@ struct request {
 	bool is_closing; /* the connection ends with the answer */
 	bool is_told;    /* it was answered before its body came: request_tell */
 	bool is_head;
-	bool with_logs;                /* of a subscriber */
+	bool with_logs, with_progress; /* of a subscriber */
 	enum log_line_level log_level; /* the same; 0: all */
 	bool is_owed;                  /* counted in http->n_owed */
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */

@@ -228,6 +228,7 @@ static void watch_ended(struct watch *w)
 void events_watch_init(struct kafka *k)
 {
 	k->watch = (struct watch){ .with_logs = true,
+		.with_progress = k->settings.with_progress,
 		.begun = watch_begun,
 		.event = watch_event,
 		.flush = watch_flush,

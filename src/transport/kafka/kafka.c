@@ -36,6 +36,9 @@ const struct conf_field kafka_conf[] = {
 			"function; empty: none does" },
 	{ "dead-letter-topic", CONF_STR, FIELD(dead_letter_topic), "mist.dead-letter",
 		.help = "where messages go that were refused; empty: nowhere" },
+	{ "with-progress", CONF_BOOL, FIELD(with_progress), "false",
+		.help = "whether publish-topic has the events progress, too; requests with events "
+			"= all get them always" },
 	{ "devrun", CONF_BOOL, FIELD(devrun), "false",
 		.help = "whether a request may name a file and a class in it in place of a "
 			"registered "

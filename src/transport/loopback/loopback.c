@@ -57,6 +57,10 @@ static void loopback_publish(void *self, const struct reply_to *to, const struct
 	if (ev->result)
 		json_object_set_new(json, "result",
 			json_loadb(ev->result, ev->result_len, JSON_DECODE_ANY, NULL));
+	if (ev->progress) {
+		_cleanup_(freep) char *text = progress_text(ev->progress);
+		json_object_set_new(json, "progress", json_loads(text, 0, NULL));
+	}
 	if (to->is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL)
 		json_object_set_new(json, "owed", json_string(id));
 	pthread_mutex_lock(&lo->lock);

@@ -436,6 +436,7 @@ static int start_watch(struct mqtt *m)
 {
 	struct listener *l = xcalloc(1, sizeof *l);
 	l->watch.with_logs = true;
+	l->watch.with_progress = m->settings.with_progress;
 	l->watch.begun = watch_begun;
 	l->watch.event = watch_event;
 	l->watch.flush = watch_flush;
@@ -506,7 +507,7 @@ static void mqtt_publish(void *self, const struct reply_to *to, const struct job
 			receiver_answer(to->live, ev->fault);
 		return;
 	}
-	if (ev->kind != EVENT_ACCEPTED || reply_wants(m, to->text) == ~0u)
+	if (ev->kind != EVENT_ACCEPTED || reply_wants(m, to->text) & EVENT_BIT(EVENT_QUEUED))
 		tell(m, to, ev);
 	if (is_answer)
 		receiver_answer(to->live, NULL);

@@ -15,7 +15,7 @@ struct mqtt_settings {
 	int version;
 	int events;
 	int64_t receivers, buffer, buffer_bytes, outbox_bytes, payload_max;
-	bool devrun;
+	bool devrun, with_progress;
 	int64_t session_expiry_ms, take_over_ms, keep_alive_ms;
 };
 

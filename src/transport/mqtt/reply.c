@@ -29,11 +29,18 @@ enum way {
 
 #define ANSWERS (EVENT_BIT(EVENT_ACCEPTED) | EVENT_BIT(EVENT_REFUSED))
 
+static bool is_all(const struct mqtt *m, const char *text)
+{
+	return text[0] == WAY_ALL || text[0] == WAY_COMMON ||
+	       (text[0] == WAY_OWN && m->events == MQTT_EVENTS_ALL);
+}
+
 uint32_t reply_wants(const struct mqtt *m, const char *text)
 {
-	bool is_all = text[0] == WAY_ALL || text[0] == WAY_COMMON ||
-		      (text[0] == WAY_OWN && m->events == MQTT_EVENTS_ALL);
-	return is_all ? ~0u : ANSWERS | EVENTS_FINAL;
+	uint32_t all = ~0u;
+	if (text[0] != WAY_ALL && !m->settings.with_progress)
+		all &= ~EVENT_BIT(EVENT_PROGRESS);
+	return is_all(m, text) ? all : ANSWERS | EVENTS_FINAL;
 }
 
 bool reply_is_on_common(const char *text)

@@ -65,6 +65,9 @@ const struct conf_field mqtt_conf[] = {
 	{ "events", CONF_ENUM, AT(events), "all", .choices = events, .live = true,
 		.help = "what is told of every job, however it came, on PREFIX/jobs/ID/events; its "
 			"logs with all" },
+	{ "with-progress", CONF_BOOL, AT(with_progress), "false",
+		.help = "whether that has the events progress, too, and publish-topic; requests "
+			"with events = all get them always" },
 	{ "buffer", CONF_INT, AT(buffer), "10000", .min = 16, .max = 10000000, .unit = "events",
 		.live = true,
 		.help = "events that wait for a slow broker; more are dropped, but for the "

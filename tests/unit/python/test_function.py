@@ -218,8 +218,11 @@ def test_an_annotation_that_cannot_be_read_is_named():
 def test_a_context_can_be_made_in_a_users_test(caplog):
     context = mist.Context("job", attempt=2)
     context.progress(0.5, "half")
+    context.progress(note="on its way")
     context.log.warning("seen")
     assert not context.cancelled and context.attempt == 2 and context.external_id is None
     assert "seen" in caplog.text
     with pytest.raises(ValueError):
         context.progress(float("nan"))
+    with pytest.raises(TypeError, match="a number from 0 to 1, a note, or both"):
+        context.progress()

@@ -10,7 +10,7 @@ import pytest
 from mist.jobs import STOP_AGAIN_S
 
 CODE = """
-import logging, sys, threading, time, warnings
+import logging, os, sys, threading, time, warnings
 import mist
 
 def echo(ctx, value=None): return value
@@ -73,6 +73,9 @@ def configures(ctx):
     logging.config.dictConfig({"version": 1, "root": {"handlers": []}})
     ctx.log.info("still heard")
 def says(ctx): logging.warning("heard again")
+def half(ctx, until):
+    ctx.progress(0.5); ctx.progress(note="half")
+    while not os.path.exists(until): time.sleep(0.01)
 def progresses(ctx):
     ctx.progress(-1)
     for i in range(10001): ctx.progress(i / 9999, f"{i} done")
@@ -195,6 +198,20 @@ def test_of_many_progresses_the_newest_is_told(worker, code):
     told = [f for f in peer.seen if f["type"] == "progress"]
     assert told[-1]["value"] == 1 and told[-1]["note"] == "10000 done" and len(told) < 100
     assert all(0 <= f["value"] <= 1 for f in told)
+
+
+def test_how_far_a_job_is_is_told_again_to_a_gateway_that_is_found_anew(worker, gateway, code, tmp_path):
+    peer = worker()
+    peer.start("j", code, "half", until=str(tmp_path / "go"))
+    told = peer.expect("progress")
+    assert told["note"] == "half" and "value" not in told
+    peer.connection.close()
+    peer = gateway.peer()
+    peer.welcome()
+    assert peer.expect("progress") == told
+    (tmp_path / "go").touch()
+    peer.expect("finished")
+    assert [f["type"] for f in peer.seen if f.get("job") == "j"] == ["started", "progress", "finished"]
 
 
 def test_a_function_that_configures_logging_takes_nobodys_log_away(worker, code):

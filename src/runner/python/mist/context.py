@@ -48,13 +48,16 @@ class Context:
         self._job.knows_of_cancel = True
         return True
 
-    def progress(self, value, note=None):
-        """Says how far the job is, and a word on it. What is below 0 is 0 and what is above 1 is 1. Called often, only the
-        newest is sent."""
-        value = float(value)
-        if math.isnan(value):
-            raise ValueError("progress is a number from 0 to 1")
-        value = min(1.0, max(0.0, value))
+    def progress(self, value=None, note=None):
+        """Says how far the job is, a word on it, or both. What is below 0 is 0 and what is above 1 is 1. Each call says all
+        of it anew; called often, only the newest is sent."""
+        if value is None and note is None:
+            raise TypeError("progress is a number from 0 to 1, a note, or both")
+        if value is not None:
+            value = float(value)
+            if math.isnan(value):
+                raise ValueError("progress is a number from 0 to 1")
+            value = min(1.0, max(0.0, value))
         if note is not None and not isinstance(note, str):
             raise TypeError(f"the note of a progress is a str, not {type(note).__name__}")
         if self._job is not None:

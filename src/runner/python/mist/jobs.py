@@ -71,7 +71,8 @@ class Job:
         self.entries = collections.deque()   # (at, level, message)
         self.n_dropped = 0
         self.log_is_posted = False
-        self.news_of_progress = None
+        self.said_progress = None     # the newest
+        self.told_progress = None     # the one that the gateway was told, and the connection
         self._outbox = outbox
         self._lock = threading.Lock()
         self._thread = None        # its identity while interruptions are allowed
@@ -94,7 +95,7 @@ class Job:
         return True
 
     def progress(self, value, note):
-        self.news_of_progress = (value, note if note is None else clean(note))
+        self.said_progress = (value, note if note is None else clean(note))
         self._outbox.post_lazily(self)
 
     def enter_spark(self):

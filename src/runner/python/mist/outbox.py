@@ -139,7 +139,7 @@ class Outbox(threading.Thread):
             job.started_on = connection
         if job.entries or job.n_dropped:
             self._send_log(connection, job)
-        if job.news_of_progress:
+        if job.said_progress and job.told_progress != (job.said_progress, connection):
             self._send_progress(connection, job)
         if outcome and job.ended_on is not connection:
             connection.send(self._fitting(job, outcome))
@@ -162,12 +162,15 @@ class Outbox(threading.Thread):
             connection.send(head + _entry_text((int(time.time() * 1000), "WARN", note), room) + "]}")
 
     def _send_progress(self, connection, job):
-        value, note = job.news_of_progress
-        job.news_of_progress = None
-        frame = {"type": "progress", "job": job.id, "value": value}
+        said = job.said_progress
+        value, note = said
+        frame = {"type": "progress", "job": job.id}
+        if value is not None:
+            frame["value"] = value
         if note is not None:
             frame["note"] = shorten(note, 1024)
         connection.send(frames.text(frame))
+        job.told_progress = (said, connection)
 
     def _fitting(self, job, outcome):
         """The frame of the outcome, or of the failure to be as large as it is."""

@@ -174,8 +174,10 @@ static bool stream_event(struct watch *w, const struct watch_event *ev)
 		s->n_dropped++;
 		is_kept = false;
 	} else {
-		stream_id(s, ev, id);
-		sse_add(&s->out, id, ev->name, ev->text, ev->len);
+		bool has_place = !ev->is_progress || !w->is_of_job; /* else it is not told again */
+		if (has_place)
+			stream_id(s, ev, id);
+		sse_add(&s->out, has_place ? id : NULL, ev->name, ev->text, ev->len);
 		s->is_final = w->is_of_job && ev->rank == EVENT_RANK_FINAL;
 		s->told_ms = clock_mono_ms();
 	}
@@ -428,6 +430,8 @@ static int read_stream(struct request *rq, struct place *ret, struct fault *f)
 		return fault_set(f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
 	int r = query_bool(rq, "withLogs", &rq->with_logs, f);
 	if (r == 0)
+		r = query_bool(rq, "withProgress", &rq->with_progress, f);
+	if (r == 0)
 		r = query_level(rq, "level", &rq->log_level, f);
 	return r < 0 || !rq->id ? r : read_place(rq, ret, f);
 }
@@ -447,6 +451,7 @@ static struct stream *stream_new(struct request *rq)
 	struct stream *s = xcalloc(1, sizeof *s);
 	s->watch = (struct watch){ .is_of_job = rq->id,
 		.with_logs = rq->with_logs,
+		.with_progress = rq->with_progress,
 		.log_level = rq->log_level,
 		.job = rq->ask.job,
 		.begun = stream_begun,

@@ -201,6 +201,7 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 	(void)arg, (void)conn;
 	s->watch = (struct watch){ .is_of_job = rq->id,
 		.with_logs = rq->with_logs,
+		.with_progress = rq->with_progress,
 		.log_level = rq->log_level,
 		.job = rq->ask.job,
 		.begun = subscriber_begun,
@@ -223,6 +224,7 @@ void events_websocket(struct request *rq)
 	if (rq->id && !uuid_parse(rq->id, &rq->ask.job))
 		fault_set(&f, FAULT_NOT_FOUND, "there is no job %.128s", rq->id);
 	else if (query_bool(rq, "withLogs", &rq->with_logs, &f) == 0 &&
+		 query_bool(rq, "withProgress", &rq->with_progress, &f) == 0 &&
 		 query_level(rq, "level", &rq->log_level, &f) == 0 && websocket_is_asked(rq, &f)) {
 		if (!subscriber_is_welcome(rq))
 			return;
