@@ -70,6 +70,14 @@ def test_everything_is_there_and_nothing_that_was_only_made_by_running(prefix):
         assert subprocess.run([prefix / name, "--version"], capture_output=True, text=True, check=True).stdout.split()[1][0].isdigit()
 
 
+def test_pages_name_what_is_installed(prefix):
+    pages = [(prefix / "share" / "doc" / "mist" / page).read_text() for page in ("deploy/README.md", "src/runner/python/README.md")]
+    named = {path for page in pages for path in re.findall(rf"/{PREFIX}/([\w./-]+\w)", page) if not path.startswith("lib/mist/venv")}
+    rows = re.search(r"\| where \| what \|\n.*\n((?:\|.*\n)+)", pages[0])[1]
+    named |= {path for row in rows.splitlines() for path in re.findall(r"`([\w-]+/[\w./-]+)`", row.split("|")[1])}
+    assert len(named) > 10 and [path for path in sorted(named) if not (prefix / path).exists()] == []
+
+
 def test_pkg_config_looks_where_it_is_installed(prefix):
     searched = subprocess.run(["pkg-config", "--variable", "pc_path", "pkg-config"], capture_output=True, text=True, check=True).stdout
     assert {f"/{path.parent.relative_to(prefix.parents[1])}" for path in prefix.rglob("*.pc")} <= set(searched.strip().split(":"))
