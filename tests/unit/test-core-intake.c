@@ -372,7 +372,7 @@ static void a_perform_timeout_is_for_what_runs(void **state)
 	await_cancelled(h, "Job was cancelled: timeout");
 }
 
-static void what_is_no_text_is_refused(void **state)
+static void what_is_no_text_and_no_context_is_refused(void **state)
 {
 	struct house *h = *state;
 	struct job_request *rq = request(h, NULL, NULL);
@@ -387,6 +387,10 @@ static void what_is_no_text_is_refused(void **state)
 	rq->context = xstrdup("../x");
 	call(h, rq);
 	await_refusal(h, "context: expected a name of letters");
+	rq = request(h, NULL, NULL);
+	rq->context = xstrdup("nowhere");
+	call(h, rq);
+	await_refusal(h, "context: there is no context nowhere");
 }
 
 int main(void)
@@ -407,7 +411,7 @@ int main(void)
 		IN_A_HOUSE(a_cancel_whose_worker_went_with_the_gateway_took_effect),
 		IN_A_HOUSE(a_start_timeout_is_for_what_waits),
 		IN_A_HOUSE(a_perform_timeout_is_for_what_runs),
-		IN_A_HOUSE(what_is_no_text_is_refused),
+		IN_A_HOUSE(what_is_no_text_and_no_context_is_refused),
 	};
 	return cmocka_run_group_tests_name("core-intake", tests, NULL, NULL);
 }

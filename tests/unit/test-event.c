@@ -82,6 +82,27 @@ static void how_far_a_job_is_has_what_was_said_of_it(void **state)
 	assert_int_equal(strlen(text), strlen("{\"time\":7,\"note\":\"\"}") + 6 * strlen(note));
 }
 
+/* By which whoever hears of it twice knows it again. */
+static void expect_id(enum event_kind kind, unsigned attempt, const char *expected)
+{
+	struct job job = { .attempt = attempt };
+	char text[EVENT_ID];
+	assert_true(uuid_parse(ID, &job.id));
+	event_id(&(struct job_event){ .kind = kind, .job = &job, .at_ms = 7 }, text);
+	assert_string_equal(text, expected);
+}
+
+static void an_event_has_one_id_and_no_other_has_it(void **state)
+{
+	(void)state;
+	expect_id(EVENT_STARTED, 1, ID ":started");
+	expect_id(EVENT_STARTED, 2, ID ":started:2");
+	expect_id(EVENT_QUEUED, 3, ID ":queued:3");
+	expect_id(EVENT_PROGRESS, 1, ID ":progress:7");
+	expect_id(EVENT_FINISHED, 1, ID ":finished");
+	expect_id(EVENT_FINISHED, 3, ID ":finished"); /* told by the next gateway, too */
+}
+
 static void expect_line(const char **p, const char *end, enum log_line_level level, int64_t at_ms,
 	const char *message)
 {
@@ -93,12 +114,18 @@ static void expect_line(const char **p, const char *end, enum log_line_level lev
 	assert_memory_equal(line.message, message, line.len);
 }
 
+/* A job may log what another one has logged. */
+#define OTHERS                                                                                     \
+	"it says:\nINFO 2019-10-07T12:48:23.123 [0190c0de-0000-7000-8000-000000000001] none of "   \
+	"ours"
+
 static void entries_are_read_as_they_were_written(void **state)
 {
 	static const struct log_line lines[] = {
 		{ ID, LOG_LINE_INFO, 1570452503123, "one", 3 },
 		{ ID, LOG_LINE_ERROR, 1570452503124, "two\nINFO of no entry\n\nfour", 26 },
 		{ ID, LOG_LINE_DEBUG, 1570452503125, "", 0 },
+		{ ID, LOG_LINE_INFO, 1570452503126, OTHERS, sizeof OTHERS - 1 },
 	};
 	struct buf out;
 	struct log_line none;
@@ -111,6 +138,7 @@ static void entries_are_read_as_they_were_written(void **state)
 	expect_line(&p, end, LOG_LINE_INFO, 1570452503123, "one");
 	expect_line(&p, end, LOG_LINE_ERROR, 1570452503124, "two\nINFO of no entry\n\nfour");
 	expect_line(&p, end, LOG_LINE_DEBUG, 1570452503125, "");
+	expect_line(&p, end, LOG_LINE_INFO, 1570452503126, OTHERS);
 	assert_ptr_equal(p, end);
 	assert_false(log_line_read(&p, end, ID, &none));
 	buf_done(&out);
@@ -140,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(events_have_mists_bytes),
 		cmocka_unit_test(how_far_a_job_is_has_what_was_said_of_it),
+		cmocka_unit_test(an_event_has_one_id_and_no_other_has_it),
 		cmocka_unit_test(entries_are_read_as_they_were_written),
 		cmocka_unit_test(logs_are_one_event),
 	};

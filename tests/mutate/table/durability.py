@@ -43,4 +43,8 @@ EDITS = [
     Edit("a refused MQTT request is acknowledged before the broker has the refusal", "src/transport/mqtt/receiver.c",
          "letter->has_arrived = &has_arrived;", "has_arrived = true;",
          "scenario/mqtt/test_mqtt_again.py::test_a_refused_request_is_acknowledged_when_the_broker_has_the_refusal"),
+    Edit("lines that a full disk refuses are lost", "src/store/store.c", "log_later(st, op);", "free(TAKE_PTR(op->text));",
+         "test-store-place::lines_that_a_full_disk_refuses_are_written_when_there_is_room"),
+    Edit("who waits for a disk that does not answer waits for ever", "src/store/store.c", "if (is_now)\n\t\t\tgive_up_posted(st);", "",
+         "test-store-place::nobody_waits_for_a_disk_that_does_not_answer"),
 ]

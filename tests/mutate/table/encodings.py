@@ -35,7 +35,7 @@ EDITS = [
          "test-store-unreadable::a_job_with_a_member_that_is_wrong_is_set_aside_and_stops_nobody"),
     Edit("an external id may be no text", "src/core/intake.c",
          "if (rq->external_id && !utf8_is_valid(rq->external_id, strlen(rq->external_id)))", "if (false)",
-         "test-core-intake::what_is_no_text_is_refused"),
+         "test-core-intake::what_is_no_text_and_no_context_is_refused"),
     Edit("blanks inside of a text of a result are left out", "src/domain/event.c", "in_string = !in_string;", "in_string = false;",
          "test-event::events_have_mists_bytes"),
     Edit("a property is read up to its NUL", "src/transport/mqtt/request.c",

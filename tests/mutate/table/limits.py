@@ -51,10 +51,12 @@ EDITS = [
     Edit("a worker that only breaks the protocol goes on", "src/worker/session.c", "if (++m->n_mistakes != most)", "if (++m->n_mistakes != -1)",
          "faults/test_rogue_workers.py::test_a_worker_that_only_breaks_the_protocol_is_ended_and_does_not_fill_the_log"),
     Edit("a mailbox is never full", "src/base/mailbox.c", "} else if (!always && m->count >= m->max) {", "} else if (false) {", "test-mailbox::a_full_box_says_so_but_takes_answers"),
-    Edit("a buffer grows over its limit", "src/base/buf.c", "if (len > b->max - b->len)", "if (false)", "test-buf::the_limit_counts_content_and_is_exact"),
+    Edit("a buffer grows over its limit", "src/base/buf.c", "if (len > b->max - b->len)", "if (len > b->max)", "test-buf::the_limit_counts_content_and_is_exact"),
     Edit("a C worker takes more jobs than its capacity", "src/runner/c/receive.c",
          "else if (s->n_active >= (size_t)s->capacity)", "else if (s->n_active > (size_t)s->capacity)",
          "test-libmist::a_gateway_that_breaks_the_protocol_is_told_and_left"),
     Edit("a Python worker takes more jobs than its capacity", "src/runner/python/mist/jobs.py", ">= self.capacity:", "> self.capacity:",
          "unit/python/test_session.py::test_a_wrong_frame_ends_the_connection_only"),
+    Edit("what is kept of a log that the disk refuses has no limit", "src/store/unwritten.c",
+         "(w ? w->bytes : 0) + op->text_len > BYTES_OF_JOB_MAX", "false", "test-store-place::what_is_kept_of_a_log_has_a_limit"),
 ]

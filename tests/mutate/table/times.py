@@ -50,4 +50,6 @@ EDITS = [
          "if now - self._heard_at >= self._settings.grace:", "if False:", f"{SESSION}::test_without_a_gateway_the_worker_ends_after_the_grace"),
     Edit("a cancelled function is not interrupted", "src/runner/python/mist/jobs.py", "                job.interrupt()\n", "                pass\n",
          f"{SESSION}::test_cancel_stops_what_python_can_stop"),
+    Edit("a core that stands still is not seen", "src/mistd/watchdog.c", "n_still = is_still ? n_still + 1 : 0;", "n_still = 0;",
+         "faults/test_hangs.py::test_a_core_that_stands_still_is_seen_and_told_where"),
 ]
