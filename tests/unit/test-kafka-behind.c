@@ -66,6 +66,29 @@ static void test_runs_are_told_and_read(void **state)
 	table_done(&t);
 }
 
+static void test_an_offset_is_committed_up_to_the_first_that_is_not_done(void **state)
+{
+	struct table t = { 0 };
+	struct entry *entries[4];
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+		take(&t, p, 100 + (int64_t)i, false);
+		entries[i] = container_of(p->entries.prev, struct entry, node);
+	}
+	assert_int_equal(p->next, -1);
+	table_finish(&t, entries[2]);
+	assert_int_equal(p->next, -1);
+	table_finish(&t, entries[0]);
+	assert_int_equal(p->next, 101);
+	table_finish(&t, entries[1]);
+	assert_int_equal(p->next, 103);
+	table_finish(&t, entries[3]);
+	assert_int_equal(p->next, 104);
+	table_done(&t);
+}
+
 /* Those that were refused last are held before others that came first. */
 static void test_what_is_held_is_asked_again_in_its_order(void **state)
 {
@@ -202,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs_are_told_and_read),
+		cmocka_unit_test(test_an_offset_is_committed_up_to_the_first_that_is_not_done),
 		cmocka_unit_test(test_what_is_held_is_asked_again_in_its_order),
 		cmocka_unit_test(test_another_log_makes_it_forgotten),
 		cmocka_unit_test(test_what_does_not_fit_is_left_out),

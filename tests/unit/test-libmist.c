@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "frame.h"
 #include "gate.h"
@@ -509,6 +510,51 @@ static void what_is_to_be_forgotten_is_not_told_again_nor_is_a_drain_remembered(
 	run_one(g, "noop");
 	check_str(json_string_of(gate_expect(g, "finished"), "job"), JOB_1);
 	ack(g, JOB_1);
+	gate_say(g, "{\"type\":\"ping\"}");
+	gate_expect(g, "pong"); /* it has none, and stays */
+	drain(g);
+}
+
+static void an_ack_of_what_has_not_ended_is_nothing(void **state)
+{
+	struct gate *g = *state;
+	start_worker();
+	gate_open(g);
+	hold_one(g);
+	start(g, JOB_2, "noop");
+	gate_say(g, "{\"type\":\"ack\",\"jobs\":[\"%s\",\"%s\"]}", JOB_1, JOB_2);
+	gate_say(g, "{\"type\":\"ping\"}");
+	gate_expect(g, "pong");
+	atomic_store(&released, true);
+	check_str(json_string_of(gate_expect(g, "finished"), "job"), JOB_1);
+	gate_expect(g, "started");
+	check_str(json_string_of(gate_expect(g, "finished"), "job"), JOB_2);
+	gate_say(g, "{\"type\":\"ack\",\"jobs\":[\"%s\",\"%s\"]}", JOB_1, JOB_2);
+	drain(g);
+}
+
+static void more_jobs_than_the_capacity_are_refused(void **state)
+{
+	struct gate *g = *state;
+	struct buf forgotten;
+	buf_init(&forgotten, 1 << 16);
+	start_worker();
+	gate_open(g);
+	hold_one(g);
+	buf_puts(&forgotten, "\"" JOB_1 "\"");
+	for (int i = 1; i <= GATE_CAPACITY; i++) {
+		_cleanup_(freep) char *id = xasprintf("0190f3a0-0000-7000-8000-1%011d", i);
+		buf_printf(&forgotten, ",\"%s\"", id);
+		start(g, id, "noop");
+	}
+	check_str(json_string_of(gate_expect(g, "error"), "reason"),
+		"frame start: more jobs than the capacity");
+	check_int(gate_expect_close(g), WS_CLOSE_PROTOCOL);
+	gate_upgrade(g);
+	check_int(json_array_size(json_object_get(gate_expect(g, "hello"), "resumes")),
+		GATE_CAPACITY);
+	gate_welcome(g, forgotten.data);
+	buf_done(&forgotten);
 	drain(g);
 }
 
@@ -617,6 +663,8 @@ int main(void)
 		cmocka_unit_test(a_function_is_added_once_and_with_a_type_tree),
 		ROW(without_a_usable_file_it_ends_with_2),
 		ROW(it_asks_with_its_id_and_secret_and_ends_with_4_when_refused),
+		ROW(an_ack_of_what_has_not_ended_is_nothing),
+		ROW(more_jobs_than_the_capacity_are_refused),
 		ROW(it_tries_again_when_the_gateway_is_not_ready),
 		ROW(hello_says_who_it_is_and_drain_ends_it_with_0),
 		ROW(another_version_of_the_protocol_ends_it_with_4),

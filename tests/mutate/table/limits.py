@@ -54,7 +54,7 @@ EDITS = [
     Edit("a buffer grows over its limit", "src/base/buf.c", "if (len > b->max - b->len)", "if (len > b->max)", "test-buf::the_limit_counts_content_and_is_exact"),
     Edit("a C worker takes more jobs than its capacity", "src/runner/c/receive.c",
          "else if (s->n_active >= (size_t)s->capacity)", "else if (s->n_active > (size_t)s->capacity)",
-         "test-libmist::a_gateway_that_breaks_the_protocol_is_told_and_left"),
+         "test-libmist::more_jobs_than_the_capacity_are_refused"),
     Edit("a Python worker takes more jobs than its capacity", "src/runner/python/mist/jobs.py", ">= self.capacity:", "> self.capacity:",
          "unit/python/test_session.py::test_a_wrong_frame_ends_the_connection_only"),
     Edit("what is kept of a log that the disk refuses has no limit", "src/store/unwritten.c",

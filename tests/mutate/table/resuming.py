@@ -60,7 +60,7 @@ EDITS = [
     Edit("a C worker names jobs that it was to forget", "src/runner/c/receive.c", "job->is_forgotten = true;", "",
          "test-libmist::what_is_to_be_forgotten_is_not_told_again_nor_is_a_drain_remembered"),
     Edit("a C worker drops an outcome that it has not told", "src/runner/c/receive.c", "if (job && job->told_end)", "if (job)",
-         "test-libmist::an_outcome_is_told_again_until_it_is_acknowledged"),
+         "test-libmist::an_ack_of_what_has_not_ended_is_nothing"),
     Edit("a Python worker tells an outcome once only", "src/runner/python/mist/outbox.py",
          "if outcome and job.ended_on is not connection:", "if outcome and not job.ended_on:",
          "unit/python/test_session.py::test_a_job_goes_on_without_a_connection_and_its_outcome_is_told_until_acknowledged"),
