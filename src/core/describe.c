@@ -5,7 +5,8 @@
  * makes a describer answer: a worker of the runtime of the function's context that runs no jobs
  * and, for a Spark runtime, starts no Spark. Its lane has the runtime's name with a "~" before it,
  * which no context can have. The answer is kept until the artifact changes (looked
- * at once a second at most) or a reload changes the function. A describer that fails makes the
+ * at once a second at most) or a reload changes the function; that it cannot be loaded is kept for
+ * some seconds only, since it may be a library that was missing. A describer that fails makes the
  * requests fail, not the gateway: the next request tries again.
  *
  * Artifacts lie where users put them, and a network's file system may not answer. So they are
@@ -79,6 +80,7 @@ static void signature_forget(struct signature *s)
 	s->described = NULL;
 	s->error = NULL;
 	s->fault = FAULT_BAD_REQUEST;
+	s->failed_ms = 0;
 }
 
 /* Ends a describe, if one is under way: an answer to it will find nobody. */
@@ -271,6 +273,9 @@ static bool signature_has_to_look(struct signature *s, const struct function *f)
 		s->function = function_ref(f);
 		s->checked_ms = 0;
 	}
+	/* What it imports may be there by now, though the artifact is the same. */
+	if (s->error && s->failed_ms && now - s->failed_ms >= ASK_AGAIN_MS)
+		signature_forget(s);
 	if (f->path_kind != PATH_HERE) {
 		bool is_known = s->described || s->error;
 		if (is_known && (!s->checked_ms || now - s->checked_ms >= ASK_AGAIN_MS))
@@ -423,8 +428,8 @@ int crew_described(
 		signature_forget(s);
 		s->error = xasprintf("function %s cannot be loaded: %s", s->name,
 			error ? error : "no reason was given");
-		s->checked_ms = now;
-		signature_answer(s); /* kept: the artifact has to change first */
+		s->checked_ms = s->failed_ms = now;
+		signature_answer(s);
 		return 0;
 	}
 	if (!json_string_of(signature, "lang") ||

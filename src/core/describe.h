@@ -27,8 +27,8 @@ struct signature {
 	char *logged;                    /* the error that the log has; NULL: none */
 	enum fault_code fault;           /* of the error */
 	struct artifact_mark mark;
-	int64_t checked_ms;
-	struct look *look; /* at the artifact, under way; NULL: none is */
+	int64_t checked_ms, failed_ms; /* failed: a worker said so; 0: none did */
+	struct look *look;             /* at the artifact, under way; NULL: none is */
 	struct timer look_timer;
 	bool is_look_late;
 	struct list waiting; /* of struct described_wait */

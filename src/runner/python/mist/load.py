@@ -17,6 +17,7 @@ Any thread; one lock for each path, so that a slow import holds up only the jobs
 
 import dataclasses
 import hashlib
+import importlib
 import inspect
 import linecache
 import os
@@ -116,6 +117,7 @@ class Loader:
         module = types.ModuleType(name)
         module.__file__ = path
         linecache.checkcache(path)
+        importlib.invalidate_caches()  # for libraries that were installed meanwhile
         sys.modules[name] = module
         artifacts.adopt_file(name)
         try:
@@ -192,6 +194,7 @@ def _import_packed(package, module_name):
     if top not in package.tops:
         raise Refusal(f"cannot import {what}\nModuleNotFoundError: No module named '{module_name}'")
     try:
+        importlib.invalidate_caches()  # for libraries that were installed meanwhile
         __import__(f"{package.name}.{module_name}")
         return sys.modules[f"{package.name}.{module_name}"]
     except BaseException as e:
