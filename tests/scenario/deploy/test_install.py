@@ -152,7 +152,9 @@ def test_the_unit_starts_what_was_installed(prefix, tmp_path):
     (tmp_path / "mist.conf").write_text(settings)
     checked = subprocess.run([prefix / "sbin" / "mistd", "--config", tmp_path / "mist.conf", "--check-config"], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert "StateDirectory=mist" in unit and 'data-directory = "/var/lib/mist"' in settings
+    for line in "KillMode=process", "OOMPolicy=continue", "StateDirectory=mist":  # workers outlive it, and it outlives them
+        assert f"\n{line}\n" in unit
+    assert 'data-directory = "/var/lib/mist"' in settings
 
 
 def test_a_copy_made_while_it_runs_is_a_backup(prefix, gateway, tmp_path):
