@@ -48,6 +48,9 @@ struct job_request {
 	 * it comes back with every event as ev->job->ignored, and the adapter tells it with its
 	 * answers. */
 	char *ignored;
+	/* What the adapter knows the request by, for the log: an id, a correlation, a position.
+	 * UTF-8 of at most REQUEST_NAME_MAX bytes, owned; NULL: nothing. */
+	char *name;
 	const char *source;                           /* static text: "Http", "Async Mqtt", … */
 	int64_t start_timeout_ms, perform_timeout_ms; /* DURATION_INF: none */
 	int priority;                                 /* -100 to 100; more is sooner */
@@ -58,6 +61,8 @@ struct job_request {
 	_Atomic int64_t *charged; /* the core's, like the next */
 	int64_t charge;
 };
+
+enum { REQUEST_NAME_MAX = 128 };
 
 struct job_request *job_request_new(void); /* timeouts are DURATION_INF */
 void job_request_free(struct job_request *rq);

@@ -8,7 +8,11 @@
  * must not stop the gateway. Nor may one that nobody reads any more: whoever finds a full pipe
  * waits for a second, and after that lines are left out, and counted, until there is room. Any
  * thread; errno is left as it was, so that a caller may log first
- * and return -errno after. */
+ * and return -errno after.
+ *
+ * A line is text, or a JSON object (RFC 8259). There what a line is about is in members of its own:
+ * those that the caller gives, and those that its format begins with, as in "worker %s is lost":
+ * the format is ours, so that nothing foreign can make itself a member. Times are RFC 3339, UTC. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -23,7 +27,12 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
-enum { MESSAGE_MAX = 4000, ROOM_MS = 1000 };
+enum { MESSAGE_MAX = 4000, VALUE_MAX = 256, FIELDS_MAX = 8, ROOM_MS = 1000 };
+
+/* A byte becomes six at most, and names are short. */
+enum { LINE_MAX_BYTES = 6 * MESSAGE_MAX + (FIELDS_MAX + 3) * (6 * VALUE_MAX + 32) + 128 };
+
+const char *const log_format_names[] = { "text", "json", NULL };
 
 const char *const log_level_names[_LOG_LEVEL_MAX + 1] = {
 	[LOG_LEVEL_DEBUG] = "debug",
@@ -51,29 +60,106 @@ bool log_is_on(enum log_level level)
 	return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
 }
 
-/* Copies what can be shown and escapes the rest: at most four bytes for one. */
-static size_t write_shown(char *out, const char *text, size_t len)
+static atomic_int line_format = LOG_FORMAT_TEXT;
+
+void log_set_format(enum log_format format)
 {
-	char *start = out;
+	atomic_store_explicit(&line_format, (int)format, memory_order_relaxed);
+}
+
+enum log_format log_format(void)
+{
+	return (enum log_format)atomic_load_explicit(&line_format, memory_order_relaxed);
+}
+
+/* What a format begins with, and the member that each of its first arguments, a text, is. */
+static const struct head {
+	const char *begin, *names[2], *transport;
+} heads[] = {
+	{ "transport %s: ", { "transport" }, NULL },
+	{ "worker %s ", { "worker" }, NULL },
+	{ "worker %s: ", { "worker" }, NULL },
+	{ "job %s of function %s: ", { "job", "function" }, NULL },
+	{ "job %s ", { "job" }, NULL },
+	{ "function %s ", { "function" }, NULL },
+	{ "function %s: ", { "function" }, NULL },
+	{ "context %s ", { "context" }, NULL },
+	{ "http: request %s ", { "request" }, "http" },
+	{ "http: ", { NULL }, "http" },
+};
+
+/* A line as it is made. Whoever adds to it keeps within what LINE_MAX has room for. */
+struct line {
+	char text[LINE_MAX_BYTES];
+	size_t len;
+	bool is_json;
+};
+
+static void add_text(struct line *l, const char *text)
+{
+	size_t len = strlen(text);
+	memcpy(l->text + l->len, text, len);
+	l->len += len;
+}
+
+/* One byte that cannot be shown, or that means something in JSON: at most six bytes. */
+static void add_escaped(struct line *l, char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char b = (unsigned char)c;
+	const char high = digits[b >> 4], low = digits[b & 15];
+	if (c == '\n')
+		add_text(l, "\\n");
+	else if (c == '\t')
+		add_text(l, l->is_json ? "\\t" : " ");
+	else if (l->is_json && (c == '"' || c == '\\'))
+		add_text(l, (char[]){ '\\', c, '\0' });
+	else if (l->is_json && b < 0x80)
+		add_text(l, (char[]){ '\\', 'u', '0', '0', high, low, '\0' });
+	else if (l->is_json)
+		add_text(l, (char[]){ '\\', '\\', 'x', high, low, '\0' });
+	else
+		add_text(l, (char[]){ '\\', 'x', high, low, '\0' });
+}
+
+/* Copies what can be shown and escapes the rest. */
+static void add_shown(struct line *l, const char *text, size_t len)
+{
 	for (size_t at = 0; at < len;) {
-		size_t n = utf8_shown(text + at, len - at);
-		if (n) {
-			memcpy(out, text + at, n);
-			out += n;
-		} else if (text[at] == '\n') {
-			memcpy(out, "\\n", 2);
-			out += 2;
-		} else if (text[at] == '\t') {
-			*out++ = ' ';
-		} else {
-			static const char digits[] = "0123456789abcdef";
-			unsigned char b = (unsigned char)text[at];
-			memcpy(out, (char[]){ '\\', 'x', digits[b >> 4], digits[b & 15] }, 4);
-			out += 4;
-		}
+		bool is_plain = !l->is_json || (text[at] != '"' && text[at] != '\\');
+		size_t n = is_plain ? utf8_shown(text + at, len - at) : 0;
+		memcpy(l->text + l->len, text + at, n);
+		l->len += n;
+		if (!n)
+			add_escaped(l, text[at]);
 		at += n ? n : 1;
 	}
-	return (size_t)(out - start);
+}
+
+static void add_member(struct line *l, const char *name, const char *value)
+{
+	size_t len = value ? strlen(value) : 0;
+	if (!value || !l->is_json)
+		return;
+	add_text(l, ",\"");
+	add_text(l, name);
+	add_text(l, "\":\"");
+	add_shown(l, value, len > VALUE_MAX ? utf8_whole(value, VALUE_MAX) : len);
+	add_text(l, "\"");
+}
+
+/* The format's own. */
+static void add_head(struct line *l, const char *format, va_list args)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		const struct head *h = &heads[i];
+		if (strncmp(format, h->begin, strlen(h->begin)) != 0)
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(h->names) && h->names[k]; k++)
+			add_member(l, h->names[k], va_arg(args, const char *));
+		add_member(l, "transport", h->transport);
+		return;
+	}
 }
 
 /* How many lines were left out since there was room. */
@@ -101,33 +187,66 @@ static void write_line(const char *line, size_t size)
 		return; /* there is nobody to tell */
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static void add_message(struct line *l, const char *message, size_t len)
 {
-	if (!log_is_on(level))
-		return;
+	bool is_cut = len >= MESSAGE_MAX;
+	add_shown(l, message, is_cut ? utf8_whole(message, MESSAGE_MAX - 1) : len);
+	if (is_cut)
+		add_text(l, "...");
+}
+
+static void write_fields(enum log_level level, const struct log_field *fields, size_t n,
+	const char *format, va_list args)
+{
 	int saved_errno = errno;
 	char when[CLOCK_TEXT], message[MESSAGE_MAX];
-	char line[CLOCK_TEXT + 8 + 4 * MESSAGE_MAX + 8];
+	struct line l;
+	va_list again;
+	l.len = 0;
+	l.is_json = log_format() == LOG_FORMAT_JSON;
 	clock_format(clock_wall_ms(), when);
-	int head = snprintf(line, sizeof line, "%s %s ", when, shown_names[level]);
-
+	va_copy(again, args);
 	errno = saved_errno; /* the format may have %m */
-	va_list args;
-	va_start(args, format);
 	int len = vsnprintf(message, sizeof message, format, args);
-	va_end(args);
-	must(head > 0 && len >= 0);
-	bool cut = (size_t)len >= sizeof message;
-	size_t shown = cut ? utf8_whole(message, sizeof message - 1) : (size_t)len;
-
-	size_t size = (size_t)head + write_shown(line + head, message, shown);
-	if (cut) {
-		memcpy(line + size, "...", 3);
-		size += 3;
+	must(len >= 0);
+	add_text(&l, l.is_json ? "{\"time\":\"" : "");
+	add_text(&l, when);
+	add_text(&l, l.is_json ? "Z\",\"level\":\"" : "Z ");
+	add_text(&l, l.is_json ? log_level_names[level] : shown_names[level]);
+	add_text(&l, l.is_json ? "\",\"message\":\"" : " ");
+	add_message(&l, message, (size_t)len);
+	if (l.is_json) {
+		add_text(&l, "\"");
+		add_head(&l, format, again);
+		for (size_t i = 0; i < n && i < FIELDS_MAX; i++)
+			add_member(&l, fields[i].name, fields[i].value);
+		add_text(&l, "}");
 	}
-	line[size++] = '\n';
-	write_line(line, size);
+	va_end(again);
+	add_text(&l, "\n");
+	write_line(l.text, l.len);
 	errno = saved_errno;
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	va_list args;
+	if (!log_is_on(level))
+		return;
+	va_start(args, format);
+	write_fields(level, NULL, 0, format, args);
+	va_end(args);
+}
+
+void log_write_fields(
+	enum log_level level, const struct log_field *fields, size_t n, const char *format, ...)
+{
+	va_list args;
+	if (!log_is_on(level))
+		return;
+	va_start(args, format);
+	write_fields(level, fields, n, format, args);
+	va_end(args);
 }
 
 bool log_limit_tick(struct log_limit *l)
@@ -143,25 +262,22 @@ bool log_limit_tick(struct log_limit *l)
 
 void log_limited(struct log_limit *l, enum log_level level, const char *format, ...)
 {
-	char message[MESSAGE_MAX];
 	va_list args;
-	va_start(args, format);
-	int len = vsnprintf(message, sizeof message, format, args);
-	va_end(args);
-	if (len < 0)
+	if (!log_is_on(level))
 		return;
 	log_limit_tick(l);
 	if (!l->until_ms)
 		l->until_ms = clock_mono_ms() + LOG_LIMIT_MS;
+	va_start(args, format);
 	if (l->n < LOG_LIMIT_LINES) {
 		l->n++;
-		log_write(level, "%s", message);
-		return;
+		write_fields(level, NULL, 0, format, args);
+	} else {
+		l->n_left_out++;
+		int len = vsnprintf(l->last, sizeof l->last, format, args);
+		must(len >= 0);
+		if ((size_t)len >= sizeof l->last)
+			l->last[utf8_whole(l->last, sizeof l->last - 1)] = '\0';
 	}
-	l->n_left_out++;
-	size_t kept = strlen(message);
-	if (kept > sizeof l->last - 1)
-		kept = utf8_whole(message, sizeof l->last - 1);
-	memcpy(l->last, message, kept);
-	l->last[kept] = '\0';
+	va_end(args);
 }

@@ -3,15 +3,35 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, _LOG_LEVEL_MAX };
 
 extern const char *const log_level_names[_LOG_LEVEL_MAX + 1]; /* "debug" …, NULL-ended */
 
-void log_set_level(enum log_level level); /* any thread */
+enum log_format {
+	LOG_FORMAT_TEXT, /* "TIME LEVEL message" */
+	LOG_FORMAT_JSON, /* an object a line: time, level, message and what it is about */
+};
+extern const char *const log_format_names[]; /* "text" …, NULL-ended */
+
+/* What a line is about, beside its message: a member of the object, nothing in text. Names are
+ * `job`, `function`, `context`, `worker`, `transport`, `request`, …; value NULL: not known. What
+ * the format begins with, as "worker %s …" or "transport %s: …", is a member by itself. */
+struct log_field {
+	const char *name, *value;
+};
+
+/* Any thread, all of these. */
+void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
+enum log_format log_format(void);
 bool log_is_on(enum log_level level);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* At most 8 of them; values are cut after 256 bytes. */
+void log_write_fields(enum log_level level, const struct log_field *fields, size_t n,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #define log_debug(...)                                                                             \
 	do {                                                                                       \

@@ -10,6 +10,10 @@
 #include "mist/store.h"
 #include "mist/transport.h"
 
+/* `mist.log-job-ends`. */
+enum job_ends { JOB_ENDS_OFF, JOB_ENDS_DEBUG, JOB_ENDS_INFO };
+extern const char *const job_ends_names[]; /* NULL-ended */
+
 /* Limits and graces: the section `limits` and `workers` of the configuration. */
 struct core_limits {
 	int64_t queue_max;       /* jobs waiting in one context */
@@ -25,6 +29,7 @@ struct core_limits {
 	int64_t neighbour_grace_ms; /* how long that end waits for other jobs of the process */
 	int64_t describe_timeout_ms;
 	int64_t log_max;     /* bytes of one job's log */
+	int job_ends;        /* enum job_ends: which line there is for each job's end */
 	int64_t progress_ms; /* between two events `progress` of one job, at least */
 	int64_t keys_max;    /* idempotency keys remembered */
 	int64_t key_ms;      /* for how long */

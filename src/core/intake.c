@@ -45,6 +45,7 @@ void job_request_free(struct job_request *rq)
 	free(rq->idempotency_key);
 	free(rq->idempotency_digest);
 	free(rq->ignored);
+	free(rq->name);
 	free(rq->to.text);
 	free(rq);
 }
@@ -109,6 +110,7 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->idempotency_key = TAKE_PTR(rq->idempotency_key);
 	j->idempotency_digest = TAKE_PTR(rq->idempotency_digest);
 	j->ignored = TAKE_PTR(rq->ignored);
+	j->request = TAKE_PTR(rq->name);
 	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
 	j->door = rq->to.text ? xstrdup(rq->door->name) : NULL;
 	j->source = xstrdup(rq->source);

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 
 enum {
 	RECORD_AFTER_MS = 100,
@@ -297,12 +298,19 @@ void life_started(struct live_job *l, int64_t at_ms)
 	life_moved(l);
 }
 
-/* What the gateway does with a job, in its own log, in the words of the job's. */
-static void life_log(const struct live_job *l, enum log_level level, const char *text)
+/* What the gateway does with a job, in its own log, in the words of the job's. `outcome` NULL: it
+ * goes on. */
+static void life_log(
+	const struct live_job *l, enum log_level level, const char *outcome, const char *text)
 {
+	const struct job *j = l->job;
+	const struct log_field fields[] = { { "outcome", outcome }, { "context", j->context },
+		{ "worker", l->worker_id }, { "transport", l->door ? l->door->name : NULL },
+		{ "request", j->request } };
 	char id[UUID_TEXT];
-	uuid_format(&l->job->id, id);
-	log_write(level, "job %s of function %s: %s", id, l->job->function->name, text);
+	uuid_format(&j->id, id);
+	log_write_fields(level, fields, ARRAY_SIZE(fields), "job %s of function %s: %s", id,
+		j->function->name, text);
 }
 
 void life_stopped_unasked(struct live_job *l)
@@ -316,7 +324,7 @@ void life_stopped_unasked(struct live_job *l)
 void life_requeue(struct live_job *l, const char *why)
 {
 	life_leave_worker(l);
-	life_log(l, LOG_LEVEL_WARN, why);
+	life_log(l, LOG_LEVEL_WARN, NULL, why);
 	joblog_add(l, "WARN", clock_wall_ms(), why);
 	l->job->started_ms = 0;
 	l->is_stopped_unasked = false;
@@ -342,7 +350,7 @@ static void life_fail_lost(struct live_job *l, const char *why)
 					  "the function has %" PRId64 " retries",
 					why, l->job->attempt, retries)
 			      : xasprintf("Executor was terminated: %s", why);
-	life_log(l, LOG_LEVEL_WARN, error);
+	life_log(l, LOG_LEVEL_WARN, NULL, error);
 	life_end(l, JOB_FAILED, NULL, error);
 }
 
@@ -377,7 +385,7 @@ void life_cancel(struct live_job *l, const char *reason, const char *by)
 	if (j->state == JOB_CANCELLING || j->state == JOB_INITIALIZED)
 		return;
 	_cleanup_(freep) char *text = by ? xasprintf("%s, by %s", reason, by) : xstrdup(reason);
-	life_log(l, LOG_LEVEL_INFO, text);
+	life_log(l, LOG_LEVEL_INFO, NULL, text);
 	l->cancel_reason = xstrdup(reason);
 	job_move(j, JOB_CANCELLING);
 	publish(l, EVENT_CANCELLING, NULL, 0, NULL);
@@ -428,6 +436,47 @@ static void life_log_end(struct live_job *l, enum job_state how, const char *err
 	}
 }
 
+const char *const job_ends_names[] = { "off", "debug", "info", NULL };
+
+/* The last line that is not empty: of a traceback what it is about. */
+static const char *last_line(const char *text, size_t *ret_len)
+{
+	size_t len = strlen(text), at;
+	while (len && strchr("\r\n ", text[len - 1]))
+		len--;
+	for (at = len; at && text[at - 1] != '\n';)
+		at--;
+	*ret_len = len - at;
+	return text + at;
+}
+
+/* One line for each job, where a setting wants it. */
+static void life_log_outcome(const struct live_job *l, const char *error)
+{
+	enum { ERROR_MAX = 300 };
+	const struct job *j = l->job;
+	int wanted = l->core->limits.job_ends;
+	enum log_level level = wanted == JOB_ENDS_INFO ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	if (wanted == JOB_ENDS_OFF || !log_is_on(level))
+		return;
+	char ran[64] = "";
+	if (j->started_ms)
+		snprintf(ran, sizeof ran, ", ran for %" PRId64 " ms", j->ended_ms - j->started_ms);
+	size_t len = 0;
+	const char *why = error ? last_line(error, &len) : "";
+	if (len > ERROR_MAX)
+		len = utf8_whole(why, ERROR_MAX);
+	int64_t waited_ms = (j->started_ms ? j->started_ms : j->ended_ms) - j->created_ms;
+	_cleanup_(freep) char *text =
+		xasprintf("%s, waited for %" PRId64
+			  " ms%s, attempt %u, context %s, worker %s, by %s%s%s%s%.*s",
+			job_state_name(j->state), waited_ms, ran, j->attempt, j->context,
+			l->worker_id ? l->worker_id : "none", l->door ? l->door->name : "nobody",
+			j->request ? " as " : "", j->request ? j->request : "", len ? ": " : "",
+			(int)len, why);
+	life_log(l, level, job_state_name(j->state), text);
+}
+
 void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 {
 	struct core *c = l->core;
@@ -440,6 +489,7 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 	lane_remove(l->lane, l);
 	life_leave_worker(l);
 	life_log_end(l, how, error);
+	life_log_outcome(l, error);
 	publish(l, job_final_event(how), result, result ? strlen(result) : 0, error);
 
 	struct store_op *op = life_op(l);

@@ -42,6 +42,13 @@ static char *settings_of(const struct core *c, const struct context *context)
 	return json ? tag_new(json, NULL) : NULL;
 }
 
+static void worker_log(const struct worker *w, enum log_level level, const char *what)
+{
+	const struct log_field fields[] = { { "context", w->lane->name } };
+	log_write_fields(level, fields, ARRAY_SIZE(fields), "worker %s %s (context %s)", w->id,
+		what, w->lane->name);
+}
+
 struct worker *worker_new(
 	struct core *c, struct lane *lane, const char *id, enum worker_state state)
 {
@@ -225,6 +232,7 @@ void worker_launch(struct core *c, struct lane *lane)
 				  ++lane->worker_count);
 	struct worker *w = worker_new(c, lane, id, WORKER_STARTING);
 	c->workers_started++;
+	worker_log(w, LOG_LEVEL_DEBUG, "is started");
 	c->crew->launch(c->room, w, runtime, lane->is_describer);
 }
 
@@ -335,6 +343,7 @@ void crew_hello(struct core *c, struct worker *w, const json_t *hello, json_t **
 	worker_set(&w->lang, hello, "lang");
 	worker_set_ui(w, hello);
 	worker_set(&w->spark_version, hello, "sparkVersion");
+	worker_log(w, LOG_LEVEL_INFO, "is connected");
 
 	*ret_forget = json_array();
 	list_each (n, &w->jobs)
@@ -412,6 +421,8 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 			timer_set(&c->timers, &lane->retry, 250);
 		}
 	}
+	if (!w->is_killed && w->is_drain_sent)
+		worker_log(w, LOG_LEVEL_INFO, "has ended, as it was told to");
 	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);
 		if (w->has_left || l->fetch)

@@ -82,6 +82,7 @@ void job_unref(struct job *j)
 	free(j->idempotency_key);
 	free(j->idempotency_digest);
 	free(j->ignored);
+	free(j->request);
 	free(j->door);
 	free(j->source);
 	free(j);

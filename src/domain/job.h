@@ -53,6 +53,8 @@ struct job {
 						       place in a log */
 	char *ignored; /* a list of base/ignored.h: what its request said without effect; NULL:
 			  nothing, or it is not known any more after a restart */
+	char *request; /* what its transport knows its request by, for the log: an id, a
+			  correlation, a position; NULL: nothing, or likewise */
 	char *door;    /* the name of the transport that reply_to is of; NULL like it */
 	char *source;  /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;

@@ -8,6 +8,7 @@
  * take its time; when it is not right, the old one stays. */
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -261,24 +262,37 @@ static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on
 	uv_signal_start(handle, on_signal, signal);
 }
 
+/* The exit status. For a person, or for whoever reads the log as JSON. */
+__attribute__((format(printf, 1, 2))) static int not_started(const char *format, ...)
+{
+	char why[1024];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(why, sizeof why, format, args);
+	va_end(args);
+	if (log_format() == LOG_FORMAT_JSON)
+		log_error("%s", why);
+	else
+		fprintf(stderr, "mistd: %s\n", why);
+	return 1;
+}
+
 static int serve(struct program *p, struct settings *s)
 {
 	_cleanup_(freep) char *references = settings_check_references(s);
 	struct fault f;
+	log_set_level(s->mist.log_level);
+	log_set_format(s->mist.log_format);
 	int r = deadline_start(s->mist.stop_timeout_ms);
-	if (r < 0) {
-		fprintf(stderr, "mistd: the thread for signals cannot be started: %s\n",
-			strerror(-r));
-		return 1;
-	}
+	if (r < 0)
+		return not_started("the thread for signals cannot be started: %s", strerror(-r));
 	p->settings = s;
 	log_lines(LOG_LEVEL_WARN, "the configuration", references);
 	must(uv_loop_init(&p->loop) == 0);
 	if (gateway_start(&p->gateway, &p->loop, s, &f) < 0) {
-		fprintf(stderr, "mistd: %s\n", f.text);
 		uv_loop_close(&p->loop);
 		deadline_end();
-		return 1;
+		return not_started("%s", f.text);
 	}
 	uv_async_init(&p->loop, &p->asked, on_asked);
 	p->asked.data = p;

@@ -31,6 +31,14 @@ const struct conf_field mist_conf[] = {
 			"there" },
 	{ "log-level", CONF_ENUM, MIST(log_level), "info", .choices = log_level_names, .live = true,
 		.help = "what mistd writes to stderr" },
+	{ "log-format", CONF_ENUM, MIST(log_format), "text", .choices = log_format_names,
+		.live = true,
+		.help = "lines of text, or JSON: one object a line with time, level, message and "
+			"what it is about. Times are UTC" },
+	{ "log-job-ends", CONF_ENUM, MIST(log_job_ends), "debug", .choices = job_ends_names,
+		.live = true,
+		.help = "the level of a line for each job's end: its outcome, how long it ran and "
+			"where; off: none" },
 	{ "unknown-arguments", CONF_ENUM, MIST(unknown_arguments), "refuse",
 		.choices = unknown_arguments_names, .live = true,
 		.help = "what becomes of arguments that a function does not have: refuse, or "
@@ -380,6 +388,7 @@ static int read_all(struct settings *s, struct conf *conf, struct fault *f)
 	first(&r, f, conf_read(conf, &settings_sections[WORKERS_SECTION], NULL, &s->room, &own),
 		&own);
 	s->limits.ignores_unknown = s->mist.unknown_arguments == UNKNOWN_IGNORE;
+	s->limits.job_ends = s->mist.log_job_ends;
 	_cleanup_(freep) char *artifacts =
 		xasprintf("%s/artifacts", s->mist.data_directory ? s->mist.data_directory : "");
 	first(&r, f, read_catalog(conf, artifacts, &s->catalog, &own), &own);

@@ -12,8 +12,9 @@ enum watchdog_action { WATCHDOG_LOG, WATCHDOG_EXIT };
 
 struct mist_settings {
 	char *data_directory;
-	int log_level;
-	int unknown_arguments; /* enum unknown_arguments: refuse or ignore */
+	int log_level, log_format; /* enum log_level, enum log_format */
+	int log_job_ends;          /* enum job_ends */
+	int unknown_arguments;     /* enum unknown_arguments: refuse or ignore */
 	int64_t mailbox_max;
 	int compatibility; /* enum mist_compatibility */
 	/* Of the two words of each the second is Mist's way. */

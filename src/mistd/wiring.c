@@ -266,6 +266,7 @@ static void reload_door(struct gateway *g, const struct transport_setting *t)
 void gateway_reload(struct gateway *g, struct settings *s)
 {
 	log_set_level(s->mist.log_level);
+	log_set_format(s->mist.log_format);
 	room_configure(g->room, &s->room);
 	g->http->ops->reload(g->http->self, &s->http);
 	for (size_t i = 0; i < s->n_transports; i++)

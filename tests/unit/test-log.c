@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 
 static int real_stderr, lines[2];
@@ -30,7 +31,7 @@ static const char *captured(void)
 	must(n >= 0);
 	close(lines[0]);
 	text[n] = '\0';
-	return n < CLOCK_TEXT ? text : text + CLOCK_TEXT;
+	return n < CLOCK_TEXT + 1 ? text : text + CLOCK_TEXT + 1;
 }
 
 TEST(a_line_has_time_level_and_message)
@@ -38,6 +39,74 @@ TEST(a_line_has_time_level_and_message)
 	capture();
 	log_info("job %d is done", 7);
 	check_str(captured(), "INFO job 7 is done\n");
+}
+
+/* The line without its time, "2026-01-31T12:00:00.000Z" in both forms. */
+static const char *captured_json(void)
+{
+	const char *text = captured() - CLOCK_TEXT - 1;
+	check(strncmp(text, "{\"time\":\"20", 11) == 0);
+	const char *rest = text + strlen("{\"time\":\"") + CLOCK_TEXT - 1;
+	check(strncmp(rest, "Z\",", 3) == 0);
+	log_set_format(LOG_FORMAT_TEXT);
+	return rest + 3;
+}
+
+TEST(a_line_has_the_zone_of_its_time)
+{
+	capture();
+	log_info("now");
+	const char *text = captured() - CLOCK_TEXT - 1;
+	check(text[CLOCK_TEXT - 1] == 'Z' && text[10] == 'T' && text[CLOCK_TEXT] == ' ');
+}
+
+TEST(in_json_what_a_line_is_about_is_in_members)
+{
+	const struct log_field fields[] = { { "context", "c" }, { "worker", NULL },
+		{ "request", "a\"b" } };
+	capture();
+	log_set_format(LOG_FORMAT_JSON);
+	log_write_fields(LOG_LEVEL_INFO, fields, ARRAY_SIZE(fields),
+		"job %s of function %s: ended %d", "1-2", "f", 3);
+	check_str(captured_json(), "\"level\":\"info\",\"message\":\"job 1-2 of function f: ended "
+				   "3\",\"job\":\"1-2\",\"function\":\"f\",\"context\":\"c\","
+				   "\"request\":\"a\\\"b\"}\n");
+	capture();
+	log_set_format(LOG_FORMAT_JSON);
+	log_warn("transport %s: %s", "mqtt", "down");
+	check_str(captured_json(), "\"level\":\"warn\",\"message\":\"transport mqtt: "
+				   "down\",\"transport\":\"mqtt\"}\n");
+	capture();
+	log_set_format(LOG_FORMAT_JSON);
+	log_error("%s", "worker w is no member, since foreign text is none");
+	check_str(captured_json(), "\"level\":\"error\",\"message\":\"worker w is no member, since "
+				   "foreign text is none\"}\n");
+}
+
+TEST(any_text_is_one_json_string)
+{
+	static char text[4096];
+	struct log_limit limit = { 0 };
+	for (size_t i = 0; i + 1 < sizeof text; i++)
+		text[i] = (char)(i % 255 + 1);
+	const struct log_field fields[] = { { "job", text }, { "worker", text }, { "a", text },
+		{ "b", text }, { "c", text }, { "d", text }, { "e", text }, { "f", text },
+		{ "g", text } };
+	capture();
+	log_set_format(LOG_FORMAT_JSON);
+	log_write_fields(LOG_LEVEL_WARN, fields, ARRAY_SIZE(fields), "job %s of function %s: %s",
+		text, text, text);
+	log_limited(&limit, LOG_LEVEL_WARN, "context %s is \"said\"", "c\x1b\n\xff\xc2\x85");
+	const char *first = captured() - CLOCK_TEXT - 1;
+	const char *second = strchr(first, '\n') + 1;
+	json_t *json = json_loadb(first, (size_t)(second - first), 0, NULL);
+	check(json && json_object_size(json) == 3 + 2 + 8 - 1); /* "job" comes twice */
+	json_decref(json);
+	json = json_loads(second, 0, NULL);
+	check_str(json_string_value(json_object_get(json, "context")), "c\x1b\n\\xff\\xc2\\x85");
+	check(json_object_size(json) == 4);
+	json_decref(json);
+	log_set_format(LOG_FORMAT_TEXT);
 }
 
 TEST(foreign_text_cannot_forge_a_line)
@@ -114,7 +183,8 @@ TEST(a_reader_that_stopped_reading_stops_nobody)
 	check(strstr(rest, "INFO and on\n"));
 }
 
-RUN_TESTS(PROVES(a_line_has_time_level_and_message),
+RUN_TESTS(PROVES(a_line_has_time_level_and_message), PROVES(a_line_has_the_zone_of_its_time),
+	PROVES(in_json_what_a_line_is_about_is_in_members), PROVES(any_text_is_one_json_string),
 	PROVES(lines_of_one_cause_are_counted_once_there_were_enough),
 	PROVES(a_reader_that_stopped_reading_stops_nobody),
 	PROVES(foreign_text_cannot_forge_a_line), PROVES(a_long_message_is_cut),
