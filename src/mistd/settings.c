@@ -373,12 +373,18 @@ static int read_mist(struct conf *conf, struct mist_settings *ret, struct fault 
 	return r;
 }
 
+static int read_http(struct conf *conf, struct http_settings *ret, struct fault *f)
+{
+	int r = conf_read(conf, &settings_sections[HTTP_SECTION], NULL, ret, f);
+	return r < 0 ? r : http_check_settings(ret, f);
+}
+
 static int read_all(struct settings *s, struct conf *conf, struct fault *f)
 {
 	struct fault own;
 	int r = conf_check_sections(conf, settings_sections, f);
 	first(&r, f, read_mist(conf, &s->mist, &own), &own);
-	first(&r, f, conf_read(conf, &settings_sections[HTTP_SECTION], NULL, &s->http, &own), &own);
+	first(&r, f, read_http(conf, &s->http, &own), &own);
 	first(&r, f,
 		conf_read_kinds(
 			conf, &settings_sections[TRANSPORTS_SECTION], add_transport, s, &own),

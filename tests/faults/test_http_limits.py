@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support.mistd import until
+from support.mistd import PATIENCE, until
 from support.raw_http import Answer, ask, connect, read_all
 from support.subscribers import Stream, WebSocket, descriptors, metric
 
@@ -43,6 +43,73 @@ def test_idle_connections_make_place(c_mist):
     until(lambda: ask(mist, "GET /v2/api/jobs HTTP/1.1", "Host: localhost").status == 200, what="a place for one more")
     for s in clients:
         s.close()
+
+
+def test_who_idles_longest_makes_place_whichever_thread_has_it(c_mist):
+    """libmicrohttpd's threads share the connections as it happens: any of them may have the new one, and another the oldest."""
+    mist = c_mist(http={"connections": 40, "threads": 4})
+    live = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def is_open(s):
+        s.settimeout(0.01)
+        try:
+            return s.recv(1) != b""
+        except TimeoutError:
+            return True
+
+    clients = []
+    for _ in range(40):
+        clients.append(connect(mist))
+        clients[-1].sendall(live)
+        assert clients[-1].recv(65536).startswith(b"HTTP/1.1 200")
+        time.sleep(0.005)  # so that they idle since different times
+    new = []
+    for _ in range(20):
+        new.append(connect(mist))
+        new[-1].sendall(b"GET /v2/api/contexts HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert new[-1].recv(65536).startswith(b"HTTP/1.1 200")
+    until(lambda: sum(map(is_open, clients)) <= 20, what="the places of 20")
+    assert [is_open(s) for s in clients] == [False] * 20 + [True] * 20
+    for s in clients + new:
+        s.close()
+
+
+def test_one_address_has_so_many_connections(c_mist):
+    mist = c_mist(http={"connections-per-address": 3, "unlimited-addresses": "127.0.0.1"})
+
+    def connect_from(address):
+        return socket.create_connection((mist.host, mist.port), timeout=30 * PATIENCE, source_address=(address, 0))
+
+    def status(s):
+        s.sendall(b"GET /v2/api/contexts HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return Answer(s.recv(65536))
+
+    clients = [connect_from("127.0.0.2") for _ in range(3)]
+    assert [status(s).status for s in clients] == [200] * 3
+    with connect_from("127.0.0.2") as fourth:
+        refused = status(fourth)
+        assert refused.status == 429 and "http.connections-per-address" in refused.detail()
+    others = [connect_from(address) for address in ["127.0.0.1"] * 6 + ["127.0.0.3"] * 3]
+    assert [status(s).status for s in others] == [200] * 9
+    clients.pop().close()
+
+    def has_place():
+        with connect_from("127.0.0.2") as s:
+            return status(s).status == 200
+
+    until(has_place, what="the place of the one that left")
+    for s in clients + others:
+        s.close()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_who_has_said_all_and_waits_gets_the_answer(c_mist, version):
+    mist = c_mist()
+    with connect(mist) as s:
+        s.sendall(sleep_request(2500).replace(b"HTTP/1.1", b"HTTP/" + version.encode()))
+        s.shutdown(socket.SHUT_WR)
+        answer = read_all(s)
+    assert b"HTTP/1.1 200 OK" in answer and b'"success":true' in answer, answer
 
 
 def test_a_full_gateway_still_takes_workers_and_says_how_it_is(c_mist):

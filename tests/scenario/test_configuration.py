@@ -21,6 +21,7 @@ def mistd(*args):
     ("http = { threds = 3; };", "no such setting; did you mean threads?"),
     ("mist = { unknown-contexts = \"refus\"; };", "mist.unknown-contexts: expected one of \"refuse\", \"default\", got \"refus\"; did you mean refuse?"),
     ("mist = { compatibility = \"mist-1.2\"; };", "did you mean mist-1.1?"),
+    ("http = { unlimited-addresses = \"127.0.0.0/8 proxy\"; };", "http.unlimited-addresses: proxy is no network: expected an address"),
     ("limit = { queue = 1; };", "no such section; did you mean limits?"),
     ("contexts = { a = { max_jobs = 2; }; };", "did you mean max-jobs?"),
     ("contexts = { a = { runtime = \"plian\"; }; };", "contexts.a.runtime: there is no runtime plian; did you mean plain? There are: default, plain"),

@@ -2,6 +2,8 @@
 /* What the HTTP adapter makes of the parts of a request, without a connection. */
 #include "unit.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -243,6 +245,57 @@ static void a_pool_takes_what_it_has_room_for_and_runs_all_of_it(void **state)
 	pool_free(NULL);
 }
 
+static bool is_in(const char *list, const char *address)
+{
+	_cleanup_(freep) struct network *networks = NULL;
+	struct sockaddr_storage sa = { 0 };
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&sa;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&sa;
+	struct address_bytes bytes;
+	struct fault f;
+	size_t n;
+	sa.ss_family = strchr(address, ':') ? AF_INET6 : AF_INET;
+	assert_int_equal(
+		inet_pton(sa.ss_family, address,
+			sa.ss_family == AF_INET ? (void *)&v4->sin_addr : (void *)&v6->sin6_addr),
+		1);
+	assert_int_equal(networks_read(list, &networks, &n, &f), 0);
+	assert_true(address_read((struct sockaddr *)(void *)&sa, &bytes));
+	return networks_have(networks, n, &bytes);
+}
+
+static void networks_are_addresses_with_the_number_of_their_bits(void **state)
+{
+	static const char *const bad[] = { "localhost", "10.0.0", "10.0.0.0/", "10.0.0.0/33",
+		"::/129", "10.0.0.0/8x", "10.0.0.0/-1", "fd00::/64/1",
+		"::ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" };
+	(void)state;
+	assert_true(is_in("127.0.0.0/8 ::1", "127.1.2.3"));
+	assert_true(is_in("127.0.0.0/8, ::1", "::ffff:127.0.0.1"));
+	assert_true(is_in("127.0.0.0/8,::1", "::1"));
+	assert_false(is_in("127.0.0.0/8 ::1", "128.0.0.1"));
+	assert_false(is_in("127.0.0.0/8 ::1", "::2"));
+	assert_true(is_in("10.1.2.3", "10.1.2.3"));
+	assert_false(is_in("10.1.2.3", "10.1.2.2"));
+	assert_true(is_in("10.1.2.0/23", "10.1.3.255"));
+	assert_false(is_in("10.1.2.0/23", "10.1.4.0"));
+	assert_true(is_in("fd00:0:0:8::/61", "fd00:0:0:f::1"));
+	assert_false(is_in("fd00:0:0:8::/61", "fd00:0:0:10::1"));
+	assert_true(is_in("0.0.0.0/0", "8.8.8.8"));
+	assert_false(is_in("0.0.0.0/0", "fd00::1"));
+	assert_true(is_in("::/0", "8.8.8.8"));
+	assert_false(is_in("", "127.0.0.1"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_(freep) char *list = xasprintf("::1 %s", bad[i]);
+		struct network *networks;
+		struct fault f;
+		size_t n;
+		if (networks_read(list, &networks, &n, &f) == 0)
+			fail_msg("%s was taken", bad[i]);
+		assert_non_null(strstr(f.text, "is no network: expected an address"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +304,7 @@ int main(void)
 		cmocka_unit_test(a_head_leaves_nothing_open),
 		cmocka_unit_test(a_target_is_a_path_or_an_address),
 		cmocka_unit_test(a_parameter_is_known_or_near_to_one),
+		cmocka_unit_test(networks_are_addresses_with_the_number_of_their_bits),
 		cmocka_unit_test(a_pool_takes_what_it_has_room_for_and_runs_all_of_it),
 	};
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);

@@ -62,7 +62,12 @@ const struct conf_field http_conf[] = {
 	{ "connections-per-address", CONF_INT, offsetof(struct http_settings, address_connections),
 		"1000", .min = 0, .max = 1000000,
 		.help = "connections of one client address (IPv6: of one /64 network); 0: no "
-			"limit. This machine's own have none" },
+			"limit" },
+	{ "unlimited-addresses", CONF_STR, offsetof(struct http_settings, unlimited_addresses),
+		"127.0.0.0/8 ::1",
+		.help = "addresses and networks to which that limit does not apply: this "
+			"machine's, with its workers, and those of proxies, behind whom there are "
+			"many clients" },
 	{ "head-timeout", CONF_DURATION, offsetof(struct http_settings, head_timeout_ms),
 		"10 seconds", .min = 100, .max = INT64_MAX,
 		.help = "the head of a request has to come within this time" },
@@ -541,6 +546,20 @@ static unsigned connections_max(const struct http_settings *s)
 	return (unsigned)left;
 }
 
+static int read_unlimited(
+	const struct http_settings *s, struct network **ret, size_t *ret_n, struct fault *f)
+{
+	int r = networks_read(s->unlimited_addresses, ret, ret_n, f);
+	return r < 0 ? fault_prefix(f, "http.unlimited-addresses") : 0;
+}
+
+int http_check_settings(const struct http_settings *s, struct fault *f)
+{
+	_cleanup_(freep) struct network *networks = NULL;
+	size_t n;
+	return read_unlimited(s, &networks, &n, f);
+}
+
 static int http_open(
 	void *self, const void *settings, const struct transport_env *env, struct fault *f)
 {
@@ -552,6 +571,9 @@ static int http_open(
 	list_init(&http->abandoned);
 	atomic_store(&http->body_max, http->settings.body_max);
 	upload_forget_all(env->artifacts);
+	int r = read_unlimited(&http->settings, &http->unlimited, &http->n_unlimited, f);
+	if (r < 0)
+		return r;
 	int fd = listen_on(http->settings.host, http->settings.port, f);
 	if (fd < 0)
 		return fd;
@@ -622,6 +644,7 @@ static void http_close(void *self)
 	closep(&http->listen_fd);
 	conf_done(http_conf, &http->settings);
 	free(http->url);
+	free(http->unlimited);
 }
 
 void http_set_worker_door(struct transport *t, const struct worker_door *door)

@@ -58,6 +58,8 @@ struct http {
 	char *url;
 	struct hosts *hosts;
 	struct connection_counts counts;
+	struct network *unlimited; /* http.unlimited-addresses */
+	size_t n_unlimited;
 	unsigned connections_max; /* of the setting and of the descriptors there are */
 	_Atomic int64_t body_max; /* live */
 	_Atomic int64_t bodies;   /* bytes of request bodies in memory, over all connections */

@@ -8,9 +8,11 @@
  * to read the answer; who idles too long goes. Who waits for an answer and has gone is told to go
  * at once, its request goes on without it (request_abandon).
  *
- * When http.connections are open, the one that has idled longest makes place for the next. If none
- * idles, http.reserved-connections more are taken, and only workers, health checks and the metrics
- * are served there: a gateway that is full can still be seen to be, and its workers come back.
+ * When http.connections are open, the one that has idled longest makes place for the next,
+ * whichever thread has it: each thread says since when its oldest has idled, and cuts as many as
+ * others ask it to. If none idles, http.reserved-connections more are taken, and only workers,
+ * health checks and the metrics are served there: a gateway that is full can still be seen to be,
+ * and its workers come back.
  *
  * libmicrohttpd 0.9.75 has two states in which it neither reads nor answers, and asks to be called
  * again at once, for ever: a chunk size that has no end and fills the buffer, and more parameters
@@ -21,8 +23,6 @@
  * turns, until its body's time is over. */
 #include "transport/http/server/connection.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,6 +36,9 @@
 enum {
 	BODY_RATE = 500,     /* bytes a second */
 	NEW_MS = 1000,       /* so long nobody makes place who has said nothing yet */
+	IDLE_LOOK_MS = 5000, /* one that idles is looked at so often, or four times in a
+				head-timeout */
+	KEEPALIVE_S = 5,
 	DISCARD_AT_END = 64, /* blocks of what a refused client still sends */
 	BLOCK = 4096,
 	REFUSAL_MAX = 1024,
@@ -62,48 +65,35 @@ struct connection *connection_of(struct MHD_Connection *mhd)
 	return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-/* IPv4 as it is, IPv6 by its network: a host there has 2^64 addresses. False: it is of this
- * machine, whose workers and proxies have no limit of their own. */
-static bool address_key(struct MHD_Connection *mhd, unsigned char ret[static 16])
+/* IPv4 as it is, IPv6 by its network: a host there has 2^64 addresses. False: it has no limit. */
+static bool address_key(const struct connection *c, struct address_bytes *ret)
 {
+	enum { NETWORK_BYTES = 8 };
+	const struct http *http = c->server->http;
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const struct sockaddr *sa = info ? info->client_addr : NULL;
-	memset(ret, 0, 16);
-	if (sa && sa->sa_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-		memcpy(ret, &in->sin_addr, sizeof in->sin_addr);
-		return ret[0] != 127;
-	}
-	if (sa && sa->sa_family == AF_INET6) {
-		const struct in6_addr *in6 =
-			&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-		if (IN6_IS_ADDR_LOOPBACK(in6))
-			return false;
-		if (IN6_IS_ADDR_V4MAPPED(in6)) {
-			memcpy(ret, in6->s6_addr + 12, 4);
-			return ret[0] != 127;
-		}
-		memcpy(ret, in6, 8);
-		return true;
-	}
-	return false;
+		MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	if (!address_read(info ? info->client_addr : NULL, ret) ||
+		networks_have(http->unlimited, http->n_unlimited, ret))
+		return false;
+	if (!address_is_v4(ret))
+		memset(ret->b + NETWORK_BYTES, 0, sizeof ret->b - NETWORK_BYTES);
+	return true;
 }
 
 static void address_take(struct connection *c, unsigned max)
 {
 	struct connection_counts *counts = &c->server->http->counts;
-	unsigned char key[16];
-	if (!max || !address_key(c->mhd, key))
+	struct address_bytes key;
+	if (!max || !address_key(c, &key))
 		return;
 	pthread_mutex_lock(&counts->lock);
-	struct map_node *found = map_find(&counts->addresses, key, sizeof key);
+	struct map_node *found = map_find(&counts->addresses, &key, sizeof key);
 	if (found) {
 		c->address = container_of(found, struct address, node);
 	} else {
 		c->address = xcalloc(1, sizeof *c->address);
-		memcpy(c->address->key, key, sizeof key);
-		map_add(&counts->addresses, &c->address->node, c->address->key, sizeof key);
+		c->address->key = key;
+		map_add(&counts->addresses, &c->address->node, &c->address->key, sizeof key);
 	}
 	c->is_beyond_address = ++c->address->count > max;
 	pthread_mutex_unlock(&counts->lock);
@@ -122,22 +112,97 @@ static void address_drop(struct connection *c)
 	pthread_mutex_unlock(&counts->lock);
 }
 
-/* Whoever idles longest, or has connected and said nothing for a while, makes place. */
-static bool make_place(struct server *server)
+/* Who makes place: whoever idles, else who has connected and said nothing for a while. */
+static const enum connection_phase cuttable[] = { CONNECTION_IDLE, CONNECTION_HEAD };
+
+void connections_publish(struct server *server)
 {
-	static const enum connection_phase phases[] = { CONNECTION_IDLE, CONNECTION_HEAD };
-	for (size_t i = 0; i < ARRAY_SIZE(phases); i++) {
-		list_each (n, &server->phases[phases[i]]) {
-			struct connection *c = container_of(n, struct connection, node);
-			if (c->phase == CONNECTION_HEAD && server->now_ms - c->since_ms < NEW_MS)
+	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++) {
+		const struct list *phase = &server->phases[cuttable[i]];
+		atomic_store_explicit(&server->oldest_ms[i],
+			list_empty(phase)
+				? INT64_MAX
+				: container_of(phase->next, struct connection, node)->since_ms,
+			memory_order_relaxed);
+	}
+}
+
+static void count_phase(const struct connection *c, unsigned one)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++)
+		if (c->phase == cuttable[i])
+			atomic_fetch_add(&c->server->n_cuttable[i], one);
+}
+
+static void connection_leave(struct connection *c)
+{
+	list_remove(&c->node);
+	list_remove(&c->look);
+	count_phase(c, -1u);
+}
+
+static void connection_join(struct connection *c, enum connection_phase phase)
+{
+	c->phase = phase;
+	list_append(&c->server->phases[phase], &c->node);
+	if (phase == CONNECTION_IDLE)
+		list_append(&c->server->idle_looks, &c->look);
+	count_phase(c, 1);
+}
+
+/* The oldest of one of the kinds. False: there is none any more. */
+static bool cut_oldest(struct server *server, size_t kind)
+{
+	struct list *phase = &server->phases[cuttable[kind]];
+	if (list_empty(phase))
+		return false;
+	connection_cut(container_of(phase->next, struct connection, node));
+	return true;
+}
+
+void connections_cut_owed(struct server *server)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++)
+		for (unsigned n = atomic_exchange(&server->n_to_cut[i], 0); n > 0; n--)
+			if (!cut_oldest(server, i))
 				break;
-			if (c->is_refused)
-				continue;
-			connection_cut(c);
-			return true;
+}
+
+/* The thread whose oldest one of that kind is the oldest of all, and not spoken for; NULL: none. */
+static struct server *find_oldest(struct http *http, size_t kind, int64_t before_ms)
+{
+	struct server *found = NULL;
+	int64_t oldest = before_ms;
+	for (size_t i = 0; i < (size_t)http->settings.threads; i++) {
+		struct server *s = &http->servers[i];
+		int64_t since = atomic_load_explicit(&s->oldest_ms[kind], memory_order_relaxed);
+		if (since <= oldest &&
+			atomic_load(&s->n_cuttable[kind]) > atomic_load(&s->n_to_cut[kind])) {
+			oldest = since;
+			found = s;
 		}
 	}
-	return false;
+	return found;
+}
+
+static bool make_place(struct server *server)
+{
+	struct http *http = server->http;
+	bool is_made = false;
+	pthread_mutex_lock(&http->counts.lock); /* no other speaks for the same one */
+	for (size_t i = 0; i < ARRAY_SIZE(cuttable) && !is_made; i++) {
+		struct server *s = find_oldest(
+			http, i, server->now_ms - (cuttable[i] == CONNECTION_HEAD ? NEW_MS : 0));
+		is_made = s;
+		if (s)
+			atomic_fetch_add(&s->n_to_cut[i], 1);
+		if (s && s != server)
+			server_wake(s);
+	}
+	pthread_mutex_unlock(&http->counts.lock);
+	if (is_made)
+		connections_cut_owed(server);
+	return is_made;
 }
 
 void connection_begin(struct server *server, struct MHD_Connection *mhd, void **context)
@@ -150,7 +215,9 @@ void connection_begin(struct server *server, struct MHD_Connection *mhd, void **
 	c->mhd = mhd;
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	c->since_ms = clock_mono_ms();
-	list_append(&server->phases[CONNECTION_HEAD], &c->node);
+	list_init(&c->look);
+	connection_join(c, CONNECTION_HEAD);
+	connections_publish(server);
 	unsigned n = atomic_fetch_add(&http->counts.n, 1) + 1;
 	address_take(c, (unsigned)s->address_connections);
 	if (n <= http->connections_max)
@@ -166,17 +233,18 @@ void connection_end(struct connection *c)
 {
 	atomic_fetch_sub(&c->server->http->counts.n, 1);
 	address_drop(c);
-	list_remove(&c->node);
+	connection_leave(c);
+	connections_publish(c->server);
 	free(c);
 }
 
 void connection_enter(struct connection *c, enum connection_phase phase)
 {
 	struct server *server = c->server;
-	list_remove(&c->node);
-	list_append(&server->phases[phase], &c->node);
-	c->phase = phase;
-	c->since_ms = c->progress_ms = server->now_ms;
+	connection_leave(c);
+	c->since_ms = c->progress_ms = c->looked_ms = server->now_ms;
+	connection_join(c, phase);
+	connections_publish(server);
 	c->progress = 0;
 	c->unread = 0;
 	c->is_probed = false;
@@ -188,6 +256,8 @@ void connection_cut(struct connection *c)
 	shutdown(c->fd, SHUT_RDWR);
 	/* A connection that libmicrohttpd does not read learns of it by its own limit. */
 	MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)CUT_S);
+	if (c->phase == CONNECTION_IDLE || c->phase == CONNECTION_HEAD)
+		connection_enter(c, CONNECTION_LEAVING);
 }
 
 void connection_refuse(struct connection *c, unsigned status, const char *title, const char *detail)
@@ -251,16 +321,41 @@ static void sweep_head(struct connection *c, int64_t now)
 		connection_cut(c);
 }
 
-static void sweep_idle(struct connection *c, int64_t now)
+/* A head that has begun to come has its own limit from then on. */
+static void look_at_idle(struct connection *c, int64_t now)
 {
-	const struct http_settings *s = &c->server->http->settings;
 	struct tcp_counts tcp;
-	sweep_end(c);
-	tcp_counts_read(c->fd, &tcp);
+	c->looked_ms = now;
+	list_remove(&c->look);
+	list_append(&c->server->idle_looks, &c->look);
+	tcp_counts_glance(c->fd, &tcp);
+	if (tcp.has_ended)
+		(void)shutdown(c->fd, SHUT_RD); /* as in sweep_end */
 	if (tcp.received && now - tcp.quiet_ms > c->since_ms + CLOCK_SLACK_MS)
 		connection_enter(c, CONNECTION_HEAD);
-	else if (now - c->since_ms > s->idle_timeout_ms)
-		connection_cut(c);
+}
+
+/* There may be thousands, and nothing happens to most: a few are looked at, which takes calls of
+ * the system. */
+static void sweep_idle(struct server *server, int64_t now)
+{
+	const struct http_settings *s = &server->http->settings;
+	int64_t quarter = s->head_timeout_ms / 4;
+	int64_t old = now - (quarter < IDLE_LOOK_MS ? quarter : IDLE_LOOK_MS);
+	list_each (n, &server->idle_looks) {
+		struct connection *c = container_of(n, struct connection, look);
+		if (c->looked_ms > old)
+			break;
+		look_at_idle(c, now);
+	}
+	list_each (n, &server->phases[CONNECTION_IDLE]) {
+		struct connection *c = container_of(n, struct connection, node);
+		if (now - c->since_ms <= s->idle_timeout_ms)
+			break;
+		look_at_idle(c, now);
+		if (c->phase == CONNECTION_IDLE)
+			connection_cut(c);
+	}
 }
 
 static void sweep_body(struct connection *c, int64_t now)
@@ -282,7 +377,9 @@ static void sweep_body(struct connection *c, int64_t now)
 }
 
 /* Who has shut down its half may still want the answer, or may have gone: to send something tells
- * which. The one thing that may be sent before the answer says nothing. */
+ * which. The one thing that may be sent before the answer says nothing. A client of HTTP/1.0 does
+ * not know it: there the kernel asks, and it takes a minute or two until a machine does not know
+ * the connection any more. */
 static void sweep_waiting(struct connection *c)
 {
 	static const char probe[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -290,14 +387,17 @@ static void sweep_waiting(struct connection *c)
 	/* Nothing may be said in the middle of an answer, whose next piece is being read. */
 	if (!c->rq || c->rq->is_answered || !has_ended(c, &events))
 		return;
-	if ((events & (POLLHUP | POLLERR)) || !c->rq->is_http_1_1) {
+	if (events & (POLLHUP | POLLERR)) {
 		if (request_abandon(c->rq)) {
 			c->rq = NULL;
 			http_resume(c->server->http, c->mhd);
 		}
 	} else if (!c->is_probed) {
 		c->is_probed = true;
-		(void)!send(c->fd, probe, sizeof probe - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (c->rq->is_http_1_1)
+			(void)!send(c->fd, probe, sizeof probe - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		else
+			tcp_keep_asking(c->fd, KEEPALIVE_S);
 	}
 }
 
@@ -324,8 +424,9 @@ void connections_sweep(struct server *server, int64_t now)
 	struct list *phases = server->phases;
 	server->swept_ms = now;
 	/* Who goes from idle to head is seen once more: no harm. */
-	list_each (n, &phases[CONNECTION_IDLE])
-		sweep_idle(container_of(n, struct connection, node), now);
+	sweep_idle(server, now);
+	list_each (n, &phases[CONNECTION_LEAVING])
+		sweep_end(container_of(n, struct connection, node));
 	list_each (n, &phases[CONNECTION_HEAD])
 		sweep_head(container_of(n, struct connection, node), now);
 	list_each (n, &phases[CONNECTION_BODY])

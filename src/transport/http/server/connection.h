@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "transport/http/server/networks.h"
 
 struct http;
 struct request;
@@ -19,18 +20,20 @@ enum connection_phase {
 	CONNECTION_BODY,    /* the head is there, its body comes */
 	CONNECTION_ANSWER,  /* the request is whole: it waits for its answer or reads it */
 	CONNECTION_LASTING, /* a subscriber, or a WebSocket: for as long as it likes */
+	CONNECTION_LEAVING, /* it was cut before its next request */
 	_CONNECTION_PHASE_MAX
 };
 
 /* Whoever connects from one address. */
 struct address {
 	struct map_node node;
-	unsigned char key[16];
+	struct address_bytes key;
 	unsigned count;
 };
 
 struct connection {
 	struct list node; /* in server->phases[phase] */
+	struct list look; /* while it idles, in server->idle_looks */
 	struct server *server;
 	struct MHD_Connection *mhd;
 	struct address *address; /* NULL: it is not counted */
@@ -38,6 +41,7 @@ struct connection {
 	int fd;
 	enum connection_phase phase;
 	int64_t since_ms;    /* monotonic: of the phase */
+	int64_t looked_ms;   /* the same: when it was last looked at while it idles */
 	int64_t progress_ms; /* when `progress` was last another */
 	uint64_t progress;   /* bytes: of the body that came, of the answer that was written */
 	/* When the thread went round in vain: */
@@ -70,6 +74,11 @@ void connection_refuse(
 	struct connection *c, unsigned status, const char *title, const char *detail);
 /* The end of it, in this turn of its thread or the next. */
 void connection_cut(struct connection *c);
+
+/* Tells the other threads whom they could take the place of. */
+void connections_publish(struct server *server);
+/* Cuts those whose place another thread has given away. */
+void connections_cut_owed(struct server *server);
 
 /* Once in a while: ends what takes too long, and notices callers that have gone. */
 void connections_sweep(struct server *server, int64_t now);

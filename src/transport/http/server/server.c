@@ -33,7 +33,7 @@ enum {
 
 static _Thread_local struct server *this_server; /* of the thread that runs */
 
-static void wake(struct server *server)
+void server_wake(struct server *server)
 {
 	const uint64_t one = 1;
 	if (!atomic_exchange(&server->is_woken, true))
@@ -45,7 +45,7 @@ void http_resume(struct http *http, struct MHD_Connection *conn)
 	struct server *server = connection_of(conn)->server;
 	(void)http;
 	MHD_resume_connection(conn);
-	wake(server);
+	server_wake(server);
 }
 
 struct server *server_called(void)
@@ -96,6 +96,7 @@ static void server_turn(struct server *server)
 		atomic_exchange(&server->is_woken, false);
 	}
 	server->now_ms = clock_mono_ms();
+	connections_cut_owed(server);
 	MHD_run(server->daemon);
 	server->n_in_vain = n > 0 || server->n_calls != n_calls ? 0 : server->n_in_vain + 1;
 	if (server->now_ms - server->swept_ms >= SWEEP_MS)
@@ -181,6 +182,8 @@ static int server_start(struct http *http, const struct server_callbacks *callba
 	snprintf(server->name, sizeof server->name, "HTTP thread %zu", http->n_servers + 1);
 	for (size_t i = 0; i < ARRAY_SIZE(server->phases); i++)
 		list_init(&server->phases[i]);
+	list_init(&server->idle_looks);
+	connections_publish(server);
 	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->daemon = server->wake_fd < 0 ? NULL : daemon_start(http, callbacks);
 	int r = server->daemon ? pthread_create(&server->thread, NULL, serve, server) : EIO;
@@ -195,7 +198,7 @@ void servers_stop(struct http *http)
 {
 	atomic_store(&http->is_stopping, true);
 	for (size_t i = 0; i < http->n_servers; i++) {
-		wake(&http->servers[i]);
+		server_wake(&http->servers[i]);
 		pthread_join(http->servers[i].thread, NULL);
 	}
 	for (size_t i = 0; i < http->n_servers; i++)

@@ -19,11 +19,17 @@ struct server {
 	_Atomic bool is_woken;
 	struct beat beat;
 	char name[32]; /* of the beat */
+	/* What other threads see, when they need a place: since when the first of those has idled,
+	 * or said nothing, who can be cut (INT64_MAX: there is none), how many there are, and how
+	 * many of them others have taken the place of. */
+	_Atomic int64_t oldest_ms[2];
+	_Atomic unsigned n_cuttable[2], n_to_cut[2];
 	/* The thread's own: */
 	struct list phases[_CONNECTION_PHASE_MAX]; /* of struct connection, the oldest first */
-	unsigned n_calls;                          /* of our callbacks, by libmicrohttpd */
-	unsigned n_in_vain;                        /* turns in a row in which nothing happened */
-	int64_t now_ms, swept_ms;                  /* monotonic */
+	struct list idle_looks;   /* the same of those who idle, looked at longest ago first */
+	unsigned n_calls;         /* of our callbacks, by libmicrohttpd */
+	unsigned n_in_vain;       /* turns in a row in which nothing happened */
+	int64_t now_ms, swept_ms; /* monotonic */
 };
 
 /* A positive errno. The callbacks are http.c's. */
@@ -38,5 +44,6 @@ struct server *server_called(void); /* on the thread that is called */
  * which plays it. */
 void server_enter(struct server *server);
 void server_leave(struct server *server);
+void server_wake(struct server *server); /* any thread */
 int servers_start(struct http *http, const struct server_callbacks *callbacks);
 void servers_stop(struct http *http);
