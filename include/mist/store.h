@@ -145,6 +145,8 @@ struct store_ops {
 	/* Store's thread. 0: what it writes to is where it was. -ENOENT: it was moved away.
 	 * -ESTALE: something else is in its place. May be NULL. */
 	int (*check)(void *self);
+	/* Store's thread, after check: what its files take on the disk. May be NULL. */
+	int64_t (*bytes)(void *self);
 
 	/* Any thread, several at once. They see what was committed before the call. What they hand
 	 * out has passed job_row_check; a row that does not is given to settings' set_aside and
@@ -211,6 +213,10 @@ int store_check_whole(struct store *st, struct fault *f);
 /* How many operations wait to be durable, and what they hold in memory. Any thread. */
 size_t store_backlog(struct store *st);
 size_t store_backlog_bytes(struct store *st);
+
+/* Declares and puts the metrics of what the store's thread has measured. Any thread. */
+struct exposition;
+void store_metrics_put(struct store *st, struct exposition *e);
 
 int store_job_get(struct store *st, const struct uuid *id, struct job_row **ret);
 int store_job_list(struct store *st, const struct job_query *q,

@@ -23,6 +23,7 @@
 #include "domain/log_line.h"
 #include "mist/request.h"
 
+struct exposition;
 struct intake;
 struct store;
 struct transport;
@@ -56,7 +57,7 @@ enum ask_kind {
 	ASK_WORKER,
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */
 	ASK_STATUS,      /* JSON text: what the core knows of itself */
-	ASK_METRICS,     /* OpenMetrics text */
+	ASK_METRICS,     /* puts what there is into `exposition`; NULL: Prometheus' text */
 	ASK_READY,       /* fault: why not. JSON text in both cases: the transports, a list */
 	ASK_SETTLE,      /* answered when what happened before it can be read from the store */
 	ASK_WAIT,        /* job `job`: answered when it has ended or `wait_ms` are over, readably */
@@ -87,6 +88,7 @@ struct ask {
 	char *if_match, *if_none_match;
 	struct uuid job;
 	int64_t wait_ms, number;
+	struct exposition *exposition;   /* of base/metrics; owned */
 	void (*answered)(struct ask *a); /* core's thread, once; the ask is the asker's again */
 	void *owner;
 	struct fault fault; /* code FAULT_NONE: it went well */
@@ -186,8 +188,11 @@ struct transport_state {
 	char why[512];              /* one sentence: when it is, or when a part of it is */
 	uint64_t accepted, refused; /* requests that became jobs, and that did not */
 	uint64_t errors[_TRANSPORT_ERROR_MAX];
+	size_t in_flight;           /* requests taken, and not acknowledged to the broker */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
+	size_t sent;                     /* those of `waiting` that the broker has been given */
 	size_t outbox_bytes;             /* what outcomes to be delivered hold in memory */
+	size_t n_stalled;                /* partitions of which nothing is taken, though there is */
 	size_t n_stuck;                  /* partitions of which nothing can be taken; the first: */
 	struct stuck_place stuck[STUCK_MAX];
 };
@@ -223,6 +228,9 @@ struct transport_ops {
 	int (*restore)(void *self, struct reply_to *to);
 	/* Core's thread. May be NULL: it is never down. */
 	void (*state)(void *self, struct transport_state *ret);
+	/* Core's thread: declares and puts metrics of its own, which every instance of the adapter
+	 * declares alike. May be NULL. */
+	void (*metrics)(void *self, struct exposition *e);
 	/* Core's thread: settings marked live have new values. May be NULL. */
 	void (*reload)(void *self, const void *settings);
 	/* Waits until the adapter is silent: nothing is submitted or asked after it returns. */

@@ -10,6 +10,7 @@
 
 int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
+int64_t clock_mono_us(void); /* to measure what is shorter */
 
 /* "10s", "10 ms", "10 minutes", "1h", "2 days", "Inf"; a bare number counts seconds. 0, or -EINVAL.
  */

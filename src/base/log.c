@@ -165,6 +165,18 @@ static void add_head(struct line *l, const char *format, va_list args)
 /* How many lines were left out since there was room. */
 static atomic_uint n_unread;
 
+static _Atomic uint64_t counts[_LOG_LEVEL_MAX], n_dropped;
+
+uint64_t log_count(enum log_level level)
+{
+	return atomic_load_explicit(&counts[level], memory_order_relaxed);
+}
+
+uint64_t log_count_dropped(void)
+{
+	return atomic_load_explicit(&n_dropped, memory_order_relaxed);
+}
+
 /* Is there room for a line? A file and a terminal that is not stopped always have it. */
 static bool has_room(void)
 {
@@ -173,6 +185,7 @@ static bool has_room(void)
 	if (poll(&to, 1, is_stuck ? 0 : ROOM_MS) != 0)
 		return true;
 	atomic_fetch_add(&n_unread, 1);
+	atomic_fetch_add(&n_dropped, 1);
 	return false;
 }
 
@@ -199,6 +212,7 @@ static void write_fields(enum log_level level, const struct log_field *fields, s
 	const char *format, va_list args)
 {
 	int saved_errno = errno;
+	atomic_fetch_add_explicit(&counts[level], 1, memory_order_relaxed);
 	char when[CLOCK_TEXT], message[MESSAGE_MAX];
 	struct line l;
 	va_list again;
@@ -274,6 +288,7 @@ void log_limited(struct log_limit *l, enum log_level level, const char *format, 
 		write_fields(level, NULL, 0, format, args);
 	} else {
 		l->n_left_out++;
+		atomic_fetch_add(&n_dropped, 1);
 		int len = vsnprintf(l->last, sizeof l->last, format, args);
 		must(len >= 0);
 		if ((size_t)len >= sizeof l->last)

@@ -28,6 +28,10 @@ void log_set_level(enum log_level level);
 void log_set_format(enum log_format format);
 enum log_format log_format(void);
 bool log_is_on(enum log_level level);
+/* Lines since the start: those written, of that level, and those that nobody gets to see, since
+ * they were of one cause too often or nobody read the log. Any thread. */
+uint64_t log_count(enum log_level level);
+uint64_t log_count_dropped(void);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* At most 8 of them; values are cut after 256 bytes. */
 void log_write_fields(enum log_level level, const struct log_field *fields, size_t n,

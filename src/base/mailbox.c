@@ -53,6 +53,19 @@ void beat_unwatch(struct beat *b)
 	beat_of_thread = NULL;
 }
 
+static _Atomic uint64_t n_standstills;
+
+void beat_set_stuck(struct beat *b)
+{
+	atomic_store(&b->is_stuck, true);
+	atomic_fetch_add(&n_standstills, 1);
+}
+
+uint64_t beats_count_standstills(void)
+{
+	return atomic_load(&n_standstills);
+}
+
 void beats_each(void (*call)(struct beat *b, void *arg), void *arg)
 {
 	pthread_mutex_lock(&watched_lock);

@@ -70,6 +70,10 @@ void beat_unwatch(struct beat *b);
  */
 void beats_each(void (*call)(struct beat *b, void *arg), void *arg);
 
+/* The watcher's: `b` stands still. */
+void beat_set_stuck(struct beat *b);
+uint64_t beats_count_standstills(void); /* since the start; any thread */
+
 extern _Thread_local struct beat *beat_of_thread;
 
 /* Two stores: cheap enough for each message and timer. `what` is static text: "a job request". Of a

@@ -10,8 +10,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/metrics/exposition.h"
 #include "core/deployment/deployment.h"
 #include "core/edit.h"
+
+enum { METRICS_MAX = 64 << 20 };
 
 void ask_done(struct ask *a)
 {
@@ -30,6 +33,7 @@ void ask_done(struct ask *a)
 	free(a->staged);
 	a->staged = NULL;
 	a->n_staged = 0;
+	exposition_free(TAKE_PTR(a->exposition));
 	a->name = a->text = a->tag = a->if_match = a->if_none_match = a->ignored = NULL;
 	a->json = a->body = NULL;
 }
@@ -423,6 +427,15 @@ static void ask_unreadable_drop(struct core *c, struct ask *a)
 	store_post(c->store, op);
 }
 
+static void ask_metrics(struct core *c, struct ask *a)
+{
+	struct exposition *own =
+		a->exposition ? NULL : exposition_new(EXPOSITION_PROMETHEUS, METRICS_MAX);
+	core_metrics_put(c, own ? own : a->exposition);
+	if (own)
+		a->text = exposition_take(own);
+}
+
 static void ask_deliver(struct mail *mail, void *owner)
 {
 	struct ask *a = container_of(mail, struct ask, mail);
@@ -468,7 +481,7 @@ static void ask_deliver(struct mail *mail, void *owner)
 		ask_answer(a);
 		return;
 	case ASK_METRICS:
-		a->text = status_metrics(c);
+		ask_metrics(c, a);
 		ask_answer(a);
 		return;
 	case ASK_READY:

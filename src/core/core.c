@@ -78,6 +78,7 @@ struct core *core_new(const struct core_parts *parts)
 	map_init(&c->signatures);
 	map_init(&c->keys);
 	map_init(&c->audiences);
+	map_init(&c->job_series);
 	list_init(&c->keys_aged);
 	list_init(&c->places_aged);
 	list_init(&c->unrecorded);
@@ -368,6 +369,7 @@ void core_free(struct core *c)
 	map_done(&c->jobs);
 	map_done(&c->workers);
 	map_done(&c->watched);
+	job_series_free(c);
 	mailbox_done(&c->mailbox);
 	list_each (n, &c->intakes) {
 		struct intake *in = container_of(n, struct intake, node);

@@ -125,6 +125,7 @@ void lane_free(struct core *c, struct lane *lane)
 		map_remove(&c->lanes, &lane->by_name);
 	heap_done(&lane->queue);
 	context_unref(lane->context);
+	function_unref(lane->series_function);
 	free(lane->last_failure);
 	free(lane->name);
 	free(lane);

@@ -8,7 +8,9 @@
 #include "base/timers.h"
 #include "core/core.h"
 
+struct job_series;
 struct live_job;
+struct transport;
 
 struct lane {
 	struct core *core;
@@ -41,6 +43,11 @@ struct lane {
 	int64_t process_since_ms; /* monotonic: since when it waits there */
 	unsigned n_retired_for;   /* how many busy workers were retired for it since then */
 	struct list describes;    /* signatures that its workers owe */
+	/* metrics/job_series.c: where jobs of that function and transport are counted; NULL: not
+	 * known yet. The function is a reference. */
+	struct job_series *series;
+	const struct function *series_function;
+	const struct transport *series_transport;
 };
 
 /* lane.c */

@@ -293,6 +293,7 @@ void life_started(struct live_job *l, int64_t at_ms)
 	j->started_ms = at_ms < j->created_ms || at_ms > now ? now : at_ms;
 	if (j->state != JOB_CANCELLING)
 		job_move(j, JOB_STARTED);
+	job_series_started(l);
 	publish(l, EVENT_STARTED, NULL, 0, NULL);
 	joblog_event(l, "StartedEvent");
 	life_moved(l);
@@ -488,6 +489,7 @@ void life_end(struct live_job *l, enum job_state how, char *result, char *error)
 	j->ended_ms = clock_wall_ms();
 	lane_remove(l->lane, l);
 	life_leave_worker(l);
+	job_series_ended(l, how);
 	life_log_end(l, how, error);
 	life_log_outcome(l, error);
 	publish(l, job_final_event(how), result, result ? strlen(result) : 0, error);

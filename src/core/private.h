@@ -11,6 +11,7 @@
 #include "core/core.h"
 #include "core/describe.h"
 #include "core/lane.h"
+#include "core/metrics/metrics.h"
 
 /* One for each door. */
 struct intake {
@@ -46,6 +47,7 @@ struct live_job {
 	bool is_resumed;   /* its worker, back again, still holds it */
 	bool is_stopped_unasked; /* its worker says so, and is perhaps about to end */
 	bool is_timed_out;       /* what it is cancelled for is its performTimeout */
+	bool is_wait_counted;    /* metrics/job_series.c: it has been started before */
 	int64_t born_ms;         /* monotonic */
 	/* parameters.c: of job->parameters, which are NULL while only the store has them */
 	size_t parameter_bytes, parameters_len;
@@ -92,7 +94,8 @@ struct core {
 	int64_t started_ms;
 	char *address;               /* HOST:PORT of its HTTP; NULL: not known */
 	uint64_t counts[_EVENT_MAX]; /* of events, for the metrics */
-	uint64_t workers_lost, workers_started;
+	uint64_t workers_lost, workers_started, worker_start_failures;
+	struct map job_series;       /* metrics/job_series.c */
 	unsigned n_processes;        /* workers, without describers */
 	struct list process_waiters; /* lanes, in the order in which they get a process */
 	struct timer process_tick;
@@ -203,7 +206,7 @@ json_t *function_described_json(const struct function *f, const struct signature
 /* joblog.c, status.c */
 json_t *status_json(struct core *c);
 struct transport_state door_state(const struct transport *door);
-char *status_metrics(struct core *c), *status_transports(const struct core *c); /* JSON */
+char *status_transports(const struct core *c); /* JSON */
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */
 void joblog_begin(struct live_job *l);                   /* from here on it has one */

@@ -443,6 +443,7 @@ void crew_start_failed(struct core *c, struct worker *w, const char *why)
 		worker_free(c, w);
 		return;
 	}
+	c->worker_start_failures++;
 	log_warn("worker %s did not start: %s", w->id, why);
 	if (!lane->is_describer)
 		lane_break(c, lane, why);

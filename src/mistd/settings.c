@@ -131,6 +131,10 @@ static const struct conf_field limits_conf[] = {
 		.max = INT64_C(31536000000), .live = true,
 		.help = "how long a request with the same idempotency key is answered with the "
 			"same job" },
+	{ "job-series", CONF_INT, LIMIT(job_series_max), "200", .min = 1, .max = 10000,
+		.live = true,
+		.help = "sets of function, context and transport that /metrics tells apart; jobs "
+			"of further ones are counted as function other of context other" },
 	{ "history", CONF_DURATION, LIMIT(history_ms), "Inf", .min = 1000, .max = INT64_MAX,
 		.live = true,
 		.help = "ended jobs older than this are forgotten, and their logs removed" },

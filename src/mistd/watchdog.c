@@ -141,7 +141,7 @@ static void look(struct beat *b, void *arg)
 	b->seen = turns;
 	b->n_still = is_still ? b->n_still + 1 : 0;
 	if (b->n_still == LOOKS) {
-		atomic_store(&b->is_stuck, true);
+		beat_set_stuck(b);
 		(void)tell_of(arg, b, b->name);
 	} else if (!is_still && atomic_exchange(&b->is_stuck, false)) {
 		log_warn("the %s turns again", b->name);
@@ -160,7 +160,7 @@ static void *watch(void *arg)
 		seen = turns;
 		n_still = is_still ? n_still + 1 : 0;
 		if (n_still == LOOKS) {
-			atomic_store(&w->beat->is_stuck, true);
+			beat_set_stuck(w->beat);
 			tell(w);
 		} else if (!is_still && atomic_exchange(&w->beat->is_stuck, false)) {
 			log_warn("the core turns again");

@@ -186,6 +186,7 @@ void sqlite_place_done(struct sqlite_place *p)
 
 int sqlite_place_check(struct sqlite_place *p)
 {
+	int64_t bytes = 0;
 	for (size_t i = 0; i < _SQLITE_FILE_MAX; i++) {
 		struct sqlite_file *file = &p->files[i];
 		struct stat st;
@@ -198,7 +199,9 @@ int sqlite_place_check(struct sqlite_place *p)
 		} else if (!is_there && file->inode) {
 			return errno == ENOENT || errno == ENOTDIR ? -ENOENT : -errno;
 		}
+		bytes += is_there ? st.st_size : 0;
 	}
+	p->bytes = bytes;
 	return 0;
 }
 

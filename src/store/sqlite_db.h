@@ -59,6 +59,7 @@ struct sqlite_place {
 		dev_t device;
 		ino_t inode; /* 0: not seen yet */
 	} files[_SQLITE_FILE_MAX];
+	int64_t bytes; /* of all of them, when they were last looked at */
 };
 
 void sqlite_place_init(struct sqlite_place *p, const char *directory);

@@ -37,6 +37,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "store/figures.h"
 #include "store/files.h"
 #include "store/logs.h"
 #include "store/unwritten.h"
@@ -71,6 +72,7 @@ struct store {
 	const struct store_ops *ops;
 	void *self;
 	struct store_settings settings;
+	char *directory;
 	struct logs logs;
 	pthread_t thread, guard;
 	bool is_started, is_guarded;
@@ -96,6 +98,7 @@ struct store {
 	atomic_bool is_damaged, is_aside_failing;
 	atomic_size_t backlog, backlog_bytes;
 	_Atomic int64_t n_unreadable;
+	struct store_figures figures;
 };
 
 static void queue_init(struct op_queue *q)
@@ -375,6 +378,7 @@ static int apply(struct store *st, struct store_op *op)
 
 static int commit(struct store *st)
 {
+	int64_t began_us = clock_mono_us();
 	enter(st);
 	int r = fail_point(FAIL_STORE_COMMIT);
 	if (r == 0)
@@ -382,6 +386,9 @@ static int commit(struct store *st)
 	if (r == 0)
 		(void)fail_point(FAIL_STORE_COMMITTED);
 	leave(st);
+	if (r == 0)
+		histogram_observe(
+			&st->figures.commits, &histogram_call_bounds, clock_mono_us() - began_us);
 	return r;
 }
 
@@ -396,6 +403,8 @@ static int check(struct store *st)
 {
 	enter(st);
 	int r = st->ops->check ? st->ops->check(st->self) : 0;
+	figures_measure(&st->figures, st->directory,
+		r == 0 && st->ops->bytes ? st->ops->bytes(st->self) : -1);
 	leave(st);
 	st->checked_ms = clock_mono_ms();
 	return r;
@@ -460,6 +469,7 @@ static void batch_succeed(struct store *st, const struct store_op *until)
 		is_recounted |= kind == STORE_SET_ASIDE || kind == STORE_UNREADABLE_DROP;
 		queue_push(&done, queue_pop(&st->batch));
 	}
+	counter_add(&st->figures.operations, done.count);
 	set_health(st, 0);
 	if (is_recounted)
 		count_unreadable(st);
@@ -484,6 +494,7 @@ static void batch_fail(struct store *st, int r)
 	pthread_mutex_lock(&st->lock);
 	give_up_waited(&st->posted, &given_up);
 	pthread_mutex_unlock(&st->lock);
+	counter_add(&st->figures.failures, 1);
 	set_health(st, r);
 	finish(st, &given_up, r);
 }
@@ -777,6 +788,7 @@ static void store_init(struct store *st, const struct store_ops *ops)
 	queue_init(&st->posted);
 	queue_init(&st->batch);
 	unwritten_init(&st->unwritten);
+	figures_init(&st->figures);
 	pthread_mutex_init(&st->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -791,6 +803,7 @@ int store_open(struct store **ret, const struct store_ops *ops, const struct sto
 	_cleanup_(store_closep) struct store *st = xcalloc(1, sizeof *st);
 	store_init(st, ops);
 	st->settings = *s;
+	st->directory = xstrdup(s->directory);
 	st->settings.hang_ms = s->hang_ms ? s->hang_ms : HANG_MS;
 	st->settings.set_aside = set_aside;
 	st->settings.owner = st;
@@ -863,6 +876,11 @@ size_t store_backlog(struct store *st)
 size_t store_backlog_bytes(struct store *st)
 {
 	return atomic_load(&st->backlog_bytes);
+}
+
+void store_metrics_put(struct store *st, struct exposition *e)
+{
+	figures_put(&st->figures, e);
 }
 
 int64_t store_unreadable_count(struct store *st)
@@ -1025,6 +1043,7 @@ void store_close(struct store *st)
 	if (st->self)
 		st->ops->close(st->self);
 	free(st->self);
+	free(st->directory);
 	logs_close(&st->logs);
 	unwritten_done(&st->unwritten);
 	pthread_cond_destroy(&st->wake);

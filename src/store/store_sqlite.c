@@ -310,6 +310,11 @@ static int sqlite_check(void *self)
 	return sqlite_place_check(&((struct sqlite *)self)->place);
 }
 
+static int64_t sqlite_bytes(void *self)
+{
+	return ((struct sqlite *)self)->place.bytes;
+}
+
 static void sqlite_close(void *self)
 {
 	struct sqlite *sq = self;
@@ -336,6 +341,7 @@ const struct store_ops store_sqlite = {
 	.commit = sqlite_commit,
 	.rollback = sqlite_rollback,
 	.check = sqlite_check,
+	.bytes = sqlite_bytes,
 	.job_get = sqlite_get,
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,

@@ -45,7 +45,7 @@ def test_a_core_that_stands_still_is_seen_and_told_where(make, tmp_path):
     gateway.until(lambda: "hanging-transport.so" in gateway.stderr())
     said = gateway.stderr()
     assert "the core stands still for longer than mist.watchdog, 400ms: it is at a query or a command (thread" in said
-    assert "where it stands:" in said and "status_metrics" in said
+    assert "where it stands:" in said and "core_metrics_put" in said
     (tmp_path / "state").unlink()
     gateway.until(lambda: gateway.get("/health/live").status_code == 200)
     assert "the core turns again" in gateway.stderr() and gateway.run("typed", {"i": 1})["success"]

@@ -87,7 +87,7 @@ def test_10000_clients_that_go_in_the_middle_leave_nothing(c_mist):
             gone += BATCH
             if i % 2:
                 until(lambda: metric(mist, "mist_subscribers") == 0, what="the end of the subscribers")
-                until(lambda: metric(mist, "mist_jobs") == 1, what="the end of the jobs")
+                until(lambda: metric(mist, "mist_active_jobs") == 1, what="the end of the jobs")
         assert ended(mist) == KNOWN + gone * CALLS // BATCH
         mist.session.close()
         until(lambda: descriptors(mist) <= DESCRIPTORS_MAX, what="the descriptors of before")

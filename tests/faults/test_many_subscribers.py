@@ -77,7 +77,7 @@ def test_5000_subscribers_hear_everything_and_cost_little(c_mist, many_descripto
     mist.cancel(running)
     of_one = hear(clients[1::2], ended(running))
     assert all({e["id"] for e in events} == {running} for events in of_one.values())
-    assert metric(mist, "mist_events_dropped_total") == 0
+    assert metric(mist, "mist_subscriber_events_dropped_total") == 0
 
     cost = (mist.resident_bytes() - memory) / len(clients)
     print(f"bytes per subscriber that has heard something: {cost:.0f}")

@@ -133,7 +133,7 @@ def test_requests_wait_while_the_disk_is_full(c_mist, mosquitto, prefix):
 
 
 def waiting(gateway):
-    found = re.search(r'^mist_transport_events_waiting\{transport="mqtt"\} (\d+)$', gateway.get("/metrics").text, re.M)
+    found = re.search(r'^mist_transport_deliveries_waiting\{transport="mqtt"\} (\d+)$', gateway.get("/metrics").text, re.M)
     return int(found[1])
 
 

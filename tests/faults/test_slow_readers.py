@@ -46,7 +46,7 @@ def test_who_never_reads_costs_its_buffer_and_nobody_else_an_event(c_mist):
     for batch in range(1, batches + 1):
         run_many(mist, jobs, "x" * 2000)
         until(lambda: heard == [batch * jobs * 5] * len(readers), what="all events")
-    dropped = metric(mist, "mist_events_dropped_total")
+    dropped = metric(mist, "mist_subscriber_events_dropped_total")
     assert dropped > total / 4 and mist.resident_bytes() - before < 16 << 20
     (told, missed), (told_too, missed_too) = (account(subscriber, total) for subscriber in idle)
     assert told + missed == told_too + missed_too == total and missed + missed_too == dropped
@@ -65,7 +65,7 @@ def test_who_is_always_behind_costs_what_waits_and_not_all_it_was_told(c_mist, k
             while behind.event()["event"] != "finished":
                 pass
         print(f"bytes that 64 MB more cost: {mist.resident_bytes() - before}")
-        assert mist.resident_bytes() - before < 32 << 20 and metric(mist, "mist_events_dropped_total") == 0
+        assert mist.resident_bytes() - before < 32 << 20 and metric(mist, "mist_subscriber_events_dropped_total") == 0
 
 
 def test_answers_to_pings_that_nobody_reads_have_an_end(c_mist):

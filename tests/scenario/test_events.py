@@ -139,10 +139,10 @@ def test_who_does_not_read_is_told_how_much_was_dropped(c_mist):
     with WebSocket(mist, ALL, receive_buffer=4096) as ws:
         until(subscribers(mist, 1))
         jobs = 0
-        while metric(mist, "mist_events_dropped_total") < 20:
+        while metric(mist, "mist_subscriber_events_dropped_total") < 20:
             mist.run("big", {"bytes": 1 << 20})
             jobs += 1
-        dropped = metric(mist, "mist_events_dropped_total")
+        dropped = metric(mist, "mist_subscriber_events_dropped_total")
         events = [ws.event()]
         while events[-1]["event"] != "dropped":
             events.append(ws.event())
@@ -150,7 +150,7 @@ def test_who_does_not_read_is_told_how_much_was_dropped(c_mist):
         assert len(events) - 1 + dropped == 5 * jobs
         mist.run("echo", {"text": "again"})
         assert names(to_the_end(ws)) == ["initialized", "queued", "worker-assigned", "started", "finished"]
-        assert metric(mist, "mist_events_dropped_total") == dropped
+        assert metric(mist, "mist_subscriber_events_dropped_total") == dropped
 
 
 # Server-Sent Events
@@ -241,7 +241,7 @@ def test_a_follower_that_does_not_read_comes_back_for_the_rest(c_mist):
     job_id = mist.submit("log", {"lines": lines})
     with job_stream(mist, job_id, receive_buffer=4096) as stream, Stream(mist, "/v2/api/events?withLogs=true", receive_buffer=4096) as every:
         mist.wait(job_id, timeout=60)
-        dropped = metric(mist, "mist_events_dropped_total")
+        dropped = metric(mist, "mist_subscriber_events_dropped_total")
         assert dropped > 100
         events = stream.rest()
         assert events[-1]["event"] == "dropped" and 0 < events[-1]["count"] <= dropped

@@ -348,12 +348,12 @@ def test_events_that_nobody_is_owed_are_dropped_when_there_is_no_room(c_mist, ka
     kafka.stop()
     for i in range(10):
         gateway.run("echo", {"text": str(i)})
-    until(lambda: 'mist_transport_events_dropped_total{transport="main"} 0' not in gateway.get("/metrics").text)
-    assert 'mist_transport_events_waiting{transport="main"} 5' in gateway.get("/metrics").text
-    assert 'mist_transport_events_dropped_total{transport="bytes"} 0' in gateway.get("/metrics").text
+    until(lambda: 'mist_transport_deliveries_total{transport="main",outcome="dropped"} 0' not in gateway.get("/metrics").text)
+    assert 'mist_transport_deliveries_waiting{transport="main"} 5' in gateway.get("/metrics").text
+    assert 'mist_transport_deliveries_total{transport="bytes",outcome="dropped"} 0' in gateway.get("/metrics").text
     for _ in range(5):
         gateway.run("big", {"bytes": 50_000})
-    until(lambda: 'mist_transport_events_dropped_total{transport="bytes"} 0' not in gateway.get("/metrics").text)
+    until(lambda: 'mist_transport_deliveries_total{transport="bytes",outcome="dropped"} 0' not in gateway.get("/metrics").text)
 
 
 def test_a_broker_that_is_down_at_the_start_is_named_and_joined_when_it_comes(c_mist, kafka_factory, prefix):

@@ -575,8 +575,8 @@ def test_what_goes_through_is_counted(mist, requester):
     requester.call("noop", {})
     requester.call("nobody", {})
     numbers = gateway.get("/metrics").text
-    assert 'mist_transport_requests_accepted_total{transport="mqtt"} 1' in numbers
-    assert 'mist_transport_requests_refused_total{transport="mqtt"} 1' in numbers
+    assert 'mist_transport_requests_total{transport="mqtt",outcome="accepted"} 1' in numbers
+    assert 'mist_transport_requests_total{transport="mqtt",outcome="refused"} 1' in numbers
 
 
 def test_many_requests_at_once_are_all_answered(mist, requester, prefix):

@@ -99,7 +99,7 @@ def test_whatever_is_in_a_row_the_gateway_starts_and_shows_it(plain_mist, tmp_pa
     assert gateway.run("typed", {"i": 3})["success"]
     jobs = {job["jobId"] for job in gateway.get("/v2/api/jobs").json()}
     assert ended in jobs and spoilt not in jobs, "the list leaves out what it cannot read"
-    until(lambda: metric(gateway, "mist_store_unreadable") == 6)
+    until(lambda: metric(gateway, "mist_store_unreadable_rows") == 6)
     rows = unreadable(gateway)
     assert rows["total"] == 6 and {row["kind"] for row in rows["unreadable"]} == {"job", "definition", "reply-target"}
     assert unreadable(gateway, limit=2, offset=5)["unreadable"] == rows["unreadable"][5:]
@@ -116,7 +116,7 @@ def test_whatever_is_in_a_row_the_gateway_starts_and_shows_it(plain_mist, tmp_pa
     assert "no unreadable row" in said(gateway, "store", "drop", str(row["id"]), "--yes", code=3)
     assert unreadable(gateway)["total"] == 5
     gateway.restart()
-    assert unreadable(gateway)["total"] == 5 and metric(gateway, "mist_store_unreadable") == 5
+    assert unreadable(gateway)["total"] == 5 and metric(gateway, "mist_store_unreadable_rows") == 5
     assert gateway.delete("/v2/api/store/unreadable").status_code == 200
     assert json.loads(cli(gateway, "store", "check")) == []
     gateway.stop()

@@ -13,8 +13,12 @@ from support.mistd import PATIENCE
 TIMEOUT = 30
 
 
-def metric(gateway, name):
-    return int(re.search(rf"^{name} (\d+)$", gateway.get("/metrics").text, re.MULTILINE)[1])
+def metric(gateway, name, **labels):
+    """The value of the sample that has these labels, and perhaps others. None: there is none yet."""
+    lines = [line for line in gateway.get("/metrics").text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+    found = [line for line in lines if labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', line)).items()]
+    assert len(found) <= 1, found
+    return float(found[0].rpartition(" ")[2]) if found else None
 
 
 def descriptors(gateway):

@@ -168,6 +168,7 @@ const struct core_limits limits = { .queue_max = 5,
 	.progress_ms = 100,
 	.keys_max = 10,
 	.key_ms = 60000,
+	.job_series_max = 2,
 	.history_ms = DURATION_INF,
 	.neighbour_grace_ms = 50,
 	.broken_retry_ms = 10 };

@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "base/metrics/exposition.h"
 #include "core/catalog.h"
 #include "core/core.h"
 #include "domain/job.h"

@@ -286,7 +286,8 @@ static void long_arguments_leave_the_memory_when_the_disk_has_them(void **state)
 	while (!metrics)
 		turn_for(h, 1);
 	_cleanup_(freep) char *text = TAKE_PTR(metrics);
-	assert_non_null(strstr(text, "\nmist_argument_bytes 7\n")); /* of the one that runs */
+	assert_non_null(
+		strstr(text, "\nmist_active_job_parameters_bytes 7\n")); /* of the one that runs */
 }
 
 static void an_end_before_the_start_is_out_of_turn(void **state)

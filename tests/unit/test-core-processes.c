@@ -11,7 +11,7 @@ static bool is_answered;
 
 static void answered(struct ask *a)
 {
-	answer = TAKE_PTR(a->text);
+	answer = a->exposition ? exposition_take(TAKE_PTR(a->exposition)) : TAKE_PTR(a->text);
 	ask_done(a);
 	is_answered = true;
 }
@@ -26,6 +26,8 @@ static char *ask(struct house *h, enum ask_kind kind, const char *job)
 {
 	is_answered = false;
 	asked = (struct ask){ .kind = kind, .answered = answered };
+	if (kind == ASK_METRICS)
+		asked.exposition = exposition_new(EXPOSITION_PROMETHEUS, 1 << 20);
 	if (job)
 		assert_true(uuid_parse(job, &asked.job));
 	assert_int_equal(intake_ask(core_intake(h->core, "test"), &asked), 0);

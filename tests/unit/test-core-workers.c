@@ -13,7 +13,7 @@ static char *metrics_text;
 static void answered(struct ask *a)
 {
 	if (a->kind == ASK_METRICS)
-		metrics_text = TAKE_PTR(a->text);
+		metrics_text = exposition_take(TAKE_PTR(a->exposition));
 	ask_done(a);
 	is_answered = true;
 }
@@ -22,6 +22,8 @@ static void ask(struct house *h, enum ask_kind kind, const char *what)
 {
 	is_answered = false;
 	asked = (struct ask){ .kind = kind, .wait_ms = 10000, .answered = answered };
+	if (kind == ASK_METRICS)
+		asked.exposition = exposition_new(EXPOSITION_PROMETHEUS, 1 << 20);
 	if (kind == ASK_CANCEL)
 		assert_true(uuid_parse(what, &asked.job));
 	else
@@ -541,7 +543,7 @@ static void long_arguments_wait_in_the_store(void **state)
 		submit(h, arguments);
 		await_and_drop(h, "queued");
 	}
-	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 7\n"));
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 7\n"));
 	h->crew.holds_jobs = false;
 	crew_ended(h->core, w, running, xstrdup("1"), NULL);
 	await_and_drop(h, "finished");
@@ -551,7 +553,7 @@ static void long_arguments_wait_in_the_store(void **state)
 		assert_int_equal(json_string_length(pad), 600000);
 		json_decref(event);
 	}
-	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 0\n"));
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 0\n"));
 }
 
 static void arguments_of_requests_at_once_have_a_limit_too(void **state)
@@ -591,7 +593,7 @@ static void long_arguments_are_left_where_they_are_at_a_restart(void **state)
 		await_and_drop(h, "queued");
 	}
 	house_restart(h);
-	assert_true(holds_argument_bytes(h, "\nmist_argument_bytes 0\n"));
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 0\n"));
 	for (int i = 0; i < 3; i++)
 		await_and_drop(h, "finished");
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "transport/http/metrics/metrics.h"
 #include "transport/http/request.h"
 #include "transport/http/server/head.h"
 #include "transport/http/target.h"
@@ -296,9 +297,58 @@ static void networks_are_addresses_with_the_number_of_their_bits(void **state)
 	}
 }
 
+static void metrics_are_told_as_they_are_asked_for(void **state)
+{
+	static const struct {
+		const char *accept;
+		enum exposition_format format;
+	} cases[] = {
+		{ NULL, EXPOSITION_PROMETHEUS },
+		{ "", EXPOSITION_PROMETHEUS },
+		{ "*/*", EXPOSITION_PROMETHEUS },
+		{ "text/plain", EXPOSITION_PROMETHEUS },
+		{ "text/plain; version=0.0.4", EXPOSITION_PROMETHEUS },
+		{ "text/*", EXPOSITION_PROMETHEUS },
+		{ "application/json", EXPOSITION_PROMETHEUS },
+		{ "application/openmetrics-text", EXPOSITION_OPENMETRICS },
+		{ "Application/OpenMetrics-Text;Version=1.0.0", EXPOSITION_OPENMETRICS },
+		{ "application/openmetrics-text; version=\"1.0.0\"; charset=utf-8",
+			EXPOSITION_OPENMETRICS },
+		{ "application/openmetrics-text; version=0.0.1", EXPOSITION_PROMETHEUS },
+		{ "application/openmetrics-text; version=2.0.0", EXPOSITION_PROMETHEUS },
+		{ "application/openmetrics-text;q=0", EXPOSITION_PROMETHEUS },
+		{ "application/openmetrics-text;q=0.0, */*", EXPOSITION_PROMETHEUS },
+		{ "text/plain, application/openmetrics-text;q=0.9", EXPOSITION_PROMETHEUS },
+		{ "text/plain;q=0.5 , application/openmetrics-text ; q=0.9",
+			EXPOSITION_OPENMETRICS },
+		{ "*/*;q=0.9, application/openmetrics-text;q=0.5", EXPOSITION_PROMETHEUS },
+		{ "*/*;q=0.1, application/openmetrics-text;q=0.5", EXPOSITION_OPENMETRICS },
+		{ "application/*, text/plain;q=0", EXPOSITION_OPENMETRICS },
+		{ "application/*, text/*;q=0.1", EXPOSITION_PROMETHEUS },
+		/* Prometheus 2.26 and 3.0 */
+		{ "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,"
+		  "*/*;q=0.1",
+			EXPOSITION_PROMETHEUS },
+		{ "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+		  "application/openmetrics-text;version=0.0.1;q=0.5,"
+		  "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;"
+		  "q=0.3,*/*;q=0.2",
+			EXPOSITION_OPENMETRICS },
+		/* What is no list is read as far as it goes. */
+		{ ",;,=;q,;q=,application/openmetrics-text;;q=x,", EXPOSITION_OPENMETRICS },
+		{ "application/openmetrics-text;q=1.5;version", EXPOSITION_OPENMETRICS },
+		{ "application/openmetrics-text;version=\"", EXPOSITION_PROMETHEUS },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (exposition_of_accept(cases[i].accept) != cases[i].format)
+			fail_msg("%s", cases[i].accept ? cases[i].accept : "NULL");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(metrics_are_told_as_they_are_asked_for),
 		cmocka_unit_test(what_was_ignored_is_named_once),
 		cmocka_unit_test(a_host_is_an_address_or_a_name_of_ours),
 		cmocka_unit_test(a_head_leaves_nothing_open),

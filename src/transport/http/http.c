@@ -22,6 +22,7 @@
 #include "base/ignored.h"
 #include "base/log.h"
 #include "transport/http/events/events.h"
+#include "transport/http/metrics/metrics.h"
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
 #include "transport/http/target.h"
@@ -135,6 +136,7 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *conn)
 	server_called();
 	rq->http = http;
 	rq->conn = conn;
+	rq->began_us = clock_mono_us();
 	rq->answer_fd = rq->hashed_fd = -1;
 	buf_init(&rq->body, atomic_load_explicit(&http->body_max, memory_order_relaxed));
 	const char *path = uri ? target_split(uri, &authority, &len) : NULL;
@@ -345,6 +347,7 @@ static enum MHD_Result request_send(struct request *rq)
 	charge_answer(rq);
 	struct MHD_Response *response = response_of(rq);
 	rq->is_answered = true;
+	durations_observe(rq);
 	if (is_lasting)
 		request_settled(rq);
 	connection_enter(rq->connection, is_lasting ? CONNECTION_LASTING : CONNECTION_ANSWER);
@@ -379,6 +382,7 @@ static void request_tell(struct request *rq)
 		(void)!send(rq->connection->fd, rq->answer, rq->answer_len,
 			MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
+	durations_observe(rq);
 	request_settled(rq);
 	buf_done(&rq->body);
 	body_charge(rq);
@@ -665,6 +669,7 @@ const struct transport_ops http_transport = {
 	.open = http_open,
 	.start = http_start,
 	.publish = http_publish,
+	.metrics = http_metrics_put,
 	.reload = http_reload,
 	.stop = http_stop,
 	.close = http_close,

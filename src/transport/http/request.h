@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/metrics/exposition.h"
 #include "core/worker_door.h"
 #include "mist/store.h"
 #include "mist/transport.h"
@@ -46,6 +47,7 @@ struct route {
 };
 
 extern const struct route routes[]; /* ended by { 0 } */
+extern const char *const method_names[_METHOD_MAX];
 
 struct http {
 	struct http_settings settings;
@@ -85,6 +87,7 @@ struct request {
 	struct MHD_Connection *conn;
 	struct connection *connection;
 	const struct route *route;
+	int64_t began_us; /* monotonic: its first line was there */
 	_Atomic int wait; /* enum request_wait */
 	struct list abandoned;
 	char *path;      /* owned; NULL: the target is none */
@@ -117,6 +120,7 @@ struct request {
 	char *problem_errors;  /* JSON for the problem's `errors`; owned, NULL: none */
 	json_t *echo;          /* the first generation's answer repeats its request */
 	struct ask ask;
+	enum exposition_format exposition_format; /* of metrics_show */
 	struct admission admission;
 
 	unsigned status;

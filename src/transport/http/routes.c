@@ -65,7 +65,7 @@ const struct route routes[] = {
 	{ 0 },
 };
 
-static const char *const method_names[_METHOD_MAX] = { "GET", "POST", "PUT", "DELETE" };
+const char *const method_names[_METHOD_MAX] = { "GET", "POST", "PUT", "DELETE" };
 
 /* Allow, for every set of methods a path may have. */
 static const char *const allow_texts[1 << _METHOD_MAX] = {

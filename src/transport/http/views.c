@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What there is, over HTTP: functions, contexts, workers, status, health, metrics. Each is one
+/* What there is, over HTTP: functions, contexts, workers, status, health. Each is one
  * question to the core. */
 #include "transport/http/request.h"
 
@@ -41,17 +41,6 @@ void worker_stop(struct request *rq)
 	rq->ask.kind = ASK_WORKER_STOP;
 	rq->ask.name = xstrdup(rq->id);
 	request_ask(rq, worker_stopped);
-}
-
-static void metrics_ready(struct request *rq)
-{
-	answer_asked(rq, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-}
-
-void metrics_show(struct request *rq)
-{
-	rq->ask.kind = ASK_METRICS;
-	request_ask(rq, metrics_ready);
 }
 
 /* True: the core does not turn, which is the answer. */

@@ -315,7 +315,7 @@ def test_a_follower_that_does_not_read_is_told_the_rest_from_the_file(c_mist):
     for follower in followers:
         assert follower.rest() == log and follower.is_whole
         follower.close()
-    dropped = re.search(r"^mist_events_dropped_total (\d+)$", mist.get("/metrics").text, re.MULTILINE)[1]
+    dropped = re.search(r"^mist_subscriber_events_dropped_total (\d+)$", mist.get("/metrics").text, re.MULTILINE)[1]
     assert dropped == "0"
 
 

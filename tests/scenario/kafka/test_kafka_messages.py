@@ -27,4 +27,4 @@ def test_one_topic_may_serve_cloud_events_both_ways(c_mist, kafka, prefix, send)
     everything.wait_one(is_the_end)
     until(lambda: door.committed() == sum(kafka.ends(door.requests).values()), what="the gateway to have read what it told")
     assert len(gateway.get("/v2/api/jobs").json()) == 1 and not dead.records
-    assert 'mist_transport_requests_refused_total{transport="main"} 0' in gateway.get("/metrics").text
+    assert 'mist_transport_requests_total{transport="main",outcome="refused"} 0' in gateway.get("/metrics").text

@@ -45,7 +45,7 @@ def test_one_topic_may_serve_cloud_events_both_ways(mist, mosquitto, prefix, ask
         assert ask(client, f"{prefix}/in", "echo")["result"] == "x"
         client.clear()
         assert len(gateway.get("/v2/api/jobs").json()) == count
-    assert 'mist_transport_requests_refused_total{transport="mqtt"} 0' in gateway.get("/metrics").text
+    assert 'mist_transport_requests_total{transport="mqtt",outcome="refused"} 0' in gateway.get("/metrics").text
 
 
 def test_data_in_base64_is_data(mist, requester):

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "transport/http/metrics/metrics.h"
 #include "transport/http/request.h"
 
 enum {
@@ -173,6 +174,7 @@ static void server_done(struct server *server)
 		MHD_stop_daemon(server->daemon);
 	this_server = NULL;
 	closep(&server->wake_fd);
+	durations_free(TAKE_PTR(server->durations));
 }
 
 static int server_start(struct http *http, const struct server_callbacks *callbacks)
@@ -184,6 +186,7 @@ static int server_start(struct http *http, const struct server_callbacks *callba
 		list_init(&server->phases[i]);
 	list_init(&server->idle_looks);
 	connections_publish(server);
+	server->durations = durations_new();
 	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->daemon = server->wake_fd < 0 ? NULL : daemon_start(http, callbacks);
 	int r = server->daemon ? pthread_create(&server->thread, NULL, serve, server) : EIO;

@@ -11,6 +11,8 @@
 #include "base/mailbox.h"
 #include "transport/http/server/connection.h"
 
+struct http_durations;
+
 struct server {
 	struct http *http;
 	struct MHD_Daemon *daemon;
@@ -30,6 +32,7 @@ struct server {
 	unsigned n_calls;         /* of our callbacks, by libmicrohttpd */
 	unsigned n_in_vain;       /* turns in a row in which nothing happened */
 	int64_t now_ms, swept_ms; /* monotonic */
+	struct http_durations *durations; /* of its requests; written by it, read by any */
 };
 
 /* A positive errno. The callbacks are http.c's. */

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel says of this process, by the names that Prometheus' own clients use. Any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct exposition;
+
+/* Declares and puts the metrics process_*. */
+void process_metrics_put(struct exposition *e);
+
+int64_t process_resident_bytes(void); /* 0: not known */

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /metrics, and what the HTTP adapter counts for it. */
+#pragma once
+
+#include "base/metrics/exposition.h"
+
+struct request;
+
+/* accept.c: which format the header Accept (NULL: there is none) asks for. */
+enum exposition_format exposition_of_accept(const char *accept);
+
+/* durations.c: how long requests took until their answer began, by route and status. Each HTTP
+ * thread has its own. */
+struct http_durations;
+struct http_durations *durations_new(void);
+void durations_free(struct http_durations *d); /* NULL is fine */
+/* The request has its answer. Its HTTP thread. */
+void durations_observe(const struct request *rq);
+/* Of the n threads together, which may go on counting. Any thread. */
+void durations_put(struct http_durations *const *threads, size_t n, const struct metric *m,
+	struct exposition *e);
+
+/* transport_ops.metrics */
+void http_metrics_put(void *self, struct exposition *e);
