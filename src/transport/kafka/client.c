@@ -29,7 +29,7 @@ struct option {
 
 static const struct option needed[][8] = {
 	[CLIENT_CONSUMER] = { { "enable.auto.commit", "false" },
-		{ "enable.auto.offset.store", "false" }, { "enable.partition.eof", "false" } },
+		{ "enable.auto.offset.store", "false" }, { "enable.partition.eof", "true" } },
 	/* What is owed is never given up by time. */
 	[CLIENT_PRODUCER] = { { "enable.idempotence", "true" }, { "message.timeout.ms", "0" },
 		{ "delivery.report.only.error", "false" } },

@@ -142,6 +142,8 @@ static void read_behind(struct consumer *c, rd_kafka_topic_partition_list_t *lis
 	for (int i = 0; !err && i < asked->cnt; i++) {
 		const rd_kafka_topic_partition_t *it = &asked->elems[i];
 		struct partition *p = table_find(&c->table, it->topic, it->partition);
+		if (p && !it->err && it->offset >= 0)
+			lag_read_to(p, it->offset);
 		if (p && !it->err && it->offset >= 0 && it->metadata_size)
 			behind_read(p, it->offset, it->metadata, it->metadata_size);
 		if (!p || it->err || c->is_reset_elsewhere || p->before.at_ms < 0)
@@ -279,12 +281,19 @@ void consumer_state(struct consumer *c, struct transport_state *ret)
 	ret->n_stuck = c->n_stuck;
 	memcpy(ret->stuck, c->stuck, sizeof ret->stuck);
 	pthread_mutex_unlock(&c->lock);
+	ret->in_flight = c->n_taken;
+	lag_state(c, ret);
 }
 
 static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
 {
 	const char *topic = msg->rkt ? rd_kafka_topic_name(msg->rkt) : "";
 	struct partition *p = msg->rkt ? table_find(&c->table, topic, msg->partition) : NULL;
+	if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+		if (p)
+			lag_read_to(p, msg->offset);
+		return;
+	}
 	if (p && !is_of_topic(msg->err)) {
 		partition_failed(c, p, msg);
 		return;
@@ -549,6 +558,8 @@ static void *consumer_main(void *arg)
 		asking_tend(c);
 		same_log_tend(c);
 		tell_stuck(c);
+		lag_tend(c);
+		c->n_taken = c->table.n_taken;
 		commit_if_due(c);
 		look_for_brokers(c);
 		look_for_topic(c);

@@ -50,6 +50,10 @@ const struct conf_field kafka_conf[] = {
 	{ "in-flight-bytes", CONF_SIZE, FIELD(in_flight_bytes), "64m", .min = 1024,
 		.max = INT64_C(1) << 40, .unit = "bytes",
 		.help = "what messages may hold in memory that are no jobs yet" },
+	{ "stalled-after", CONF_DURATION, FIELD(stalled_after_ms), "1 minute", .min = 1000,
+		.max = INT64_MAX,
+		.help = "a partition with messages of which for this time none becomes a job is "
+			"told by /health/ready and in the metrics" },
 	{ "buffer", CONF_INT, FIELD(buffer), "10000", .min = 1, .max = 10000000, .unit = "events",
 		.help = "events that may wait for the brokers; more are dropped and counted, but "
 			"outcomes never" },
@@ -195,6 +199,13 @@ static void kafka_state(void *self, struct transport_state *ret)
 		consumer_state(k->consumer, ret);
 }
 
+static void kafka_metrics(void *self, struct exposition *e)
+{
+	struct kafka *k = kafka_of(self);
+	if (k->consumer)
+		lag_put(k->consumer, e);
+}
+
 static void kafka_stop(void *self)
 {
 	struct kafka *k = kafka_of(self);
@@ -234,6 +245,7 @@ const struct transport_ops kafka_transport = {
 	.publish = kafka_publish,
 	.restore = kafka_restore,
 	.state = kafka_state,
+	.metrics = kafka_metrics,
 	.stop = kafka_stop,
 	.close = kafka_close,
 };

@@ -485,6 +485,9 @@ void outbox_state(struct outbox *o, struct transport_state *ret)
 	ret->waiting = o->n_waiting;
 	ret->dropped += o->n_dropped;
 	ret->outbox_bytes = o->kept_bytes;
+	pthread_mutex_lock(&o->lock);
+	ret->sent = (uint64_t)rd_kafka_outq_len(o->rk);
+	pthread_mutex_unlock(&o->lock);
 }
 
 /* Delivery reports; the outbox's thread. */

@@ -153,6 +153,19 @@ void request_done(struct request *rq);
 struct letter *request_dead_letter(
 	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f);
 
+/* lag.c: of the first partitions, and of all others together (-1: there are none). */
+enum { LAGS_MAX = 256 };
+struct lags {
+	struct lag {
+		char topic[STUCK_TOPIC];
+		int partition;
+		int64_t messages;
+	} of[LAGS_MAX];
+	int64_t others;
+	size_t n, n_stalled;
+	char why[256]; /* the first of those, one sentence; "": none */
+};
+
 /* consumer.c */
 struct consumer {
 	struct kafka *kafka;
@@ -168,8 +181,12 @@ struct consumer {
 	struct entry *answers, **last_answer;
 	size_t n_stuck; /* partitions that cannot be read on, and the first of them */
 	struct stuck_place stuck[STUCK_MAX];
+	struct lags lags;
+	_Atomic size_t n_taken; /* table.n_taken, for others to see */
 
 	/* The thread's own. */
+	struct lags new_lags;
+	int64_t lag_at_ms, ask_ends_ms;
 	struct table table;
 	bool is_committing, is_paused;
 	bool is_topic_missing;   /* the subscribe-topic, when it was last looked for */
@@ -210,6 +227,13 @@ void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
 void same_log_tend(struct consumer *c);
 /* The log is another: a new partition in place of p. */
 struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here);
+
+/* lag.c. Consumer's thread: a message of that partition is not to be expected below the offset. */
+void lag_read_to(struct partition *p, int64_t offset);
+void lag_tend(struct consumer *c); /* measures, when it is time */
+/* Any thread. */
+void lag_state(struct consumer *c, struct transport_state *ret);
+void lag_put(struct consumer *c, struct exposition *e);
 
 int consumer_open(struct consumer **ret, struct kafka *k, struct fault *f);
 int consumer_start(struct consumer *c, struct fault *f);

@@ -53,7 +53,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->place = place_of(topic, number, &len);
 	p->topic = xstrdup(topic);
 	p->number = number;
-	p->next = -1;
+	p->next = p->end = p->read_to = p->lag = -1;
 	p->before.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
 	p->retry_batch = RETRY_BATCH;
 	list_init(&p->entries);

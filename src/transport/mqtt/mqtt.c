@@ -527,7 +527,9 @@ static void mqtt_state(void *self, struct transport_state *ret)
 	struct mqtt *m = mqtt_of(self);
 	pthread_mutex_lock(&m->lock);
 	*ret = m->counts;
+	ret->in_flight = atomic_load(&m->n_arrived);
 	ret->waiting = m->n_waiting + m->n_flying;
+	ret->sent = m->n_flying;
 	ret->outbox_bytes = m->kept_bytes;
 	for (size_t i = 0; i < m->n_links && !ret->is_down; i++) {
 		const struct link *l = m->links[i];

@@ -191,10 +191,12 @@ void receiver_arrived(struct link *l, const char *topic, const MQTTAsync_message
 			l->mqtt->env.name);
 		return;
 	}
+	atomic_fetch_add(&l->mqtt->n_arrived, 1);
 	while ((r = attempt(l, topic, m, &f)) == -EAGAIN)
 		link_wait(l, &pause_ms);
 	if (r == -ESHUTDOWN)
 		link_park(l);
+	atomic_fetch_sub(&l->mqtt->n_arrived, 1);
 	if (m->qos)
 		remember(l, &d);
 }

@@ -2,12 +2,14 @@
 """What is too large or too many for Kafka or for the gateway, through a real broker: it is refused or given up, and blocks nothing."""
 import json
 import re
+from functools import partial
 
 import confluent_kafka
 import pytest
 
 from support.kafka import Door
 from support.mistd import until
+from support.subscribers import metric
 
 PRODUCER_MAX = 1_000_000  # the client library's message.max.bytes
 
@@ -130,6 +132,42 @@ def test_a_partition_that_stands_still_is_named_with_the_reason(c_mist, kafka, d
     assert len(said) == 1 and " WARN " in said[0] and said[0].endswith("limits.queue is 1")
     gateway.cancel(busy)
     until(lambda: door.committed() == 2)
+
+
+def test_messages_that_wait_are_counted_and_a_standstill_is_told(c_mist, kafka, door):
+    """Also those that come while the partition is paused, and none of them makes the transport one that is down."""
+    one_at_a_time = {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}
+    gateway = c_mist(transports=[{**door.settings, "stalled-after": "1s"}], limits={"queue": 1}, contexts={"example": one_at_a_time})
+    lag = partial(metric, gateway, "mist_transport_lag_messages", transport="main", topic=door.requests, partition="0")
+    stalled = partial(metric, gateway, "mist_transport_stalled_partitions", transport="main")
+    until(lambda: lag() == 0, what="a partition without messages")
+    busy = gateway.submit("sleep", {"ms": 600_000})
+    gateway.wait(busy, "started")
+    for i in range(4):
+        door.send(request(str(i)))
+    until(lambda: lag() == 3, what="the messages that do not fit into the queue")
+    until(lambda: stalled() == 1, what="no progress")
+    for i in range(10):
+        door.send(request(str(i)))
+    until(lambda: lag() == 13, what="those that came to a partition that is paused")
+    assert metric(gateway, "mist_transport_up", transport="main") == 1
+    assert metric(gateway, "mist_transport_requests_in_flight", transport="main") >= 1
+    gateway.cancel(busy)
+    until(lambda: (lag(), stalled()) == (0, 0), what="all of them taken")
+    assert metric(gateway, "mist_jobs_ended_total", function="echo", transport="main", outcome="finished") is not None
+
+
+def test_offsets_that_are_no_messages_are_not_waited_for(c_mist, kafka, door):
+    """A transaction ends with a mark that has an offset."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": door.requests})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(door.requests, json.dumps(request("in a transaction")).encode())
+    producer.commit_transaction(30)
+    until(lambda: kafka.ends(door.requests) == {0: 2}, what="the mark behind the message")
+    gateway = c_mist(transports=[door.settings])
+    until(lambda: metric(gateway, "mist_jobs_ended_total", function="echo", transport="main", outcome="finished") == 1)
+    until(lambda: metric(gateway, "mist_transport_lag_messages", topic=door.requests) == 0)
 
 
 def test_a_batch_that_cannot_be_unpacked_stops_its_partition_only_and_is_named(c_mist, kafka, prefix):
