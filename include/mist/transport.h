@@ -188,7 +188,7 @@ struct transport_state {
 	char why[512];              /* one sentence: when it is, or when a part of it is */
 	uint64_t accepted, refused; /* requests that became jobs, and that did not */
 	uint64_t errors[_TRANSPORT_ERROR_MAX];
-	size_t in_flight;           /* requests taken, and not acknowledged to the broker */
+	size_t in_flight;                /* requests taken, and not acknowledged to the broker */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
 	size_t sent;                     /* those of `waiting` that the broker has been given */
 	size_t outbox_bytes;             /* what outcomes to be delivered hold in memory */

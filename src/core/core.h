@@ -35,7 +35,7 @@ struct core_limits {
 	int64_t key_ms;      /* for how long */
 	int64_t history_ms;  /* ended jobs older than this go, and their logs; DURATION_INF: none */
 	int64_t job_series_max; /* sets of labels on metrics of jobs */
-	bool ignores_unknown; /* arguments that a function does not have; else they are refused */
+	bool ignores_unknown;   /* arguments that a function does not have; else they are refused */
 	int64_t broken_retry_ms; /* first pause before a broken context is tried again; doubles to
 				    30 times it */
 };
