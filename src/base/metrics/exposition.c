@@ -132,9 +132,8 @@ void exposition_put_real(
 /* Seconds with a point: OpenMetrics wants bounds to be told apart from whole numbers. */
 static void print_seconds(char ret[static 32], uint64_t us)
 {
-	snprintf(ret, 32, "%.15g", (double)us / 1e6);
-	if (!strpbrk(ret, ".e"))
-		strcat(ret, ".0");
+	bool is_whole = us % 1000000 == 0;
+	snprintf(ret, 32, is_whole ? "%.1f" : "%.15g", (double)us / 1e6);
 }
 
 void exposition_put_histogram(struct exposition *e, const struct metric *m,
