@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from mutate.table import edits  # noqa: E402
 EXPECTED = 95  # in 100
 PATIENCE = float(os.environ.get("MIST_PATIENCE", "1"))
 PROGRAM_SECONDS = 60 * PATIENCE
+END_SECONDS = 15  # a test program has these to tidy up, once it has noticed
 PYTEST_SECONDS = 300 * PATIENCE
 LEFT_OUT = re.compile(r"^(\..*|build.*|__pycache__|node_modules|target)$")
 NOT_NEEDED = ("tests/unit", "tests/fuzz", "tests/bench")  # by what pytest runs
@@ -37,9 +39,11 @@ class CannotBeTried(Exception):
 
 class Copy:
     def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
         self.tree, self.build = folder / "tree", folder / "build"
         self.log = folder / "build.log"
         self.work = folder
+        self.scratch = Path(tempfile.mkdtemp(prefix="mist-mutate-"))  # by which what is left over is known
 
     def make(self):
         """What is the same stays, so that what was built stays too."""
@@ -87,25 +91,25 @@ class Copy:
     def run_program(self, name, functions):
         """Which of the functions noticed; None: none. That others fail says nothing: they may be late on a crowded machine."""
         test = self.programs[name]
-        process = subprocess.Popen(test["cmd"], cwd=test["workdir"], env={**os.environ, **test["env"]}, stdin=subprocess.DEVNULL,
+        process = subprocess.Popen(test["cmd"], cwd=test["workdir"], env={**self.environment(), **test["env"]}, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True)
         is_late = threading.Event()
 
-        def end(why=None):
-            if why:
-                why.set()
+        def end():
+            is_late.set()
             os.killpg(process.pid, signal.SIGKILL)
 
-        watch = threading.Timer(PROGRAM_SECONDS, end, (is_late,))
+        watch = threading.Timer(PROGRAM_SECONDS, end)
         watch.start()
         failed, is_whole = None, False
         for line in process.stdout:
             found = re.match(r"not ok \d+ - (?:on \w+: )?(\w+)", line)
             is_whole |= bool(re.match(r"# (not )?ok - ", line))
-            if found and found[1] in functions:
+            if found and found[1] in functions and not failed:
                 failed = f"{name}::{found[1]}"
-                end()
-                break
+                watch.cancel()
+                watch = threading.Timer(END_SECONDS, end)
+                watch.start()
         process.wait()
         watch.cancel()
         if failed:
@@ -117,7 +121,7 @@ class Copy:
     def run_pytest(self, tests):
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--timeout={PYTEST_SECONDS / 2}", "-o", "addopts=--import-mode=importlib -ra",
-             *(f"tests/{t}" for t in tests)], cwd=self.tree, env={**os.environ, "MIST_BUILD": str(self.build)}, stdin=subprocess.DEVNULL,
+             *(f"tests/{t}" for t in tests)], cwd=self.tree, env={**self.environment(), "MIST_BUILD": str(self.build)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         try:
             said, _ = process.communicate(timeout=PYTEST_SECONDS)
@@ -132,6 +136,27 @@ class Copy:
         if process.returncode:
             raise CannotBeTried("pytest cannot run its tests:\n" + said[-3000:])
         return None
+
+    def environment(self):
+        return {**os.environ, "TMPDIR": str(self.scratch)}
+
+    def tidy(self):
+        """Processes that an edit has let live, and files that nobody has removed."""
+        mark = str(self.scratch).encode()
+        for _ in range(100):
+            are_left = False
+            for environ in Path("/proc").glob("[0-9]*/environ"):
+                try:
+                    if mark in environ.read_bytes():
+                        os.kill(int(environ.parent.name), signal.SIGKILL)
+                        are_left = True
+                except OSError:
+                    pass  # it has just ended, or is somebody else's
+            if not are_left:
+                break
+            time.sleep(0.05)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(exist_ok=True)
 
     def look(self, programs, python_tests):
         for program, functions in sorted(programs.items()):
@@ -151,6 +176,7 @@ class Copy:
             return self.look(edit.programs, edit.python_tests)
         finally:
             file.write_text(before)
+            self.tidy()
 
 
 def chosen(words):
@@ -159,27 +185,26 @@ def chosen(words):
             yield edit
 
 
-def main(folder, record, *words):
-    rows = sorted(chosen(words or os.environ.get("MIST_MUTATE_ONLY", "").split()), key=lambda e: e.file)  # a file is built once less then
-    wrong = [f"{e}: {c}" for e in rows for c in [e.complaint()] if c]
-    if wrong or not rows:
-        print("\n".join(wrong) or "no row is chosen")
-        return 1
-    copy = Copy(Path(folder).resolve())
-    copy.work.mkdir(parents=True, exist_ok=True)
-    copy.make()
+def all_tests(rows):
+    """Programs with their functions, and tests of pytest."""
     programs = {}
     for edit in rows:
         for program, functions in edit.programs.items():
             programs.setdefault(program, set()).update(functions)
-    python_tests = sorted({t for e in rows for t in e.python_tests})
+    return programs, sorted({t for e in rows for t in e.python_tests})
+
+
+def try_all(copy, rows):
+    """Row → what became of it; None: nothing could be tried."""
+    copy.make()
+    programs, python_tests = all_tests(rows)
     print(f"{len(rows)} edits, {len(programs)} programs and {len(python_tests)} tests of pytest that are to notice them", flush=True)
     copy.make_ready(programs, bool(python_tests))
     noticed = copy.look(programs, python_tests)
+    copy.tidy()
     if noticed:
         print(f"without any edit: noticed by {noticed}\n{(copy.work / 'pytest.log').read_text()[-3000:] if python_tests else ''}")
-        return 1
-
+        return None
     results = {}
     for edit in rows:
         began = time.monotonic()
@@ -189,8 +214,11 @@ def main(folder, record, *words):
         except CannotBeTried as e:
             by, results[edit] = str(e), "CANNOT BE TRIED"
         print(f"{results[edit]:<11} {time.monotonic() - began:>6.1f} s  {edit}{f'  [{by}]' if by else ''}", flush=True)
+    return results
 
-    survivors = [e for e in rows if results[e] == "NOT NOTICED"]
+
+def report(results, record):
+    survivors = [e for e, r in results.items() if r == "NOT NOTICED"]
     n_tried = sum(r != "CANNOT BE TRIED" for r in results.values())
     score = 100 * (n_tried - len(survivors)) / n_tried if n_tried else 0
     is_good = score >= EXPECTED
@@ -198,10 +226,28 @@ def main(folder, record, *words):
     for edit in survivors:
         print(f"not noticed: {edit}\n  {edit.old!r} became {edit.new!r}; looked at by {', '.join(edit.notices)}")
     with open(record, "w") as lines:
-        for edit in rows:
-            passed = {"noticed": "OK", "NOT NOTICED": "EXPECTEDFAIL" if is_good else "FAIL"}.get(results[edit], "FAIL")
+        for edit, result in results.items():
+            passed = {"noticed": "OK", "NOT NOTICED": "EXPECTEDFAIL" if is_good else "FAIL"}.get(result, "FAIL")
             lines.write(json.dumps({"name": str(edit), "result": passed, "stdout": ""}) + "\n")
-    return 0 if is_good and n_tried == len(rows) else 1
+    return 0 if is_good and n_tried == len(results) else 1
+
+
+def main(folder, record, *words):
+    rows = sorted(chosen(words or os.environ.get("MIST_MUTATE_ONLY", "").split()), key=lambda e: e.file)  # a file is built once less then
+    wrong = [f"{e}: {c}" for e in rows for c in [e.complaint()] if c]
+    if wrong or not rows:
+        print("\n".join(wrong) or "no row is chosen")
+        return 1
+    copy = Copy(Path(folder).resolve())
+    try:
+        results = try_all(copy, rows)
+    except CannotBeTried as e:
+        print(f"without any edit: {e}")
+        results = None
+    finally:
+        copy.tidy()
+        copy.scratch.rmdir()
+    return report(results, record) if results else 1
 
 
 if __name__ == "__main__":

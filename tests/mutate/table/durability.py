@@ -47,4 +47,8 @@ EDITS = [
          "test-store-place::lines_that_a_full_disk_refuses_are_written_when_there_is_room"),
     Edit("who waits for a disk that does not answer waits for ever", "src/store/store.c", "if (is_now)\n\t\t\tgive_up_posted(st);", "",
          "test-store-place::nobody_waits_for_a_disk_that_does_not_answer"),
+    Edit("files of a deployment that was refused stay where they are", "src/store/store.c", "files_put_back(op);", "(void)op;",
+         "test-store::a_deployment_that_is_refused_puts_the_files_back"),
+    Edit("a deployment is written though its files could not be had", "src/store/store.c", "int r = files_replace(op);",
+         "int r = files_replace(op) * 0;", "test-store::a_deployment_whose_files_cannot_be_had_changes_nothing"),
 ]

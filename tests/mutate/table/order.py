@@ -67,4 +67,6 @@ EDITS = [
          "test-store-place::lines_that_a_full_disk_refuses_are_written_when_there_is_room"),
     Edit("a log that the disk refuses holds up the others", "src/store/unwritten.c", "n_refused++;", "return;",
          "test-store-place::a_log_that_cannot_grow_holds_up_no_other"),
+    Edit("a transport that nobody requires makes the gateway unready", "src/core/ask.c", "if (c->doors[i]->is_required)", "if (true)",
+         "scenario/http/test_health.py::test_a_broker_that_is_away_is_told_and_makes_the_gateway_no_less_ready"),
 ]
