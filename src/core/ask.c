@@ -52,8 +52,14 @@ void ask_answer(struct ask *a)
 
 void ask_answer_missing(struct ask *a, const char *what)
 {
-	fault_set(
-		&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s", what, a->name ? a->name : "");
+	const struct catalog *catalog = a->in->core->catalog;
+	const char *name = a->name ? a->name : "";
+	char hint[NEAR_HINT] = "";
+	if (strcmp(what, "function") == 0)
+		catalog_function_hint(catalog, name, hint);
+	else if (strcmp(what, "context") == 0)
+		catalog_context_hint(catalog, name, hint);
+	fault_set(&a->fault, FAULT_NOT_FOUND, "there is no %s %.128s%s", what, name, hint);
 	ask_answer(a);
 }
 

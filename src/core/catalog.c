@@ -291,6 +291,27 @@ int catalog_check_runtime(const struct catalog *c, const char *name, struct faul
 	return catalog_runtime(c, name) ? 0 : refuse_name(&c->runtimes, "runtime", name, f);
 }
 
+static const char *hint_in(const struct map *map, const char *name, char ret[static NEAR_HINT])
+{
+	struct near near;
+	near_init(&near, name);
+	map_each (it, map)
+		near_try(&near, it->key);
+	return near_hint(&near, ret);
+}
+
+const char *catalog_function_hint(
+	const struct catalog *c, const char *name, char ret[static NEAR_HINT])
+{
+	return hint_in(&c->functions, name, ret);
+}
+
+const char *catalog_context_hint(
+	const struct catalog *c, const char *name, char ret[static NEAR_HINT])
+{
+	return hint_in(&c->contexts, name, ret);
+}
+
 int catalog_check_path(
 	const struct catalog *c, const char *path, const char *context_name, struct fault *f)
 {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "base/near.h"
 #include "domain/context.h"
 #include "domain/function.h"
 #include "domain/runtime.h"
@@ -47,6 +48,12 @@ const struct catalog_rules *catalog_rules_of(const struct catalog *c);
  */
 int catalog_check_context(const struct catalog *c, const char *name, struct fault *f);
 int catalog_check_runtime(const struct catalog *c, const char *name, struct fault *f);
+
+/* "; did you mean F?", or "" where no function, or context, has a name like that. Returns ret. */
+const char *catalog_function_hint(
+	const struct catalog *c, const char *name, char ret[static NEAR_HINT]);
+const char *catalog_context_hint(
+	const struct catalog *c, const char *name, char ret[static NEAR_HINT]);
 
 /* Refuses the path "", naming `path`, unless workers of that context are a program: that brings its
  * own functions. */

@@ -237,6 +237,7 @@ static void request_deliver(struct mail *mail, void *owner)
 	struct job_request *rq = container_of(mail, struct job_request, mail);
 	struct core *c = owner;
 	struct fault f;
+	char hint[NEAR_HINT];
 	beat_doing("a job request");
 	if (c->is_let_go) {
 		fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping");
@@ -249,7 +250,8 @@ static void request_deliver(struct mail *mail, void *owner)
 	}
 	_cleanup_(function_unrefp) const struct function *fn = function_of(c, rq);
 	if (!fn) {
-		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s", rq->function);
+		fault_set(&f, FAULT_NOT_FOUND, "there is no function %.128s%s", rq->function,
+			catalog_function_hint(c->catalog, rq->function, hint));
 		intake_refuse(c, rq, &f);
 		return;
 	}

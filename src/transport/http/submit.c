@@ -291,6 +291,8 @@ void job_submit_path(struct request *rq)
 static void answer_outcome(struct request *rq, const struct job_event *ev)
 {
 	struct buf out;
+	if (!rq->location && rq->job[0])
+		rq->location = location_of(rq->job);
 	if (rq->cloud) {
 		cloud_answer(rq, 200, ev);
 		return;
