@@ -18,7 +18,7 @@
 static const char common[] = "ujyhV";
 
 static const struct {
-	char key, letter; /* letter '\0': the long form only */
+	char key, letter;
 	const char *name;
 	int has_value;
 } options[] = {
@@ -37,6 +37,11 @@ static const struct {
 	{ 'l', 'l', "limit", required_argument },
 	{ 'L', 'L', "level", required_argument },
 	{ 'O', 'o', "force", no_argument },
+	{ 'x', 'x', "external-id", required_argument },
+	{ 'P', 'P', "priority", required_argument },
+	{ 'k', 'k', "idempotency-key", required_argument },
+	{ 'S', 'O', "offset", required_argument },
+	{ 'N', 'F', "function", required_argument },
 };
 
 struct tables {
@@ -110,6 +115,21 @@ static void take(struct cli *cli, struct args *args, char key, enum show *show)
 		break;
 	case 'O':
 		args->is_forced = true;
+		break;
+	case 'x':
+		args->external_id = optarg;
+		break;
+	case 'P':
+		args->priority = optarg;
+		break;
+	case 'k':
+		args->key = optarg;
+		break;
+	case 'S':
+		args->offset = optarg;
+		break;
+	case 'N':
+		args->function = optarg;
 		break;
 	case 'L':
 		args->level = optarg;

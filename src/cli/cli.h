@@ -34,7 +34,8 @@ struct args {
 	char **words; /* what is left when the options are taken out */
 	int n_words;
 	const char *context, *timeout, *file, *prefix, *status, *limit; /* NULL: not given */
-	const char *level;                                              /* the same */
+	const char *level, *external_id, *key, *offset, *function;      /* the same */
+	const char *priority;                                           /* the same */
 	bool is_following, is_dry, is_forced;
 };
 

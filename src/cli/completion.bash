@@ -21,7 +21,8 @@ _mist()
 	local nouns='functions contexts workers jobs artifacts' names=''
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-u | --url) ((i++)) ;;
+		-u | --url | -c | --context | -t | --timeout | -P | --priority | -x | --external-id | -k | --idempotency-key) ((i++)) ;;
+		-s | --status | -F | --function | -l | --limit | -O | --offset | -L | --level | -p | --prefix) ((i++)) ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
@@ -37,15 +38,17 @@ _mist()
 	-c | --context) names=$(_mist_names contexts name) ;;
 	-s | --status) names='initialized queued job-file-downloading started cancelling finished cancelled failed' ;;
 	-L | --level) names='debug info warn error' ;;
-	-u | --url | -t | --timeout | -l | --limit | -p | --prefix) return ;;
+	-F | --function) names=$(_mist_names functions name) ;;
+	-u | --url | -t | --timeout | -l | --limit | -p | --prefix | -P | --priority | -x | --external-id | -k | --idempotency-key | -O | --offset)
+		return ;;
 	esac
 	if [ -z "$names" ] && [[ $word = -* ]]; then
 		names='--url --json --yes --help --version'
 		case $command in
-		run | submit) names+=' --context --timeout' ;;
+		run | submit) names+=' --context --timeout --priority --external-id --idempotency-key' ;;
 		wait) names+=' --timeout' ;;
 		logs) names+=' --follow --level' ;;
-		jobs) names+=' --status --limit' ;;
+		jobs) names+=' --status --function --context --external-id --limit --offset' ;;
 		artifacts) names+=' --force' ;;
 		apply) names+=' --file --dry-run --prefix' ;;
 		esac

@@ -60,11 +60,22 @@ _mist()
 	command) _describe command commands ;;
 	argument)
 		case $words[1] in
-		functions | contexts | workers | artifacts) _mist_noun $words[1] ;;
+		functions | contexts | workers) _mist_noun $words[1] ;;
+		artifacts)
+			if [[ $words[CURRENT] = -* ]]; then
+				_arguments $common '(-o --force)'{-o,--force}'[although functions use it, or would not load any more]'
+			else
+				_mist_noun artifacts
+			fi
+			;;
 		store) _arguments $common '1:verb:(check show drop)' '2:id:' ;;
 		jobs)
-			if [[ $words[CURRENT] = -* || $words[CURRENT-1] = (-s|--status|-l|--limit) ]]; then
+			if [[ $words[CURRENT] = -* || $words[CURRENT-1] = (-s|--status|-l|--limit|-O|--offset|-F|--function|-c|--context|-x|--external-id) ]]; then
 				_arguments $common '(-l --limit)'{-l,--limit}'[at most so many]:number:' \
+					'(-O --offset)'{-O,--offset}'[without the latest]:number:' \
+					'(-F --function)'{-F,--function}'[only of this one]:function:{_mist_names functions}' \
+					'(-c --context)'{-c,--context}'[only in this one]:context:{_mist_names contexts}' \
+					'(-x --external-id)'{-x,--external-id}'[only with this one]:external id:' \
 					'(-s --status)'{-s,--status}'[only these]:status:_sequence compadd - initialized queued job-file-downloading started cancelling finished cancelled failed'
 			else
 				_mist_noun jobs
@@ -76,7 +87,9 @@ _mist()
 			;;
 		run | submit)
 			_arguments $common '(-c --context)'{-c,--context}'[not its own]:context:{_mist_names contexts}' \
-				'(-t --timeout)'{-t,--timeout}'[cancel it after]:time:' '1:function:{_mist_names functions}' '*:argument:'
+				'(-t --timeout)'{-t,--timeout}'[cancel it after]:time:' '(-P --priority)'{-P,--priority}'[-100 to 100]:number:' \
+				'(-x --external-id)'{-x,--external-id}'[a name of your own]:external id:' \
+				'(-k --idempotency-key)'{-k,--idempotency-key}'[the same key is the same job]:key:' '1:function:{_mist_names functions}' '*:argument:'
 			;;
 		wait) _arguments $common '(-t --timeout)'{-t,--timeout}'[at most]:time:' '1:job:{_mist_names jobs}' ;;
 		logs)

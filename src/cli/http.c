@@ -13,10 +13,13 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/near.h"
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 
-enum { CONNECT_MS = 10000, ANSWER_S = 120, JSON_DEPTH_MAX = 128, SHOWN_MAX = 2000 };
+enum { CONNECT_MS = 10000, ANSWER_S = 120, JSON_DEPTH_MAX = 128, NOT_FOUND = 404 };
+#define SHOWN_MAX   ((size_t)64 * 1024)
+#define NEAR_MAX    ((size_t)4 << 20)
 #define ANSWER_MAX  ((size_t)1 << 30)
 #define STALL_BYTES 1L
 
@@ -63,6 +66,8 @@ void http_close(struct cli *cli)
 void http_reply_done(struct http_reply *reply)
 {
 	buf_done(&reply->body);
+	free(reply->job);
+	reply->job = NULL;
 }
 
 /* What comes as it happens is shown at once. */
@@ -128,6 +133,10 @@ static struct curl_slist *make_headers(const struct cli *cli, const struct http_
 		headers = curl_slist_append(headers, cli->http->authorization);
 	if (call->body)
 		headers = curl_slist_append(headers, "Content-Type: application/json");
+	if (call->key) {
+		_cleanup_(freep) char *key = xasprintf("Idempotency-Key: %s", call->key);
+		headers = curl_slist_append(headers, key);
+	}
 	if (call->from > 0) {
 		_cleanup_(freep) char *range =
 			xasprintf("Range: bytes=%lld-", (long long)call->from);
@@ -175,6 +184,16 @@ static int explain(const struct cli *cli, CURLcode code)
 	}
 }
 
+static char *job_of_location(CURL *curl)
+{
+	static const char jobs[] = "/v2/api/jobs/";
+	struct curl_header *h;
+	if (curl_easy_header(curl, "Location", 0, CURLH_HEADER, -1, &h) != CURLHE_OK ||
+		strncmp(h->value, jobs, strlen(jobs)) != 0)
+		return NULL;
+	return xstrdup(h->value + strlen(jobs));
+}
+
 int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *ret)
 {
 	CURL *curl = cli->http->curl;
@@ -184,7 +203,7 @@ int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *r
 		len--;
 	_cleanup_(freep) char *url = xasprintf("%.*s%s", (int)len, cli->url, call->path);
 	*ret = (struct http_reply){ 0 };
-	buf_init(&ret->body, ANSWER_MAX);
+	buf_init(&ret->body, call->max ? call->max : ANSWER_MAX);
 	set_up(cli, call, &t);
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	struct curl_slist *headers = make_headers(cli, call);
@@ -192,23 +211,25 @@ int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *r
 	curl_mime *form = make_form(curl, call);
 	CURLcode code = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	if (code == CURLE_OK)
+		ret->job = job_of_location(curl);
 	curl_slist_free_all(headers);
 	curl_mime_free(form);
-	return code == CURLE_OK ? 0 : explain(cli, code);
+	return code == CURLE_OK ? 0 : call->max ? EXIT_GATEWAY : explain(cli, code);
 }
 
-/* The gateway's words on one line, without what a terminal would obey. */
+/* The gateway's words as they are, in as many lines as they have; a terminal gets them as shown.h
+ * says. What is far too long for a sentence is cut, and shows it. */
 static void print_words(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len && i < SHOWN_MAX;) {
-		size_t n = utf8_shown(text + i, len - i);
-		if (n)
-			fwrite(text + i, 1, n, stderr);
-		else
-			fputc(' ', stderr);
-		i += n ? n : 1;
-	}
-	fputc('\n', stderr);
+	size_t n = len;
+	while (n && text[n - 1] == '\n')
+		n--;
+	bool is_cut = n > SHOWN_MAX;
+	if (is_cut)
+		n = utf8_whole(text, SHOWN_MAX);
+	fwrite(text, 1, n, stderr);
+	fputs(is_cut ? "…" : "", stderr);
 }
 
 int http_code(const struct http_reply *reply)
@@ -241,14 +262,53 @@ int http_judge(const struct http_reply *reply)
 	else if (reply->body.len)
 		print_words(reply->body.data, reply->body.len);
 	else
-		fprintf(stderr, "the gateway answered %ld\n", reply->status);
+		fprintf(stderr, "the gateway answered %ld", reply->status);
+	if (reply->job)
+		fprintf(stderr, " (job %s)", reply->job);
+	fputc('\n', stderr);
 	return http_code(reply);
+}
+
+/* One of the latest jobs, whose id is like that of the path, or goes on where it ends. */
+static void suggest_job(struct cli *cli, const char *path)
+{
+	static const char jobs[] = "/v2/api/jobs/";
+	enum { PREFIX_MIN = 8 };
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	struct near n;
+	struct fault f;
+	json_t *job;
+	size_t i;
+	if (strncmp(path, jobs, strlen(jobs)) != 0)
+		return;
+	const char *id = path + strlen(jobs);
+	_cleanup_(freep) char *written = strndup(id, strcspn(id, "/?"));
+	const struct http_call call = { .path = "/v2/api/jobs?limit=100", .max = NEAR_MAX };
+	if (http_ask(cli, &call, &reply) || http_code(&reply))
+		return;
+	_cleanup_(json_decrefp) json_t *list = json_parse(
+		reply.body.data ? reply.body.data : "", reply.body.len, JSON_DEPTH_MAX, &f);
+	near_init(&n, written);
+	json_array_foreach (list, i, job) {
+		const char *there = json_is_object(job) ? json_string_of(job, "jobId") : NULL;
+		if (there && strlen(written) >= PREFIX_MIN &&
+			strncmp(there, written, strlen(written)) == 0)
+			n.found = there;
+		else if (there && !n.found)
+			near_try(&n, there);
+	}
+	if (n.found && strcmp(n.found, written) != 0)
+		fprintf(stderr, "mist: did you mean %s?\n", n.found);
 }
 
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret)
 {
 	int code = http_ask(cli, call, ret);
-	return code ? code : http_judge(ret);
+	if (code == 0)
+		code = http_judge(ret);
+	if (code == EXIT_REFUSED && ret->status == NOT_FOUND)
+		suggest_job(cli, call->path);
+	return code;
 }
 
 json_t *http_json(const struct http_reply *reply)

@@ -29,12 +29,15 @@ struct http_call {
 	size_t n_parts;
 	FILE *to;        /* takes the body of a good answer, in place of the reply's */
 	int64_t from;    /* > 0: bytes from here on */
+	const char *key; /* Idempotency-Key, or NULL */
+	size_t max;      /* bytes of an answer, more is none; 0: very many */
 	bool is_patient; /* the answer may take as long as a job takes */
 };
 
 struct http_reply {
 	long status;
 	struct buf body;
+	char *job; /* that the answer's Location names, or NULL */
 };
 
 int http_open(struct cli *cli); /* 0, or an exit status */
@@ -52,7 +55,7 @@ int http_judge(const struct http_reply *reply);
 /* The problem document (RFC 9457) that the answer is, the caller's; NULL: it is none. */
 json_t *http_problem(const struct http_reply *reply, struct fault *f);
 
-/* Both. */
+/* Both; who names a job that there is not is told which was probably meant. */
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret);
 
 /* The body as JSON, the caller's; NULL: it is none, which was told. */

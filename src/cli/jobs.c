@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run, submit, logs, cancel, wait.
  *
- * Where nobody looks on, `run` is one synchronous call: its answer is the job's outcome. Before a
- * person it submits, and follows the job's states and log until it ends, so that Ctrl-C can cancel
- * it: a synchronous call does not tell the job's id before its end. stdout has the result and
- * nothing else. */
+ * Where nobody looks on, `run` is one synchronous call: its answer is the job's outcome, and names
+ * the job. Before a person it submits, and follows the job's states and log until it ends, so that
+ * Ctrl-C can cancel it: a synchronous call does not tell the job's id before its end. stdout has
+ * the result and nothing else.
+ *
+ * Arguments that the gateway refuses may be texts that look like JSON: then the function's
+ * signature is asked for, and the call made once more. A refused call has made no job. */
 #include "cli/jobs.h"
 
 #include <stdio.h>
@@ -26,29 +29,99 @@ static int check_timeout(const struct args *args, int64_t *ret_ms)
 	return complain(EXIT_USAGE, "--timeout: expected a duration such as 10s, 5 minutes or Inf");
 }
 
-/* POST …/functions/F/jobs; `is_sync` waits for the end. */
-static int post_job(
-	struct cli *cli, const struct args *args, bool is_sync, struct http_reply *reply)
+static int check_options(const struct args *args)
 {
-	struct fault f;
+	enum { PRIORITY_MAX = 100 };
 	int64_t timeout_ms;
+	char *end;
 	if (!*args->words[0])
 		return complain(EXIT_USAGE, "a function's name cannot be empty");
-	int code = check_timeout(args, &timeout_ms);
-	if (code)
-		return code;
-	_cleanup_(freep) char *body = parameters_read(args->words + 1, args->n_words - 1, &f);
-	if (!body)
-		return complain(EXIT_USAGE, "%s", f.text);
+	if (args->priority) {
+		long n = strtol(args->priority, &end, 10);
+		if (end == args->priority || *end || n < -PRIORITY_MAX || n > PRIORITY_MAX)
+			return complain(EXIT_USAGE,
+				"--priority: expected an integer from -%d to %d", PRIORITY_MAX,
+				PRIORITY_MAX);
+	}
+	for (const char *p = args->key; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return complain(EXIT_USAGE,
+				"--idempotency-key: expected a text without control characters");
+	if (args->key && !*args->key)
+		return complain(EXIT_USAGE, "--idempotency-key: expected a text, got none");
+	return check_timeout(args, &timeout_ms);
+}
+
+/* POST …/functions/F/jobs; `is_sync` waits for the end. */
+static int post(struct cli *cli, const struct args *args, const char *body, bool is_sync,
+	struct http_reply *reply)
+{
 	char *path = path_of("functions", args->words[0], "jobs");
 	path = path_query(path, "force", is_sync ? "true" : NULL);
 	path = path_query(path, "context", args->context);
 	path = path_query(path, "performTimeout", args->timeout);
-	code = http_do(cli,
-		&(struct http_call){
-			.method = "POST", .path = path, .body = body, .is_patient = is_sync },
+	path = path_query(path, "externalId", args->external_id);
+	path = path_query(path, "priority", args->priority);
+	int code = http_ask(cli,
+		&(struct http_call){ .method = "POST",
+			.path = path,
+			.body = body,
+			.key = args->key,
+			.is_patient = is_sync },
 		reply);
 	free(path);
+	return code;
+}
+
+/* What the function takes; NULL: it is not known, and nobody is told why. */
+static json_t *ask_signature(struct cli *cli, const char *function)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	_cleanup_(freep) char *path = path_of("functions", function, NULL);
+	if (http_ask(cli, &(struct http_call){ .path = path }, &reply) || http_code(&reply))
+		return NULL;
+	_cleanup_(json_decrefp) json_t *shown = http_json(&reply);
+	return json_incref(json_object_get(shown, "execute"));
+}
+
+/* Of a refusal that names one of them. */
+static void hint_at_quotes(const struct parameters *p, const struct http_reply *reply)
+{
+	struct fault f;
+	const char *name;
+	json_t *written;
+	_cleanup_(json_decrefp) json_t *problem = http_problem(reply, &f);
+	const char *detail = problem ? json_string_of(problem, "detail") : NULL;
+	json_object_foreach (p->bare, name, written)
+		if (detail && strstr(detail, name))
+			fprintf(stderr, "mist: %s=%s is JSON; as a text it is %s='\"%s\"'\n", name,
+				json_string_value(written), name, json_string_value(written));
+}
+
+static int post_job(
+	struct cli *cli, const struct args *args, bool is_sync, struct http_reply *reply)
+{
+	enum { BAD_REQUEST = 400 };
+	_cleanup_(parameters_done) struct parameters p = { 0 };
+	struct fault f;
+	int code = check_options(args);
+	if (code)
+		return code;
+	if (parameters_read(&p, args->words + 1, args->n_words - 1, &f) < 0)
+		return complain(EXIT_USAGE, "%s", f.text);
+	code = post(cli, args, p.text, is_sync, reply);
+	if (code == 0 && reply->status == BAD_REQUEST && json_object_size(p.bare)) {
+		_cleanup_(json_decrefp) json_t *execute = ask_signature(cli, args->words[0]);
+		if (parameters_quote(&p, execute)) {
+			http_reply_done(reply);
+			code = post(cli, args, p.text, is_sync, reply);
+		}
+	}
+	if (code)
+		return code;
+	code = http_judge(reply);
+	if (code && reply->status == BAD_REQUEST)
+		hint_at_quotes(&p, reply);
 	return code;
 }
 
@@ -78,7 +151,8 @@ static int run_unseen(struct cli *cli, const struct args *args)
 	if (!json_is_true(json_object_get(answer, "success"))) {
 		const char *error =
 			json_string_value(json_array_get(json_object_get(answer, "errors"), 0));
-		return complain(EXIT_JOB, "%s", error ? error : "the job failed");
+		return complain(EXIT_JOB, "job %s failed: %s", reply.job ? reply.job : "",
+			error ? error : "no reason was given");
 	}
 	size_t len = 0;
 	const char *payload = json_member_text(reply.body.data, reply.body.len, "payload", &len);
@@ -149,7 +223,8 @@ int cancel_job(struct cli *cli, const char *id)
 	if (!status)
 		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
 	fprintf(stderr, "job %s: %s\n", id, status);
-	return EXIT_FINE;
+	return strcmp(status, "finished") == 0 || strcmp(status, "failed") == 0 ? EXIT_JOB
+										: EXIT_FINE;
 }
 
 int cancel_command(struct cli *cli, const struct args *args)

@@ -16,6 +16,13 @@
 #include "cli/shown.h"
 #include "cli/store.h"
 
+#define RUN_OPTIONS                                                                                \
+	"  -c, --context CONTEXT       not the function's own\n"                                   \
+	"  -t, --timeout TIME          the gateway cancels the job after this time: 10s, 5m, 1h\n" \
+	"  -P, --priority N            from -100 to 100; jobs of a higher one start first (0)\n"   \
+	"  -x, --external-id ID        a name of your own for the job\n"                           \
+	"  -k, --idempotency-key KEY   the same key and arguments again are the same job\n"
+
 static const struct command commands[] = {
 	{ "status", "", 0, 0, status_command,
 		"what the gateway says of itself\n"
@@ -31,15 +38,19 @@ static const struct command commands[] = {
 		"usage: mist workers [list | show NAME | delete NAME]\n"
 		"\n"
 		"delete stops the worker; a job that runs on it fails.\n" },
-	{ "jobs", "sl", 0, 2, noun_command,
+	{ "jobs", "slSNcx", 0, 2, noun_command,
 		"jobs, the latest first\n"
-		"usage: mist jobs [list [--status STATUS,…] [--limit N] | show ID | delete ID]\n"
+		"usage: mist jobs [list [options] | show ID | delete ID]\n"
 		"\n"
 		"  -s, --status STATUS,…   only those: initialized, queued, job-file-downloading,\n"
 		"                          started, cancelling, finished, cancelled, failed\n"
+		"  -F, --function NAME     only those of this function\n"
+		"  -c, --context CONTEXT   only those in this context\n"
+		"  -x, --external-id ID    only those that were given this one\n"
 		"  -l, --limit N           at most so many (25)\n"
+		"  -O, --offset N          without the latest N\n"
 		"\n"
-		"delete cancels the job.\n" },
+		"delete cancels the job, as mist cancel does.\n" },
 	{ "artifacts", "O", 0, 3, noun_command,
 		"files that the gateway keeps for functions\n"
 		"usage: mist artifacts [list | show NAME | get NAME [FILE] | put [--force] FILE |\n"
@@ -72,21 +83,18 @@ static const struct command commands[] = {
 		"asked\n"
 		"for first; where nobody can be asked that needs --yes. mist(1) shows the "
 		"files.\n" },
-	{ "run", "ct", 1, -1, run_command,
+	{ "run", "ctxPk", 1, -1, run_command,
 		"run a function, and print its result\n"
 		"usage: mist run FUNCTION [KEY=VALUE… | '{JSON}' | @FILE] [options]\n"
-		"\n"
-		"  -c, --context CONTEXT   not the function's own\n"
-		"  -t, --timeout TIME      the gateway cancels the job after this time: 10s, 5m, "
-		"1h\n"
-		"\n"
-		"A VALUE that is JSON is taken as JSON, anything else as a string. On a terminal "
-		"the\n"
-		"job's log is shown, and Ctrl-C cancels the job.\n" },
-	{ "submit", "ct", 1, -1, submit_command,
+		"\n" RUN_OPTIONS "\n"
+		"A VALUE that is JSON is taken as JSON, unless the function takes a text there;\n"
+		"anything else is a text. On a terminal the job's log is shown, and Ctrl-C "
+		"cancels\n"
+		"the job.\n" },
+	{ "submit", "ctxPk", 1, -1, submit_command,
 		"start a job, and print its id\n"
 		"usage: mist submit FUNCTION [KEY=VALUE… | '{JSON}' | @FILE] [options]\n"
-		"\n"
+		"\n" RUN_OPTIONS "\n"
 		"Takes what mist run takes, and does not wait.\n" },
 	{ "wait", "t", 1, 1, wait_command,
 		"wait for the end of a job, and print its result\n"
@@ -101,7 +109,10 @@ static const struct command commands[] = {
 		"  -L, --level LEVEL   only entries of this level and above\n" },
 	{ "cancel", "", 1, 1, cancel_command,
 		"cancel a job\n"
-		"usage: mist cancel ID\n" },
+		"usage: mist cancel ID\n"
+		"\n"
+		"Ends with 0 when the job is cancelled, or is about to be, and with 1 when it had\n"
+		"ended before by itself.\n" },
 };
 
 static const char general[] =
@@ -112,10 +123,9 @@ static const char general[] =
 	"  -h, --help      of a command: mist COMMAND --help\n"
 	"  -V, --version\n"
 	"\n"
-	"MIST_TOKEN is sent as a bearer token. Exit status: 0 done, 1 the job failed, 2 usage,\n"
-	"3 not found or refused, 4 no answer, 5 the gateway's failure, 124 the time to wait is "
-	"over,\n"
-	"130 interrupted.\n";
+	"MIST_TOKEN is sent as a bearer token. Exit status: 0 done, 1 the job failed, 2 usage\n"
+	"or a no, 3 not found or refused, 4 no answer, 5 the gateway's failure, 124 the time to\n"
+	"wait is over, 130 interrupted.\n";
 
 static void print_commands(FILE *to)
 {

@@ -108,6 +108,10 @@ static int list(struct cli *cli, const struct noun *noun, const struct args *arg
 {
 	char *path = path_of(noun->plural, NULL, NULL);
 	path = path_query(path, "limit", args->limit);
+	path = path_query(path, "offset", args->offset);
+	path = path_query(path, "function", args->function);
+	path = path_query(path, "context", args->context);
+	path = path_query(path, "externalId", args->external_id);
 	path = add_statuses(path, args->status);
 	int code = print_answer(cli, path, noun->columns);
 	free(path);
@@ -137,6 +141,26 @@ static int remove_one(
 	return http_do(cli, &(struct http_call){ .method = "DELETE", .path = path }, &reply);
 }
 
+/* Of the list, or of artifacts that are put or deleted. */
+static bool has_lists_options(const struct args *args)
+{
+	return args->limit || args->offset || args->function || args->context ||
+	       args->external_id || args->status;
+}
+
+static int check_options(const struct args *args, const char *verb)
+{
+	bool is_forced_here = strcmp(verb, "put") == 0 || strcmp(verb, "delete") == 0;
+	if (strcmp(verb, "list") != 0 && has_lists_options(args))
+		return complain(EXIT_USAGE,
+			"%s %s: its options are those of list; see mist %s --help",
+			args->command->name, verb, args->command->name);
+	if (args->is_forced && !is_forced_here)
+		return complain(EXIT_USAGE, "%s %s: --force is for put and delete",
+			args->command->name, verb);
+	return 0;
+}
+
 static int no_such_verb(const struct args *args)
 {
 	static const char *const verbs[] = { "list", "show", "delete", "get", "put", NULL };
@@ -152,6 +176,9 @@ int noun_command(struct cli *cli, const struct args *args)
 	const char *verb = args->n_words ? args->words[0] : "list";
 	const char *name = args->n_words > 1 ? args->words[1] : NULL;
 	bool is_artifact = noun->columns == artifact_columns;
+	int code = check_options(args, verb);
+	if (code)
+		return code;
 	if (name && !*name)
 		return complain(EXIT_USAGE, "the name of a thing cannot be empty");
 	if (strcmp(verb, "list") == 0 && !name)

@@ -2,9 +2,10 @@
 /* A job's arguments: "n=3 name=Ada", '{"n": 3}', @file, also mixed.
  *
  * A value that is JSON is taken as JSON: 3, true, null, [1,2]. Anything else is a string, so that
- * most words need no quotes; who wants the string "3" writes name='"3"'. A function says in its
- * signature what it takes, and the gateway refuses the rest. One object or file alone is sent as it
- * was written, digits included. Pure, but for reading the file. */
+ * most words need no quotes. Whether name=3 is the number or the text only the function's signature
+ * says: when the gateway refuses it, parameters_quote makes texts of those for parameters that take
+ * nothing else. One object or file alone is sent as it was written, digits included. Pure, but for
+ * reading the file. */
 #include "cli/parameters.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "cli/signature.h"
 
 enum { DEPTH_MAX = 64 };
 #define FILE_MAX ((size_t)256 << 20)
@@ -54,7 +56,7 @@ static json_t *parse_object(const char *where, const struct buf *text, struct fa
 	return json;
 }
 
-static int add_pair(json_t *all, const char *word, struct fault *f)
+static int add_pair(struct parameters *p, const char *word, struct fault *f)
 {
 	struct fault ignored;
 	const char *equals = strchr(word, '=');
@@ -65,15 +67,20 @@ static int add_pair(json_t *all, const char *word, struct fault *f)
 			"\"%.200s\": expected KEY=VALUE, a JSON object, or @FILE", word);
 	_cleanup_(freep) char *key = strndup(word, (size_t)(equals - word));
 	json_t *value = json_parse(equals + 1, strlen(equals + 1), DEPTH_MAX, &ignored);
-	json_object_set_new(all, key, value ? value : json_string(equals + 1));
+	json_object_del(p->bare, key);
+	if (value && !json_is_string(value))
+		json_object_set_new(p->bare, key, json_string(equals + 1));
+	json_object_set_new(p->all, key, value ? value : json_string(equals + 1));
 	return 0;
 }
 
 /* An object's text goes to `text` as well. */
-static int add_word(json_t *all, const char *word, struct buf *text, struct fault *f)
+static int add_word(struct parameters *p, const char *word, struct buf *text, struct fault *f)
 {
 	if (word[0] != '{' && word[0] != '@')
-		return add_pair(all, word, f);
+		return add_pair(p, word, f);
+	const char *key;
+	json_t *value;
 	int r = word[0] == '@' ? read_file(word + 1, text, f) : buf_puts(text, word);
 	if (r)
 		return r;
@@ -81,21 +88,50 @@ static int add_word(json_t *all, const char *word, struct buf *text, struct faul
 		parse_object(word[0] == '@' ? word + 1 : "the arguments", text, f);
 	if (!object)
 		return -EINVAL;
-	json_object_update(all, object);
+	json_object_update(p->all, object);
+	json_object_foreach (object, key, value)
+		json_object_del(p->bare, key);
 	return 0;
 }
 
-char *parameters_read(char *const *words, int n_words, struct fault *f)
+int parameters_read(struct parameters *p, char *const *words, int n_words, struct fault *f)
 {
-	_cleanup_(json_decrefp) json_t *all = json_object();
 	_cleanup_(buf_done) struct buf text = { 0 };
+	*p = (struct parameters){ .all = json_object(), .bare = json_object() };
 	for (int i = 0; i < n_words; i++) {
 		buf_done(&text);
 		buf_init(&text, FILE_MAX);
-		if (add_word(all, words[i], &text, f) != 0)
-			return NULL;
+		if (add_word(p, words[i], &text, f) != 0)
+			return -EINVAL;
 	}
-	if (n_words == 1 && text.len)
-		return buf_take(&text);
-	return json_text(all);
+	p->text = n_words == 1 && text.len ? buf_take(&text) : json_text(p->all);
+	return 0;
+}
+
+void parameters_done(struct parameters *p)
+{
+	json_decref(p->all);
+	json_decref(p->bare);
+	free(p->text);
+}
+
+bool parameters_quote(struct parameters *p, const json_t *execute)
+{
+	const char *key;
+	json_t *text;
+	void *next;
+	bool is_changed = false;
+	json_object_foreach_safe(p->bare, next, key, text)
+	{
+		if (!signature_takes_text_only(json_object_get(execute, key)))
+			continue;
+		json_object_set(p->all, key, text);
+		json_object_del(p->bare, key);
+		is_changed = true;
+	}
+	if (is_changed) {
+		free(p->text);
+		p->text = json_text(p->all);
+	}
+	return is_changed;
 }

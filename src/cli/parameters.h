@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job's arguments from the words of a command line. */
+/* A job's arguments, from the words of a command line. */
 #pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
 
 #include "base/fault.h"
 
-/* Each word is KEY=VALUE, a JSON object, or @FILE with one (@- is standard input); of a key that
- * comes twice the later one counts. NULL with the fault set, or the arguments as JSON, the
- * caller's. */
-char *parameters_read(char *const *words, int n_words, struct fault *f);
+struct parameters {
+	char *text;   /* JSON, what is sent */
+	json_t *all;  /* the same */
+	json_t *bare; /* name → as it was written, of values without quotes that are JSON */
+};
+
+/* 0, or negative with the fault set; parameters_done in any case. */
+int parameters_read(struct parameters *p, char *const *words, int n_words, struct fault *f);
+void parameters_done(struct parameters *p);
+
+/* Makes texts of bare values whose parameters take nothing else, as `execute` of the function says
+ * it. True: there were any. */
+bool parameters_quote(struct parameters *p, const json_t *execute);

@@ -272,8 +272,9 @@ def test_an_answer_cut_short_ends_with_4():
 
 
 @pytest.mark.parametrize("status, content_type, body, code, words", [
-    (503, "application/problem+json", b'{"type":"about:blank","status":503,"detail":"not\\nnow \\u001b[31m"}', 5, "mist: not now  [31m\n"),
-    (500, "text/plain", b"Server error:\nodd", 5, "mist: Server error: odd\n"),
+    (503, "application/problem+json", b'{"type":"about:blank","status":503,"detail":"not\\nnow \\u001b[31m"}', 5, "mist: not\nnow \x1b[31m\n"),
+    (500, "text/plain", b"Server error:\nodd", 5, "mist: Server error:\nodd\n"),
+    (400, "text/plain", "ä".encode() * 40_000 + b"\n", 3, "mist: " + "ä" * 32_768 + "…\n"),
     (401, "application/problem+json", b'{"title":"Unauthorized"}', 3, "mist: Unauthorized\n"),
     (404, "text/plain", b"", 3, "mist: the gateway answered 404\n"),
     (302, "text/html", b"", 5, "mist: the gateway answered 302\n"),
