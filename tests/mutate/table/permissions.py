@@ -64,5 +64,5 @@ EDITS = [
          "O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC", "O_RDONLY | O_DIRECTORY | O_CLOEXEC",
          "faults/test_workers_die.py::test_what_is_no_directory_of_a_worker_is_removed_and_not_followed"),
     Edit("a job's text is obeyed by the terminal", "src/cli/shown.c", "return code < 0x20 ||", "return",
-         "scenario/test_cli.py::test_escapes_of_a_log_and_an_error_are_shown_on_a_terminal_and_raw_in_a_pipe"),
+         "scenario/cli/test_cli.py::test_escapes_of_a_log_and_an_error_are_shown_on_a_terminal_and_raw_in_a_pipe"),
 ]
