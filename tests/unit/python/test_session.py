@@ -2,11 +2,15 @@
 """The worker as a process against a scripted gateway: connections, jobs, cancel, ends."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
+import mist
 from mist.jobs import STOP_AGAIN_S
 
 CODE = """
@@ -579,3 +583,11 @@ def test_interruptions_never_reach_the_socket(worker, code):
         peer.send("cancel", job=f"loop{i}", reason="a test")
         assert peer.outcome()["job"] == f"loop{i}"
     assert "over" not in [f["type"] for f in peer.seen]
+
+
+def test_a_python_without_websockets_says_what_it_needs():
+    """-S: without the packages that were installed."""
+    runner = os.path.dirname(os.path.dirname(mist.__file__))
+    done = subprocess.run([sys.executable, "-S", "-m", "mist.worker"], env={"PYTHONPATH": runner}, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert f"{sys.executable} has no package websockets" in done.stderr and "-m pip install websockets" in done.stderr

@@ -20,6 +20,12 @@ if __package__ in (None, ""):
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != _package]
     sys.path.insert(0, os.path.dirname(_package))
 
+try:
+    import websockets.sync.client  # noqa: F401
+except ImportError as e:  # the one thing that this Python has to have; who set it up reads this in the gateway's answers
+    sys.exit(f"mist worker: {sys.executable} has no package websockets of version 13 or newer, which a worker needs ({e}): "
+             f"{sys.executable} -m pip install websockets")
+
 from mist import logs, spark, streaming, texts  # noqa: E402
 from mist.errors import explain  # noqa: E402
 from mist.jobs import Jobs  # noqa: E402
