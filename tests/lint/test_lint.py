@@ -2,7 +2,7 @@
 """One test a rule. A rule is a module with violations(), which yields a sentence for each place that breaks it."""
 import pytest
 
-from lint import config, fail_points, format, layers, links, mutations, sizes, spdx, words
+from lint import config, fail_points, format, headers, layers, links, mutations, sizes, spdx, words
 
 
 def nothing(rule):
@@ -45,3 +45,7 @@ def test_every_wrong_edit_can_still_be_made():
 
 def test_links_lead_somewhere():
     nothing(links)
+
+
+def test_a_transport_outside_finds_its_headers():
+    nothing(headers)
