@@ -315,8 +315,10 @@ static int refuse_twice(struct scan *s, const struct json_span *name)
 
 static int check_names(struct scan *s, size_t from)
 {
-	struct json_span *names = s->names + from;
 	size_t n = s->n_names - from;
+	if (!n) /* of the first object there are no names yet, not even room for them */
+		return 0;
+	struct json_span *names = s->names + from;
 	for (size_t i = 1; n <= FEW && i < n; i++)
 		for (size_t k = 0; k < i; k++)
 			if (is_same_name(&names[i], &names[k]))

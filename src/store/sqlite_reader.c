@@ -133,11 +133,30 @@ static int int_of(sqlite3_stmt *s, enum job_column c)
 	return n < INT_MIN || n > INT_MAX ? INT_MIN : (int)n;
 }
 
+/* A value of another type compares with numbers in its own way: a blob is more than any. NULL: each
+ * column of numbers has one. */
+static const char *not_integer(sqlite3_stmt *s)
+{
+	static const enum job_column integers[] = { JOB_COL_STATE, JOB_COL_CREATED, JOB_COL_STARTED,
+		JOB_COL_ENDED, JOB_COL_START_TIMEOUT, JOB_COL_PERFORM_TIMEOUT, JOB_COL_PRIORITY,
+		JOB_COL_ATTEMPT, JOB_COL_IS_SYNC, JOB_COL_OWED };
+	for (size_t i = 0; i < ARRAY_SIZE(integers); i++)
+		if (sqlite3_column_type(s, integers[i]) != SQLITE_INTEGER)
+			return sqlite3_column_name(s, integers[i]);
+	return NULL;
+}
+
 int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 {
 	const void *id = sqlite3_column_blob(s, JOB_COL_ID);
 	int id_len = sqlite3_column_bytes(s, JOB_COL_ID);
 	bool is_cut = false;
+	const char *wrong = not_integer(s);
+	if (wrong) {
+		*r = (struct job_row){ 0 };
+		fault_set(f, FAULT_INTERNAL, "%s: expected a number", wrong);
+		return -EBADMSG;
+	}
 
 	*r = (struct job_row){
 		.state = int_of(s, JOB_COL_STATE),
