@@ -35,6 +35,10 @@ struct store_row *store_row_new(enum store_part part, const void *key, size_t le
 void store_row_set_key(struct store_row *row, size_t i, const void *bytes, size_t len);
 void store_row_free(struct store_row *row);         /* NULL is fine */
 char *store_row_title(const struct store_row *row); /* what names it, for people; the caller's */
+/* The same as the subject of a sentence: "a reply target of job …"; the caller's. */
+char *store_row_subject(const struct store_row *row);
+/* "job", "reply-target", "definition"; of a number that is none of enum store_part: "unknown". */
+const char *store_part_name(int64_t part);
 
 /* A row that was set aside, borrowed. */
 struct store_unreadable {

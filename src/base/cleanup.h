@@ -2,6 +2,7 @@
 /* Ownership in the code: a local that owns carries _cleanup_, giving away is spelled TAKE_PTR. */
 #pragma once
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +61,12 @@ static inline void fclosep(FILE **f)
 {
 	if (*f)
 		fclose(*f);
+}
+
+static inline void closedirp(DIR **d)
+{
+	if (*d)
+		closedir(*d);
 }
 
 /* malloc and friends that end the process when memory is out: a gateway that cannot keep ten bytes

@@ -21,9 +21,10 @@ json_t *json_parse(const char *text, size_t len, unsigned max_depth, struct faul
  * is kept wraps what came. */
 enum { JSON_KEPT_DEPTH = 1024 };
 
-/* Whether the bytes are one JSON text (RFC 8259) in UTF-8, nested at most so deep, which is at most
- * JSON_KEPT_DEPTH. Builds nothing, so it is for large texts that are only passed on; a name twice
- * in one object and numbers out of range are not noticed. Any thread. */
+/* Whether the bytes are one JSON text (RFC 8259) in UTF-8, nested at most so deep. Builds nothing,
+ * so it is for large texts that are only passed on; a name twice in one object, numbers out of
+ * range and escapes that stand for no character are not noticed: else what it takes json_scan
+ * takes, too, of which it is a part. Any thread. */
 bool json_is_text(const char *text, size_t len, unsigned max_depth);
 
 /* The same for a text that this program wrote and has kept: under a limit of its own, which is

@@ -9,7 +9,10 @@
  *
  * json_parse reads what it is given into a tree, of which each value takes some fifty bytes: sixty
  * megabytes of `[],[],…` became two and a half gigabytes. Whoever only hands a value on has it
- * checked here. */
+ * checked here.
+ *
+ * What this program has kept was checked when it came. Read again, its form is enough: names that
+ * stand twice, and numbers that nobody could hold, are not looked for (json_is_text). */
 #include "base/json_scan.h"
 
 #include <errno.h>
@@ -19,6 +22,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 enum {
@@ -40,6 +44,7 @@ struct scan {
 	struct json_span *names;
 	size_t n_names, names_room;
 	size_t n_values;
+	bool is_form_only;
 };
 
 static int refuse_at(struct scan *s, const char *at, const char *what)
@@ -109,6 +114,8 @@ static int scan_escape(struct scan *s)
 	if (unit < 0)
 		return refuse_at(s, at, "not JSON: an invalid escape");
 	s->p += 5;
+	if (s->is_form_only)
+		return 0;
 	if (unit == 0)
 		return refuse_at(s, at, "\\u0000 is not accepted in a string");
 	if (unit < 0xd800 || unit > 0xdfff)
@@ -203,7 +210,7 @@ static int scan_number(struct scan *s)
 		if (!skip_digits(s))
 			return unexpected(s, "a digit");
 	}
-	return check_number(s, from, is_integer, digits);
+	return s->is_form_only ? 0 : check_number(s, from, is_integer, digits);
 }
 
 static int scan_word(struct scan *s, const char *word)
@@ -368,7 +375,8 @@ static int scan_name(struct scan *s)
 	int r = scan_string(s);
 	if (r < 0)
 		return r;
-	name_add(s, from);
+	if (!s->is_form_only)
+		name_add(s, from);
 	skip_blank(s);
 	if (!is_at(s, ':'))
 		return unexpected(s, "':'");
@@ -441,10 +449,24 @@ static int scan_members(struct scan *s, json_member_fn *each, void *arg)
 		size_t before = s->n_values;
 		is_first = false;
 		r = scan_whole(s);
-		if (r == 0 && each)
+		if (r == 0)
 			r = each(arg, name, (struct json_span){ from, (size_t)(s->p - from) },
 				s->n_values - before, s->f);
 	}
+	return r;
+}
+
+static int scan_text(struct scan *s, json_member_fn *each, void *arg)
+{
+	skip_blank(s);
+	if (s->p == s->end)
+		return fault_set(s->f, FAULT_BAD_REQUEST, "empty, expected a JSON text");
+	int r = *s->p == '{' && each ? scan_members(s, each, arg) : scan_whole(s);
+	skip_blank(s);
+	if (r == 0 && s->p < s->end)
+		r = refuse_at(s, s->p, "more bytes after the end of the JSON text");
+	free(s->levels);
+	free(s->names);
 	return r;
 }
 
@@ -454,17 +476,19 @@ int json_scan(const char *text, size_t len, unsigned max_depth, json_member_fn *
 	struct scan s = {
 		.text = text, .end = text + len, .p = text, .f = f, .max_depth = max_depth
 	};
-	int r;
-	skip_blank(&s);
-	if (s.p == s.end)
-		return fault_set(f, FAULT_BAD_REQUEST, "empty, expected a JSON text");
-	r = *s.p == '{' ? scan_members(&s, each, arg) : scan_whole(&s);
-	skip_blank(&s);
-	if (r == 0 && s.p < s.end)
-		r = refuse_at(&s, s.p, "more bytes after the end of the JSON text");
-	free(s.levels);
-	free(s.names);
-	return r;
+	return scan_text(&s, each, arg);
+}
+
+bool json_is_text(const char *text, size_t len, unsigned max_depth)
+{
+	struct fault f;
+	struct scan s = { .text = text,
+		.end = text + len,
+		.p = text,
+		.f = &f,
+		.max_depth = max_depth,
+		.is_form_only = true };
+	return scan_text(&s, NULL, NULL) == 0;
 }
 
 size_t json_compact(char *text, size_t len)

@@ -124,3 +124,8 @@ size_t utf8_clean(char *text, size_t len)
 	}
 	return to;
 }
+
+bool utf8_is_text(const char *s, size_t len)
+{
+	return utf8_is_valid(s, len) && !memchr(s, '\0', len);
+}

@@ -27,3 +27,6 @@ size_t utf8_clean(char *text, size_t len);
 
 /* All of it is UTF-8, control characters included. */
 bool utf8_is_valid(const char *s, size_t len);
+
+/* The same, and it holds no NUL: all of it is there for who takes it for a C string. */
+bool utf8_is_text(const char *s, size_t len);

@@ -134,7 +134,7 @@ static int check_data(const char *directory)
 {
 	struct store_census n;
 	struct fault f;
-	_cleanup_(closep) int lock = gateway_lock(directory, &f);
+	_cleanup_(closep) int lock = gateway_lock(directory, false, &f);
 	if (lock < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		return 1;

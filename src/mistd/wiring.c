@@ -72,13 +72,17 @@ static int lock(int fd)
 	return r;
 }
 
-int gateway_lock(const char *directory, struct fault *f)
+int gateway_lock(const char *directory, bool makes, struct fault *f)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
-	_cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+	_cleanup_(closep) int fd =
+		open(path, (makes ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0640);
+	/* Without the file there is no gateway: it makes it before all others. */
+	if (fd < 0 && !makes && errno == ENOENT)
+		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return fault_set(f, FAULT_UNAVAILABLE,
-			"the data directory %s cannot be written: %s", directory, strerror(errno));
+		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be %s: %s",
+			directory, makes ? "written" : "read", strerror(errno));
 	if (lock(fd) < 0)
 		return fault_set(f, FAULT_UNAVAILABLE,
 			"the data directory %s is in use by another mistd", directory);
@@ -90,7 +94,7 @@ static int open_directories(struct gateway *g, const char *directory, struct fau
 	static const char *const rooms[] = { "logs", "workers", "artifacts" };
 	int r = make_directory(directory, f);
 	if (r == 0)
-		r = g->lock_fd = gateway_lock(directory, f);
+		r = g->lock_fd = gateway_lock(directory, true, f);
 	if (r > 0)
 		r = 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rooms); i++) {

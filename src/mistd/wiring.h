@@ -7,8 +7,9 @@
 struct gateway;
 
 /* Locks a data directory that is there, as a gateway does. The descriptor that holds the lock, or
- * negative with the fault set. */
-int gateway_lock(const char *directory, struct fault *f);
+ * negative with the fault set. Without `makes` nothing is written: a directory without a lock is
+ * one that no gateway uses. */
+int gateway_lock(const char *directory, bool makes, struct fault *f);
 
 /* Opens everything and starts serving. Takes the settings' catalog. The fault is one sentence;
  * nothing is left behind then. */

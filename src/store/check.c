@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mistd --check-data: is what is in the data directory what a gateway would have written?
  *
- * The database is opened for reading; SQLite checks its pages, and each row is read as the gateway
- * reads it. A directory that an older version left is read as it is, without making it new. Files
- * are looked at by what they are and, where they have a form, by that. */
+ * The database is opened for reading, and nothing is written beside it; SQLite checks its pages,
+ * and each row is read as the gateway reads it. A directory that an older version left is read as
+ * it is, without making it new. Files are looked at by what they are and, where they have a form,
+ * by that. */
 #include "store/check.h"
 
 #include <dirent.h>
@@ -66,16 +67,16 @@ static bool each_row(struct check *c, sqlite3 *db, const char *sql,
 	return false;
 }
 
-static char *title_of(sqlite3_stmt *s, enum store_part part, int noun)
+static char *subject_of(sqlite3_stmt *s, enum store_part part, int noun)
 {
 	int column = part == STORE_PART_DEFINITION ? 1 : 0;
 	const void *bytes = sqlite3_column_blob(s, column);
 	struct store_row *row =
 		store_row_new(part, bytes ? bytes : "", (size_t)sqlite3_column_bytes(s, column));
 	row->noun = noun;
-	char *title = store_row_title(row);
+	char *subject = store_row_subject(row);
 	store_row_free(row);
-	return title;
+	return subject;
 }
 
 static void check_page(struct check *c, sqlite3_stmt *s)
@@ -94,15 +95,15 @@ static void check_job(struct check *c, sqlite3_stmt *s)
 		c->census->jobs++;
 		return;
 	}
-	_cleanup_(freep) char *title = title_of(s, STORE_PART_JOB, 0);
-	complain(c, "job %s cannot be read: %s", title, f.text);
+	_cleanup_(freep) char *subject = subject_of(s, STORE_PART_JOB, 0);
+	complain(c, "%s cannot be read: %s", subject, f.text);
 }
 
 static bool is_text(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);
 	size_t len = (size_t)sqlite3_column_bytes(s, column);
-	return len && strlen(text) == len && utf8_is_valid(text, len);
+	return len && utf8_is_text(text, len);
 }
 
 static void check_reply_target(struct check *c, sqlite3_stmt *s)
@@ -111,11 +112,9 @@ static void check_reply_target(struct check *c, sqlite3_stmt *s)
 		c->census->reply_targets++;
 		return;
 	}
-	_cleanup_(freep) char *title = title_of(s, STORE_PART_REPLY_TARGET, 0);
-	complain(c,
-		"a reply target of job %s cannot be read: expected the id of a job, a "
-		"transport and a text of it",
-		title);
+	_cleanup_(freep) char *subject = subject_of(s, STORE_PART_REPLY_TARGET, 0);
+	complain(c, "%s cannot be read: expected the id of a job, a transport and a text of it",
+		subject);
 }
 
 static int read_settings(struct check *c, int64_t kind, const json_t *json, struct fault *f)
@@ -140,7 +139,7 @@ static void check_definition(struct check *c, sqlite3_stmt *s)
 	int64_t kind = sqlite3_column_int64(s, 0);
 	struct fault f;
 	_cleanup_(json_decrefp) json_t *json = NULL;
-	_cleanup_(freep) char *title = title_of(s, STORE_PART_DEFINITION, (int)kind);
+	_cleanup_(freep) char *subject = subject_of(s, STORE_PART_DEFINITION, (int)kind);
 	if (kind != STORE_FUNCTION && kind != STORE_CONTEXT)
 		fault_set(&f, FAULT_INTERNAL, "its kind is %" PRId64 ", expected 0 or 1", kind);
 	else if (!is_text(s, 1) || !name_is_good((const char *)sqlite3_column_text(s, 1)))
@@ -156,7 +155,7 @@ static void check_definition(struct check *c, sqlite3_stmt *s)
 	if (json && !json_is_object(json))
 		fault_set(&f, FAULT_INTERNAL, "settings: expected an object, got %s",
 			json_kind(json));
-	complain(c, "%s cannot be read: %s", title, f.text);
+	complain(c, "%s cannot be read: %s", subject, f.text);
 }
 
 static void count_set_aside(struct check *c, sqlite3_stmt *s)
@@ -178,7 +177,12 @@ static void check_rows(struct check *c, sqlite3 *db)
 		return;
 	}
 	(void)each_row(c, db, "PRAGMA integrity_check", check_page);
-	(void)each_row(c, db, "SELECT " JOB_COLUMNS " FROM job", check_job);
+	bool has_progress = sqlite3_table_column_metadata(db, NULL, "job", "progress", NULL, NULL,
+				    NULL, NULL, NULL) == SQLITE_OK;
+	(void)each_row(c, db,
+		has_progress ? "SELECT " JOB_COLUMNS " FROM job"
+			     : "SELECT " JOB_COLUMNS_SHORT "parameters, NULL FROM job",
+		check_job);
 	(void)each_row(c, db, "SELECT kind, name, settings FROM noun", check_definition);
 	if (version >= 2)
 		(void)each_row(
@@ -196,16 +200,10 @@ static void check_database(struct check *c)
 		complain(c, "the database %s cannot be read: %s", path, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		complain(c, "the database %s cannot be read: it is no file", path);
-	else if (sqlite_db_open_reader(&db, path) < 0)
+	else if (sqlite_db_open_looker(&db, path) < 0)
 		complain(c, "the database %s cannot be opened", path);
 	else
 		check_rows(c, db);
-}
-
-static void closedirp(DIR **d)
-{
-	if (*d)
-		closedir(*d);
 }
 
 static void check_worker(struct check *c, const char *path, const char *name, mode_t mode);

@@ -172,12 +172,6 @@ static bool id_of(const char *name, struct uuid *ret)
 	return uuid_parse(text, ret);
 }
 
-static void closedirp(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
 void logs_prune(struct logs *l, const struct uuid *below,
 	bool (*is_gone)(void *owner, const struct uuid *id), void *owner)
 {

@@ -31,15 +31,10 @@ void store_row_free(struct store_row *row)
 	free(row);
 }
 
-static bool is_text(const char *bytes, size_t len)
-{
-	return utf8_is_valid(bytes, len) && !memchr(bytes, '\0', len);
-}
-
 /* A text as it is, anything else as hexadecimal. */
 static void add_bytes(struct buf *out, const char *bytes, size_t len)
 {
-	if (is_text(bytes, len)) {
+	if (utf8_is_text(bytes, len)) {
 		buf_add(out, bytes, len);
 		return;
 	}
@@ -75,4 +70,25 @@ char *store_row_title(const struct store_row *row)
 		add_bytes(&out, row->key[1].bytes, row->key[1].len);
 	}
 	return buf_take(&out);
+}
+
+char *store_row_subject(const struct store_row *row)
+{
+	static const char *const kinds[_STORE_PART_MAX] = {
+		[STORE_PART_JOB] = "job ",
+		[STORE_PART_REPLY_TARGET] = "a reply target of job ",
+		[STORE_PART_DEFINITION] = "",
+	};
+	_cleanup_(freep) char *title = store_row_title(row);
+	return xasprintf("%s%s", kinds[row->part], title);
+}
+
+const char *store_part_name(int64_t part)
+{
+	static const char *const names[_STORE_PART_MAX] = {
+		[STORE_PART_JOB] = "job",
+		[STORE_PART_REPLY_TARGET] = "reply-target",
+		[STORE_PART_DEFINITION] = "definition",
+	};
+	return part >= 0 && part < _STORE_PART_MAX ? names[part] : "unknown";
 }

@@ -66,11 +66,6 @@ static void add_hex(struct buf *out, const uint8_t *bytes, size_t len)
 		buf_add(out, (const char[]){ digits[bytes[i] >> 4], digits[bytes[i] & 15] }, 2);
 }
 
-static bool is_text(const char *bytes, size_t len)
-{
-	return utf8_is_valid(bytes, len) && !memchr(bytes, '\0', len);
-}
-
 static void add_value(struct buf *out, sqlite3_stmt *s, int column)
 {
 	int type = sqlite3_column_type(s, column);
@@ -81,7 +76,7 @@ static void add_value(struct buf *out, sqlite3_stmt *s, int column)
 	} else {
 		const char *bytes = sqlite3_column_blob(s, column);
 		size_t len = (size_t)sqlite3_column_bytes(s, column);
-		if (type == SQLITE_TEXT && is_text(bytes ? bytes : "", len)) {
+		if (type == SQLITE_TEXT && utf8_is_text(bytes ? bytes : "", len)) {
 			_cleanup_(freep) char *quoted = json_quote(bytes ? bytes : "", len);
 			buf_puts(out, quoted);
 		} else {

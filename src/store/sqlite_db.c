@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "store/schema.h"
 
@@ -291,6 +292,33 @@ int sqlite_db_open_reader(sqlite3 **ret, const char *path)
 		SQLITE_OK)
 		return sqlite_errno(db);
 	sqlite3_busy_timeout(db, BUSY_MS);
+	*ret = TAKE_PTR(db);
+	return 0;
+}
+
+/* SQLite keeps an index of the write-ahead log in a file beside it, but for who is alone: then it
+ * is in memory. Without that log nothing but the database itself is looked at. The names of files
+ * may hold what means something in a URI. */
+int sqlite_db_open_looker(sqlite3 **ret, const char *path)
+{
+	_cleanup_(sqlite3_closep) sqlite3 *db = NULL;
+	_cleanup_(freep) char *wal = xasprintf("%s-wal", path), *uri = NULL;
+	struct stat st;
+	bool has_log = stat(wal, &st) == 0 && st.st_size > 0;
+	struct buf escaped;
+	buf_init(&escaped, 3 * strlen(path) + 64);
+	for (const char *p = path; *p; p++)
+		buf_printf(&escaped, strchr("?#%", *p) ? "%%%02X" : "%c", (unsigned char)*p);
+	uri = xasprintf("file:%s?mode=ro%s", escaped.data ? escaped.data : "",
+		has_log ? "" : "&immutable=1");
+	buf_done(&escaped);
+	/* Of that kind it takes no locks, which it could not on a file that is read only. */
+	if (sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+		    "unix-none") != SQLITE_OK)
+		return sqlite_errno(db);
+	if (sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK ||
+		sqlite3_exec(db, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
+		return sqlite_errno(db);
 	*ret = TAKE_PTR(db);
 	return 0;
 }

@@ -87,6 +87,10 @@ int sqlite_db_newest(void);
 /* A connection that only reads; to be used by one thread at a time. */
 int sqlite_db_open_reader(sqlite3 **ret, const char *path);
 
+/* The same of a database that no gateway uses, and nothing is written beside it: what is in its
+ * write-ahead log is read, and stays there. */
+int sqlite_db_open_looker(sqlite3 **ret, const char *path);
+
 static inline void sqlite3_closep(sqlite3 **db)
 {
 	sqlite3_close(*db);

@@ -374,7 +374,7 @@ static const char *good_text(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);
 	size_t len = (size_t)sqlite3_column_bytes(s, column);
-	return text && *text && strlen(text) == len && utf8_is_valid(text, len) ? text : NULL;
+	return text && len && utf8_is_text(text, len) ? text : NULL;
 }
 
 static bool good_id(sqlite3_stmt *s, int column, struct uuid *ret)
@@ -484,11 +484,6 @@ int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t places_
 static void unreadable_tell(
 	sqlite3_stmt *s, bool with_content, store_unreadable_fn *each, void *arg)
 {
-	static const char *const kinds[_STORE_PART_MAX] = {
-		[STORE_PART_JOB] = "job",
-		[STORE_PART_REPLY_TARGET] = "reply-target",
-		[STORE_PART_DEFINITION] = "definition",
-	};
 	int64_t kind = sqlite3_column_int64(s, 1);
 	const char *key = good_text(s, 2), *reason = good_text(s, 3);
 	const char *content = with_content ? good_text(s, 5) : NULL;
@@ -496,7 +491,7 @@ static void unreadable_tell(
 		content = NULL;
 	each(arg, &(struct store_unreadable){ .number = sqlite3_column_int64(s, 0),
 			  .found_ms = sqlite3_column_int64(s, 4),
-			  .kind = kind >= 0 && kind < _STORE_PART_MAX ? kinds[kind] : "unknown",
+			  .kind = store_part_name(kind),
 			  .key = key ? key : "",
 			  .reason = reason ? reason : "",
 			  .content = content });

@@ -732,19 +732,13 @@ void store_post(struct store *st, struct store_op *op)
 static void was_set_aside(void *owner, struct store_op *op, int status)
 {
 	struct store *st = owner;
-	static const char *const kinds[_STORE_PART_MAX] = {
-		[STORE_PART_JOB] = "job ",
-		[STORE_PART_REPLY_TARGET] = "a reply target of job ",
-		[STORE_PART_DEFINITION] = "",
-	};
-	_cleanup_(freep) char *title = store_row_title(op->row);
-	const char *kind = kinds[op->row->part];
+	_cleanup_(freep) char *subject = store_row_subject(op->row);
 	if (status == 0)
-		log_warn("%s%s in the store cannot be read, and was set aside: %s", kind, title,
-			op->text);
+		log_warn(
+			"%s in the store cannot be read, and was set aside: %s", subject, op->text);
 	else if (!atomic_load(&st->is_aside_failing))
-		log_error("%s%s in the store cannot be read, and stays where it is: %s (%s)", kind,
-			title, op->text, strerror(-status));
+		log_error("%s in the store cannot be read, and stays where it is: %s (%s)", subject,
+			op->text, strerror(-status));
 	atomic_store(&st->is_aside_failing, status < 0);
 }
 

@@ -16,10 +16,18 @@ from support.mistd import PATIENCE, ROOT, gateway_binary, until
 GOLDEN = ROOT / "tests" / "golden" / "data" / "data-directory-1.tar.gz"
 
 
+def files(folder):
+    """What is there, and would be another if anybody had written to it; but what workers print that are there still."""
+    return {str(p): (s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns) for p in [folder, *folder.rglob("*")] for s in [p.lstat()]
+            if not p.name.startswith("worker-")}
+
+
 def check_data(gateway, code=0):
-    """What --check-data prints, line by line; the last one sums it up."""
+    """What --check-data prints, line by line; the last one sums it up. It writes nothing."""
+    before = files(gateway.data)
     r = subprocess.run([gateway_binary(), "--check-data", gateway.data], capture_output=True, text=True, timeout=60 * PATIENCE)
     assert r.returncode == code and not r.stderr, r
+    assert files(gateway.data) == before
     return r.stdout.splitlines()
 
 
@@ -71,6 +79,24 @@ def test_a_data_directory_of_the_first_version_opens(plain_mist):
     assert unreadable(gateway) == {"unreadable": [], "total": 0}
     gateway.stop()
     assert check_data(gateway)[-1].endswith("all is well")
+
+
+def test_a_check_reads_what_stands_in_the_log_of_the_database_only(c_mist):
+    gateway = c_mist()
+    job = gateway.submit("echo", {"text": "x"})
+    gateway.wait(job)
+    gateway.kill9()
+    (gateway.data / "lock").unlink()
+    assert (gateway.data / "mist.db-wal").stat().st_size > 0
+    shutil.copytree(gateway.data, gateway.home / "a #100%?")
+    for folder in gateway.data, gateway.home / "a #100%?":
+        r = subprocess.run([gateway_binary(), "--check-data", folder], capture_output=True, text=True, timeout=60 * PATIENCE)
+        assert r.returncode == 0 and r.stdout.splitlines()[-1].startswith(f"{folder}: 1 jobs, "), r
+    assert check_data(gateway)[-1].endswith("all is well")
+    os.unlink(gateway.data / "mist.db-shm")
+    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 1 jobs, ")
+    gateway.restart()
+    assert gateway.job(job)["jobResult"] == "x"
 
 
 def test_whatever_is_in_a_row_the_gateway_starts_and_shows_it(plain_mist, tmp_path):
