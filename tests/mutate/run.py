@@ -84,9 +84,12 @@ class Copy:
                 return
         raise CannotBeTried("it does not build:\n" + self.log.read_text()[-3000:])
 
-    def make_ready(self, programs, has_python_tests):
+    def make_ready(self, programs, python_tests):
         targets = [str(Path(self.programs[p]["cmd"][0]).relative_to(self.build.resolve())) for p in programs]
-        self._do(["ninja", "-C", self.build, *targets, *(self.for_pytest if has_python_tests else [])])
+        if any(not t.startswith("unit/python/") for t in python_tests):
+            targets += self.for_pytest
+        if targets:
+            self._do(["ninja", "-C", self.build, *targets])
 
     def run_program(self, name, functions):
         """Which of the functions noticed; None: none. That others fail says nothing: they may be late on a crowded machine."""
@@ -172,7 +175,7 @@ class Copy:
         try:
             file.write_text(before.replace(edit.old, edit.new))
             if file.suffix != ".py":
-                self.make_ready(edit.programs, bool(edit.python_tests))
+                self.make_ready(edit.programs, edit.python_tests)
             return self.look(edit.programs, edit.python_tests)
         finally:
             file.write_text(before)
@@ -199,7 +202,7 @@ def try_all(copy, rows):
     copy.make()
     programs, python_tests = all_tests(rows)
     print(f"{len(rows)} edits, {len(programs)} programs and {len(python_tests)} tests of pytest that are to notice them", flush=True)
-    copy.make_ready(programs, bool(python_tests))
+    copy.make_ready(programs, python_tests)
     noticed = copy.look(programs, python_tests)
     copy.tidy()
     if noticed:

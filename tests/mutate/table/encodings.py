@@ -85,6 +85,6 @@ EDITS = [
          "            if name not in known:\n                raise Refusal(f\"Invalid field {path}.{name}: there is no such field\")",
          "            pass", WRONG),
     Edit("two keys that become one lose a value", "src/runner/python/mist/arguments.py", "            if key in made:", "            if False:", WRONG),
-    Edit("the text of an error silences the worker", "src/runner/python/mist/errors.py", "return texts.clean(_explain(error))", "return _explain(error)",
+    Edit("the text of an error silences the worker", "src/runner/python/mist/frames.py", "    message = clean(message)\n", "",
          f"{SESSION}::test_no_text_of_outside_silences_the_worker"),
 ]

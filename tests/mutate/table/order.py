@@ -53,7 +53,7 @@ EDITS = [
          "test-kafka-behind::test_an_offset_is_committed_up_to_the_first_that_is_not_done"),
     Edit("Kafka: what is held is asked again in another order", "src/transport/kafka/table.c",
          "container_of(after, struct entry, held)->number > e->number)", "false)", "test-kafka-behind::test_what_is_held_is_asked_again_in_its_order"),
-    Edit("an edited file is run as it was", "src/runner/python/mist/load.py", "if known and known.is_settled and", "if known and", "unit/python/test_load.py::test_content_of_the_same_size_and_time_is_noticed"),
+    Edit("an edited file is run as it was", "src/runner/python/mist/load.py", "if known and known.is_settled and", "if known and", "unit/python/test_load.py::test_a_file_system_whose_clock_is_coarse_hides_no_change"),
     Edit("what is logged comes behind the end", "src/runner/python/mist/outbox.py", "        if job.entries or job.n_dropped:\n            self._send_log(connection, job)\n        if job.said_progress",
          "        if job.said_progress", "unit/python/test_session.py::test_a_job_is_started_logged_and_finished_in_this_order"),
     Edit("a heap loses its order when one leaves it", "src/base/heap.c", "if (at > 1 && h->less(last, h->nodes[at / 2 - 1]))", "if (false)", "test-heap::removal_from_the_middle_keeps_the_order"),

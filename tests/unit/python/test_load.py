@@ -2,6 +2,8 @@
 import builtins
 import os
 import sys
+import time
+import types
 import zipfile
 
 import pytest
@@ -155,6 +157,20 @@ def test_content_of_the_same_size_and_time_is_noticed(loader, user_file, tmp_pat
         path.write_bytes(packed[n].read_bytes())
         os.utime(path, ns=(s.st_atime_ns, s.st_mtime_ns))
         assert run(loader, path, "job.f") == n + 1
+
+
+def test_a_file_system_whose_clock_is_coarse_hides_no_change(loader, user_file, monkeypatch):
+    """All that is written within a tick of it has the same times."""
+    path, now, fstat = user_file("def f(): return 1\n"), time.time_ns(), os.fstat
+
+    def at_this_tick(fd):
+        s = fstat(fd)
+        return types.SimpleNamespace(st_dev=s.st_dev, st_ino=s.st_ino, st_size=s.st_size, st_mode=s.st_mode, st_mtime_ns=now, st_ctime_ns=now)
+
+    monkeypatch.setattr(load.os, "fstat", at_this_tick)
+    for n in (1, 2, 3):
+        path.write_text(f"def f(): return {n}\n")
+        assert run(loader, path, "f") == n
 
 
 def test_an_old_file_is_not_read_again(loader, user_file, monkeypatch):
