@@ -18,6 +18,7 @@ from pathlib import Path
 import requests
 
 from support import libconfig
+from support.http import openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = ("finished", "failed", "cancelled")
@@ -187,10 +188,12 @@ class Mistd:
 
     @property
     def session(self):
-        """One for each thread."""
+        """One for each thread. Whatever comes through it has to be as proto/openapi.yaml says."""
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
             self._local.session.trust_env = False
+            self._local.session.hooks["response"].append(
+                lambda answer, **options: openapi.check(answer, options.get("stream", False)))
         return self._local.session
 
     def request(self, method, path, **options):

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 
+from support.http import openapi
 from support.mistd import PATIENCE
 
 
@@ -35,13 +36,20 @@ def read_all(s):
 
 
 def ask(gateway, *lines, body=b"", close=True):
-    """The answer to a request of these lines; `close` asks for the end of the connection, which shows that it came."""
+    """The answer to a request of these lines; `close` asks for the end of the connection, which shows that it came. It has to be as
+    proto/openapi.yaml says."""
     lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
     if close:
         lines.append(b"Connection: close")
     with connect(gateway) as s:
         s.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-        return Answer(read_all(s))
+        answer = Answer(read_all(s))
+    words = lines[0].decode("latin-1").split(" ")
+    is_of_library = answer.status in (400, 414, 431, 505) and "content-type" not in answer.headers  # libmicrohttpd could not read it
+    if answer.status and len(words) == 3 and words[1].startswith("/") and not is_of_library:
+        is_whole = len(answer.body) == int(answer.headers.get("content-length", -1))
+        openapi.check_answer(words[0], words[1], answer.status, answer.headers, answer.body if is_whole else None)
+    return answer
 
 
 def cpu_seconds(gateway):

@@ -308,7 +308,7 @@ static struct MHD_Response *response_of(struct request *rq)
 	cloud_headers(rq, response);
 	if (rq->location)
 		MHD_add_response_header(response, "Location", rq->location);
-	if (rq->preference_applied)
+	if (rq->preference_applied && rq->status < 400)
 		MHD_add_response_header(response, "Preference-Applied", rq->preference_applied);
 	if (rq->ask.tag && rq->status < 400)
 		MHD_add_response_header(response, "ETag", rq->ask.tag);

@@ -3,95 +3,18 @@
 import json
 import re
 
-import jsonschema
 import pytest
 import requests
-import yaml
-from jsonschema.validators import validator_for
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from websockets.sync.client import connect
 
+from support.http import openapi
+from support.http.openapi import check, check_event, events_in, operations
 from support.mistd import PATIENCE, ROOT
 
 ROW = re.compile(r'^\t\{ METHOD_(\w+), "([^"]+)", \w+', re.MULTILINE)
 OTHER_PROTOCOL = ("GET", "/v2/workers/connect")
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-DOCUMENT = yaml.safe_load((ROOT / "proto" / "openapi.yaml").read_text())
-
-
-def resolved(node):
-    """What a reference leads to."""
-    while "$ref" in node:
-        place = DOCUMENT
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            place = place[part.replace("~1", "/").replace("~0", "~")]
-        node = place
-    return node
-
-
-def operations():
-    for path, item in DOCUMENT["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield method.upper(), path, item[method]
-
-
-def check_schema(schema, value):
-    """Inside of the document, so that references find their place."""
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": DOCUMENT["components"], "allOf": [schema]}
-    validator = validator_for(whole)(whole, format_checker=jsonschema.FormatChecker())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(value))
-    assert error is None, f"{error.message} at {error.json_path} of {value!r}"
-
-
-def operation_of(method, target):
-    """The most literal one whose path the target has."""
-    found = []
-    for m, path, operation in operations():
-        pattern = "".join(".*" if part == "{path}" else "[^/]+" if part.startswith("{") else re.escape(part)
-                          for part in re.split(r"(\{\w+\})", path))
-        if m == method and re.fullmatch(pattern, target):
-            found.append((path.count("{"), path, operation))
-    assert found, f"{method} {target} is not in the document"
-    return min(found, key=lambda f: f[0])[2]
-
-
-def check_event(text):
-    event = json.loads(text)
-    check_schema({"$ref": "#/components/schemas/Event"}, event)
-    return event["event"]
-
-
-def events_in(text):
-    return [dict(re.findall(r"^(\w+): (.*)$", block, re.MULTILINE)) for block in text.split("\n\n") if block]
-
-
-def check(answer):
-    """A real answer against what the document says of it; the same answer."""
-    method, target = answer.request.method, answer.url.split("?")[0].split("/", 3)[3]
-    responses = operation_of(method, "/" + target)["responses"]
-    assert str(answer.status_code) in responses, f"{method} /{target} answers {answer.status_code}: {answer.text[:500]}"
-    said = resolved(responses[str(answer.status_code)])
-    for name, header in said.get("headers", {}).items():
-        header = resolved(header)
-        if name in answer.headers:
-            value = answer.headers[name]
-            check_schema(header["schema"], int(value) if header["schema"].get("type") == "integer" else value)
-        else:
-            assert not header.get("required"), f"{method} /{target} answers {answer.status_code} without {name}"
-    if "content" not in said:
-        assert answer.content == b"", f"{method} /{target} answers {answer.status_code} with {answer.text[:500]!r}"
-        return answer
-    kind = answer.headers["Content-Type"].split(";")[0]
-    content = said["content"].get(kind, said["content"].get("*/*"))
-    assert content is not None, f"{method} /{target} answers {answer.status_code} with {kind}"
-    if kind == "text/event-stream":
-        for event in events_in(answer.text):
-            check_schema({"$ref": "#/components/schemas/ServerSentEvent"}, event)
-            check_event(event["data"])
-    elif "schema" in content:
-        check_schema(content["schema"], answer.json() if kind.endswith("json") else answer.text)
-    return answer
+DOCUMENT = openapi.document()
 
 
 @pytest.fixture(scope="module")
