@@ -125,6 +125,8 @@ static void fetch_done(uv_work_t *work, int status)
 		l->fetch = NULL;
 	if (l && f->row && f->row->parameters) {
 		l->job->parameters = TAKE_PTR(f->row->parameters);
+		if (!l->job->ignored) /* left out with them, at a restart */
+			l->job->ignored = TAKE_PTR(f->row->ignored);
 		parameters_count(l);
 		/* One that is away, or back and not greeted yet, says what it holds: that is not
 		 * this job, which is then given out again. */

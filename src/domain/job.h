@@ -52,9 +52,9 @@ struct job {
 	char *idempotency_key, *idempotency_digest; /* may be NULL; a key without a digest is a
 						       place in a log */
 	char *ignored; /* a list of base/ignored.h: what its request said without effect; NULL:
-			  nothing, or it is not known any more after a restart */
+			  nothing, or it is not known after a restart, see struct job_row */
 	char *request; /* what its transport knows its request by, for the log: an id, a
-			  correlation, a position; NULL: nothing, or likewise */
+			  correlation, a position; NULL: nothing, or not known after a restart */
 	char *door;    /* the name of the transport that reply_to is of; NULL like it */
 	char *source;  /* "Http", "Async Mqtt", "Async Kafka" */
 	int64_t created_ms;
@@ -87,6 +87,7 @@ struct job_row {
 	char *result;                                  /* JSON text, when finished */
 	char *error;                                   /* plain text, when failed or cancelled */
 	char *progress; /* JSON text: how far it said that it was; may be NULL */
+	char *ignored;  /* as in struct job; NULL also where long arguments are left out */
 	int64_t created_ms, started_ms, ended_ms; /* 0: not yet */
 	int64_t start_timeout_ms, perform_timeout_ms;
 	int priority;

@@ -23,7 +23,7 @@ void job_row_done(struct job_row *r)
 {
 	char *const owned[] = { r->function, r->path, r->class_name, r->context, r->parameters,
 		r->source, r->external_id, r->reply_to, r->trace, r->worker, r->result, r->error,
-		r->progress, r->door };
+		r->progress, r->ignored, r->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		free(owned[i]);
 	memset(r, 0, sizeof *r);
@@ -53,7 +53,7 @@ static int check_texts(const struct job_row *r, struct fault *f)
 		{ "source", r->source, true }, { "externalId", r->external_id, false },
 		{ "trace", r->trace, false }, { "workerId", r->worker, false },
 		{ "error", r->error, false }, { "transport", r->door, false },
-		{ "replyTarget", r->reply_to, false } };
+		{ "replyTarget", r->reply_to, false }, { "ignored", r->ignored, false } };
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		const char *text = texts[i].text;
 		if (!text && texts[i].is_required)
@@ -159,6 +159,7 @@ struct job *job_of_row(const struct job_row *r)
 	j->reply_to = copy(r->reply_to);
 	j->door = copy(r->door);
 	j->trace = copy(r->trace);
+	j->ignored = copy(r->ignored);
 	j->source = xstrdup(r->source);
 	j->created_ms = r->created_ms;
 	j->started_ms = r->started_ms;

@@ -163,6 +163,16 @@ static void count_set_aside(struct check *c, sqlite3_stmt *s)
 	c->census->set_aside = (size_t)sqlite3_column_int64(s, 0);
 }
 
+/* Columns that came later are not there yet. */
+static const char *jobs_of_version(int version)
+{
+	if (version < 6)
+		return "SELECT " JOB_COLUMNS_SHORT "parameters, NULL, NULL FROM job";
+	if (version < 7)
+		return "SELECT " JOB_COLUMNS_SHORT "parameters, progress, NULL FROM job";
+	return "SELECT " JOB_COLUMNS " FROM job";
+}
+
 static void check_rows(struct check *c, sqlite3 *db)
 {
 	int version = 0;
@@ -177,12 +187,7 @@ static void check_rows(struct check *c, sqlite3 *db)
 		return;
 	}
 	(void)each_row(c, db, "PRAGMA integrity_check", check_page);
-	bool has_progress = sqlite3_table_column_metadata(db, NULL, "job", "progress", NULL, NULL,
-				    NULL, NULL, NULL) == SQLITE_OK;
-	(void)each_row(c, db,
-		has_progress ? "SELECT " JOB_COLUMNS " FROM job"
-			     : "SELECT " JOB_COLUMNS_SHORT "parameters, NULL FROM job",
-		check_job);
+	(void)each_row(c, db, jobs_of_version(version), check_job);
 	(void)each_row(c, db, "SELECT kind, name, settings FROM noun", check_definition);
 	if (version >= 2)
 		(void)each_row(

@@ -100,6 +100,9 @@ static const char long_last_sql[] =
 /* What a job said last of how far it was. */
 static const char progress_sql[] = "ALTER TABLE job ADD COLUMN progress TEXT" /* JSON */;
 
+/* What its request said without effect. */
+static const char ignored_sql[] = "ALTER TABLE job ADD COLUMN ignored TEXT" /* base/ignored.h */;
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
@@ -107,6 +110,7 @@ static const char *const migrations[] = {
 	job_filters_sql,
 	long_last_sql,
 	progress_sql,
+	ignored_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

@@ -39,6 +39,7 @@ enum job_column {
 	JOB_COL_RESULT,
 	JOB_COL_PARAMETERS,
 	JOB_COL_PROGRESS, /* read together with those only */
+	JOB_COL_IGNORED,  /* the same; it is short, so with short arguments always */
 	_JOB_COL_MAX
 };
 
@@ -47,7 +48,7 @@ enum job_column {
 	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
 	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
 	"result, "
-#define JOB_COLUMNS JOB_COLUMNS_SHORT "parameters, progress"
+#define JOB_COLUMNS JOB_COLUMNS_SHORT "parameters, progress, ignored"
 
 /* The files of the database, and which they were when they were opened: a database that was moved
  * away or replaced goes on taking writes, which nobody would find again. */

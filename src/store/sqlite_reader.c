@@ -173,6 +173,7 @@ int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 		.result = text_of(s, JOB_COL_RESULT, &is_cut),
 		.error = text_of(s, JOB_COL_ERROR, &is_cut),
 		.progress = text_of(s, JOB_COL_PROGRESS, &is_cut),
+		.ignored = text_of(s, JOB_COL_IGNORED, &is_cut),
 		.created_ms = sqlite3_column_int64(s, JOB_COL_CREATED),
 		.started_ms = sqlite3_column_int64(s, JOB_COL_STARTED),
 		.ended_ms = sqlite3_column_int64(s, JOB_COL_ENDED),
@@ -352,6 +353,7 @@ static int all_each(struct sqlite_readers *rs, const char *sql,
 static const char open_sql[] =
 	"SELECT " JOB_COLUMNS_SHORT
 	"CASE WHEN parameters_length > 65536 THEN '{}' ELSE parameters END, NULL, "
+	"CASE WHEN parameters_length > 65536 THEN NULL ELSE ignored END, "
 	"parameters_length > 65536 FROM job WHERE state < 5 ORDER BY id";
 _Static_assert(PARAMETERS_LONG == 65536, "open_sql says so");
 

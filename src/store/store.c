@@ -174,7 +174,8 @@ static size_t bytes_of(const struct store_op *op)
 	n += op->text_len ? op->text_len : len_of(op->text);
 	n += len_of(op->change.result) + len_of(op->change.error) + len_of(op->change.progress);
 	if (op->kind == STORE_JOB_INSERT)
-		n += len_of(op->job->parameters) + len_of(op->job->reply_to);
+		n += len_of(op->job->parameters) + len_of(op->job->reply_to) +
+		     len_of(op->job->ignored);
 	for (const struct store_op *part = op->parts; part; part = part->next)
 		n += bytes_of(part);
 	return n;

@@ -56,7 +56,7 @@ static struct job_row *row_copy(const struct job_row *r)
 	*c = *r;
 	char **const owned[] = { &c->function, &c->path, &c->class_name, &c->context,
 		&c->parameters, &c->source, &c->external_id, &c->reply_to, &c->trace, &c->worker,
-		&c->result, &c->error, &c->progress, &c->door };
+		&c->result, &c->error, &c->progress, &c->ignored, &c->door };
 	for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
 		*owned[i] = *owned[i] ? xstrdup(*owned[i]) : NULL;
 	return c;
@@ -96,6 +96,7 @@ static void insert(struct mem *m, const struct job *j, const struct job_change *
 		.external_id = j->external_id,
 		.reply_to = j->reply_to,
 		.trace = j->trace,
+		.ignored = j->ignored,
 		.door = j->door,
 		.created_ms = j->created_ms,
 		.priority = j->priority,

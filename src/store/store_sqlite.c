@@ -40,7 +40,7 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_JOB_INSERT] = "INSERT OR REPLACE INTO job (" JOB_COLUMNS
 			    ", parameters_length) VALUES (?1, ?2, ?3, ?4, "
 			    "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-			    "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+			    "?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
 	[STMT_JOB_UPDATE] = "UPDATE job SET state = ?2, worker = ?3, result = ?4, error = ?5, "
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9, "
 			    "progress = ?10 WHERE id = ?1",
@@ -148,6 +148,7 @@ static int insert(struct sqlite *sq, const struct store_op *op)
 	bind_text(&b, JOB_COL_DOOR + 1, j->door);
 	bind_int(&b, JOB_COL_OWED + 1, c->is_owed);
 	bind_text(&b, JOB_COL_PROGRESS + 1, c->progress);
+	bind_text(&b, JOB_COL_IGNORED + 1, j->ignored);
 	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_JOB_INSERT);
 }
 

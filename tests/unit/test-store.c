@@ -42,6 +42,7 @@ TEST(a_job_is_read_as_it_was_posted)
 	waiter_init(&w);
 	_cleanup_(job_unrefp) struct job *j = job_make("pi", -7);
 	j->external_id = xstrdup("it's \"mine\" ÄÖ");
+	j->ignored = xstrdup("force, more");
 	j->is_sync = true;
 	struct store_op *op = op_make(STORE_JOB_INSERT, j, JOB_QUEUED);
 	post_waited(p->st, op, &w);
@@ -59,6 +60,9 @@ TEST(a_job_is_read_as_it_was_posted)
 	check_str(r->parameters, "{\"n\":-7}");
 	check_str(r->source, "Http");
 	check_str(r->external_id, "it's \"mine\" ÄÖ");
+	check_str(r->ignored, "force, more");
+	_cleanup_(job_unrefp) struct job *again = job_of_row(r);
+	check_str(again->ignored, "force, more");
 	check(!r->reply_to && !r->trace && !r->worker && !r->result && !r->error);
 	check(r->created_ms == j->created_ms && r->started_ms == 0 && r->ended_ms == 0);
 	check(r->start_timeout_ms == DURATION_INF && r->perform_timeout_ms == 5000);

@@ -159,3 +159,21 @@ def test_a_gateway_that_stops_leaves_the_requests_to_the_other(c_mist, mosquitto
         assert event(requester.answers(mark)[0]) == "finished"
     until(lambda: "is away; requests may wait in its sessions" in stays.stderr(), what="a word about what may wait")
     gone.start()
+
+
+def test_what_a_request_said_without_effect_is_named_after_a_restart_too(plain_mist, mosquitto, prefix, tmp_path):
+    """Arguments that the function does not have, short ones and others that are long, beside members; of a job that runs when the
+    gateway is killed, and of one that waits."""
+    one = {"plain": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 1}}
+    gateway = up(plain_mist(transports=[transport(mosquitto, prefix)], mist={"unknown-arguments": "ignore"}, contexts=one))
+    requester = Requester(mosquitto, prefix)
+    go = tmp_path / "go"
+    marks = [requester.ask("wait_for", {"path": str(go), "odd": "x" * n}) for n in (1, 100_000, 100_000, 1)]
+    until(lambda: len(gateway.get("/v2/api/jobs?status=started").json()) == 1)
+    until(lambda: len(gateway.get("/v2/api/jobs?status=queued").json()) == len(marks) - 1)
+    gateway.kill9()
+    gateway.start()
+    go.touch()
+    for mark in marks:
+        [end] = requester.answers(mark)
+        assert event(end) == "finished" and end.user["mist-ignored"] == "odd"
