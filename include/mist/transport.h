@@ -53,7 +53,8 @@ enum ask_kind {
 	 * `is_dry_run` nothing. The answer: {"contexts","functions"}, [{"name","action","before",
 	 * "after"}]. With a fault it may be [{"kind","name","error"}]. */
 	ASK_DEPLOY,
-	ASK_ARTIFACT_UNUSED, /* fault CONFLICT: functions use the artifact `name` */
+	ASK_ARTIFACT_DELETE, /* of that `name`; fault CONFLICT: functions or jobs use it, and
+				`force` is not set */
 	ASK_WORKERS,
 	ASK_WORKER,
 	ASK_WORKER_STOP, /* ends worker `name` at once; its jobs fail or are retried */

@@ -20,6 +20,7 @@ FAIL_POINT(STORE_COMMIT, "store.commit", EIO, "a transaction is about to be comm
 FAIL_POINT(STORE_COMMITTED, "store.committed", 0, "a transaction is durable, and nobody knows it")
 FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a job")
 
+FAIL_POINT(ARTIFACT_REMOVE, "core.artifact.remove", EIO, "an artifact is removed")
 FAIL_POINT(CONFIG_READ, "mistd.config.read", EIO, "the configuration is read again (SIGHUP)")
 FAIL_POINT(ARTIFACT_LOOK, "core.artifact.look", EACCES,
 	"the artifact of a function is looked at, to know whether it is another by now")

@@ -195,33 +195,6 @@ static void ask_functions(struct core *c, struct ask *a)
 	functions_step(all);
 }
 
-struct users {
-	const char *artifact;
-	struct buf names;
-};
-
-static void user_add(void *arg, const struct function *f)
-{
-	struct users *u = arg;
-	if (strcmp(f->settings.path, u->artifact) == 0)
-		buf_printf(&u->names, "%s%s", u->names.len ? ", " : "", f->name);
-}
-
-static void ask_artifact_unused(struct core *c, struct ask *a)
-{
-	struct users u = { .artifact = a->name };
-	buf_init(&u.names, sizeof a->fault.text);
-	if (!catalog_rules_of(c->catalog)->deletes_used_artifacts)
-		catalog_each_function(c->catalog, user_add, &u);
-	if (u.names.len)
-		fault_set(&a->fault, FAULT_CONFLICT,
-			"%.128s is used by functions; force=true deletes it all the same. They "
-			"are: %s",
-			a->name, u.names.data);
-	buf_done(&u.names);
-	ask_answer(a);
-}
-
 static void context_add(void *arg, const struct context *context)
 {
 	json_array_append_new(arg, context_json(context));
@@ -474,8 +447,8 @@ static void ask_deliver(struct mail *mail, void *owner)
 	case ASK_DEPLOY:
 		deployment_begin(c, a);
 		return;
-	case ASK_ARTIFACT_UNUSED:
-		ask_artifact_unused(c, a);
+	case ASK_ARTIFACT_DELETE:
+		ask_artifact_delete(c, a);
 		return;
 	case ASK_WORKERS:
 	case ASK_WORKER:

@@ -87,6 +87,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->old_lanes);
 	list_init(&c->process_waiters);
 	list_init(&c->edits);
+	list_init(&c->deletions);
 	list_init(&c->fetches);
 	list_init(&c->looks);
 	list_init(&c->watches);

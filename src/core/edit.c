@@ -299,7 +299,8 @@ void edit_function(struct core *c, struct ask *a)
 		ask_answer(a);
 		return;
 	}
-	if (catalog_check_path(c->catalog, s.path, s.context, &a->fault) < 0) {
+	if (catalog_check_path(c->catalog, s.path, s.context, &a->fault) < 0 ||
+		artifact_check_stays(c, s.path, &a->fault) < 0) {
 		conf_done(function_conf, &s);
 		ask_answer(a);
 		return;

@@ -83,6 +83,7 @@ struct core {
 	_Atomic int64_t request_bytes,
 		request_bytes_max; /* in the mailbox, or waiting for a signature */
 	struct list edits;         /* of functions and contexts, under way */
+	struct list deletions;     /* of artifacts, under way */
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
@@ -202,6 +203,11 @@ void outbox_free(struct core *c);
 void ask_answer(struct ask *a);
 void ask_answer_missing(struct ask *a, const char *what);
 json_t *function_described_json(const struct function *f, const struct signature *s);
+
+/* deployment/artifact.c */
+void ask_artifact_delete(struct core *c, struct ask *a);
+/* Whether a function may be made of it. */
+int artifact_check_stays(const struct core *c, const char *path, struct fault *f);
 
 /* joblog.c, status.c */
 json_t *status_json(struct core *c);

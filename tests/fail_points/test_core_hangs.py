@@ -88,3 +88,24 @@ def test_a_configuration_that_is_read_for_long_holds_up_nobody(hanging):
     until(lambda: "the configuration was read again" in gateway.stderr(), 10, "the end of the delay")
     until(lambda: "the configuration was not taken: " in gateway.stderr() and "Input/output error" in gateway.stderr(), 10, "the second")
     finish(gateway)
+
+
+def test_nothing_is_made_of_an_artifact_that_is_being_deleted(hanging):
+    gateway = hanging(f"core.artifact.remove:delay={HANG_MS}@1,core.artifact.remove:EIO@2")
+    path = gateway.data / "artifacts" / "a.bin"
+    path.write_bytes(b"1")
+    made = {"name": "made", "path": "a.bin", "className": "echo", "defaultContext": "example"}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(gateway.delete, "/v2/api/artifacts/a.bin")
+        until(lambda: hangs(gateway, "core.artifact.remove"), 5, "the deletion")
+        assert turns(gateway)
+        for request in gateway.post("/v2/api/functions", json=made), gateway.delete("/v2/api/artifacts/a.bin"):
+            assert request.status_code == 409 and "is being deleted" in request.json()["detail"]
+        assert not answer.done()
+        assert answer.result().status_code == 200 and not path.exists()
+    assert gateway.get("/v2/api/functions/made").status_code == 404
+    path.write_bytes(b"1")
+    refused = gateway.delete("/v2/api/artifacts/a.bin")
+    assert refused.status_code == 503 and "Input/output error" in refused.json()["detail"] and path.exists()
+    assert gateway.post("/v2/api/functions", json=made).status_code == 200
+    finish(gateway)

@@ -296,6 +296,22 @@ def test_an_artifact_that_functions_use_is_deleted_with_force_only(gateway):
     gateway.until(lambda: gateway.delete("/v2/api/artifacts/twice.py").status_code == 200)
 
 
+def test_an_artifact_that_jobs_use_is_deleted_with_force_only(c_mist):
+    mist = c_mist()
+    assert mist.post("/v2/api/artifacts", files={"file": ("a.bin", b"1")}).status_code == 200
+    made = {"name": "made", "path": "a.bin", "className": "sleep", "defaultContext": "example"}
+    assert mist.post("/v2/api/functions", json=made).status_code == 200
+    job = mist.submit("made", {"ms": 600_000})
+    mist.wait(job, "started")
+    assert mist.delete("/v2/api/functions/made").status_code == 200
+    refused = mist.delete("/v2/api/artifacts/a.bin")
+    assert refused.status_code == 409 and "a.bin is used by 1 jobs that wait or run" in refused.json()["detail"]
+    mist.delete(f"/v2/api/jobs/{job}")
+    mist.wait(job)
+    assert mist.delete("/v2/api/artifacts/a.bin").status_code == 200
+    assert mist.delete("/v2/api/artifacts/a.bin").status_code == 404
+
+
 def test_a_path_that_leads_nowhere_is_refused(gateway):
     """Wherever a path is said; with `force`, too, which only does not load it. That an empty one is good where workers are a program
     is in http/test_nothing_unknown.py."""

@@ -304,7 +304,8 @@ static int check_path(const struct part *p, const struct function_settings *s, s
 	struct core *c = p->deployment->core;
 	_cleanup_(context_unrefp) const struct context *context =
 		p->context ? context_ref(p->context) : catalog_context(c->catalog, s->context);
-	return catalog_check_path_in(c->catalog, s->path, context, f);
+	int r = catalog_check_path_in(c->catalog, s->path, context, f);
+	return r < 0 ? r : artifact_check_stays(c, s->path, f);
 }
 
 static struct function *function_at(

@@ -429,39 +429,25 @@ void artifact_sha(struct request *rq)
 		request_work(rq, answer_digest);
 }
 
-static void delete_file(struct request *rq)
+static void answer_deleted(struct request *rq)
 {
-	_cleanup_(freep) char *path = artifact_path(rq, rq->id);
-	struct fault f;
-	if (rq->ask.fault.code) {
+	if (rq->ask.fault.code)
 		answer_fault(rq, &rq->ask.fault);
-		return;
-	}
-	if (unlink(path) < 0) {
-		fault_set(&f, errno == ENOENT ? FAULT_NOT_FOUND : FAULT_UNAVAILABLE,
-			"%.128s cannot be deleted: %s", rq->id, strerror(errno));
-		answer_fault(rq, &f);
-		return;
-	}
-	answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->id), strlen(rq->id));
+	else
+		answer_text(rq, 200, TEXT_PLAIN, xstrdup(rq->id), strlen(rq->id));
 }
 
 void artifact_delete(struct request *rq)
 {
 	_cleanup_(closep) int fd = artifact_open(rq);
-	bool is_forced = false;
 	struct fault f;
 	if (fd < 0)
 		return;
-	if (query_bool(rq, "force", &is_forced, &f) < 0) {
+	if (query_bool(rq, "force", &rq->ask.force, &f) < 0) {
 		answer_fault(rq, &f);
 		return;
 	}
-	if (is_forced) {
-		delete_file(rq);
-		return;
-	}
-	rq->ask.kind = ASK_ARTIFACT_UNUSED;
+	rq->ask.kind = ASK_ARTIFACT_DELETE;
 	rq->ask.name = xstrdup(rq->id);
-	request_ask(rq, delete_file);
+	request_ask(rq, answer_deleted);
 }
