@@ -76,6 +76,7 @@ enum log_format log_format(void)
 static const struct head {
 	const char *begin, *names[2], *transport;
 } heads[] = {
+	{ "transport %s: request %s ", { "transport", "request" }, NULL },
 	{ "transport %s: ", { "transport" }, NULL },
 	{ "worker %s ", { "worker" }, NULL },
 	{ "worker %s: ", { "worker" }, NULL },

@@ -2,7 +2,7 @@
 /* CloudEvents 1.0 over HTTP (its HTTP protocol binding): a request whose body is an event, or whose
  * headers are its attributes, and an answer of the same kind. Source and id are its idempotency
  * key, so an event that is delivered twice runs once. */
-#include "transport/http/request.h"
+#include "transport/http/cloud.h"
 
 #include <stdio.h>
 #include <string.h>

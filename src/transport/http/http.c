@@ -10,6 +10,7 @@
 #include "transport/http/request.h"
 
 #include <errno.h>
+#include <gnutls/crypto.h>
 #include <netdb.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -21,6 +22,7 @@
 #include "base/fail_point.h"
 #include "base/ignored.h"
 #include "base/log.h"
+#include "transport/http/cloud.h"
 #include "transport/http/events/events.h"
 #include "transport/http/metrics/metrics.h"
 #include "transport/http/server/head.h"
@@ -201,6 +203,7 @@ static void request_begin(struct request *rq, const char *method, const char *ve
 	struct fault f = { 0 };
 	rq->is_begun = true;
 	rq->is_head = strcmp(method, "HEAD") == 0;
+	request_name(rq, header_text(rq, "X-Request-Id"));
 	if (!request_is_welcome(rq, version))
 		return;
 	if (strcmp(method, "OPTIONS") == 0) {
@@ -282,15 +285,18 @@ static void say_ignored(struct request *rq, struct MHD_Response *response)
 	if (!rq->ignored)
 		return;
 	MHD_add_response_header(response, "Mist-Ignored", rq->ignored);
-	log_debug("http: the request to %s said without effect: %s", rq->path, rq->ignored);
+	log_debug(
+		"http: request %s to %s said without effect: %s", rq->name, rq->path, rq->ignored);
 }
 
 static struct MHD_Response *response_of(struct request *rq)
 {
 	struct MHD_Response *response;
 	char seconds[16];
-	if (rq->upgrade)
+	if (rq->upgrade) {
+		MHD_add_response_header(rq->upgrade, "X-Request-Id", rq->name);
 		return rq->upgrade;
+	}
 	if (rq->stream && !rq->answer)
 		response = stream_response(rq);
 	else if (rq->pages && !rq->answer)
@@ -304,6 +310,7 @@ static struct MHD_Response *response_of(struct request *rq)
 		return NULL;
 	rq->answer = NULL; /* it is the response's now, if it was used */
 	MHD_add_response_header(response, "Content-Type", rq->content_type);
+	MHD_add_response_header(response, "X-Request-Id", rq->name);
 	origin_headers(rq, response);
 	cloud_headers(rq, response);
 	if (rq->location)
@@ -370,10 +377,10 @@ static void request_tell(struct request *rq)
 		return;
 	rq->is_told = true;
 	int len = snprintf(head, sizeof head,
-		"HTTP/1.1 %u %s\r\nConnection: close\r\n%s%s%s%sContent-Type: "
+		"HTTP/1.1 %u %s\r\nConnection: close\r\nX-Request-Id: %s\r\n%s%s%s%sContent-Type: "
 		"%s\r\nContent-Length: "
 		"%zu\r\n\r\n",
-		rq->status, rq->title, rq->retry_after_s ? "Retry-After: 1\r\n" : "",
+		rq->status, rq->title, rq->name, rq->retry_after_s ? "Retry-After: 1\r\n" : "",
 		rq->cors_origin ? "Access-Control-Allow-Origin: " : "",
 		rq->cors_origin ? rq->cors_origin : "", rq->cors_origin ? "\r\n" : "",
 		rq->content_type, rq->answer_len);
@@ -585,6 +592,10 @@ static int http_open(
 	bool is_v6 = strchr(http->settings.host, ':');
 	http->connections_max = connections_max(&http->settings);
 	http->hosts = hosts_new(http->settings.host, http->settings.hosts);
+	unsigned char random[4];
+	must(gnutls_rnd(GNUTLS_RND_NONCE, random, sizeof random) == 0);
+	snprintf(http->names, sizeof http->names, "%02x%02x%02x%02x", random[0], random[1],
+		random[2], random[3]);
 	http->url = xasprintf("http://%s%s%s:%d", is_v6 ? "[" : "", http->settings.host,
 		is_v6 ? "]" : "", bound_port(fd));
 	return 0;

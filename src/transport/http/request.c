@@ -2,6 +2,7 @@
 /* What handlers do with a request: read its query, answer it, make it wait. */
 #include "transport/http/request.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -31,6 +32,26 @@ static const struct {
 	[FAULT_INTERNAL] = { 500, "Internal Server Error" },
 };
 
+/* What may stand in a header, in JSON and in a log line as it is. */
+static bool is_name(const char *text)
+{
+	static const char others[] = "-._~:/+=@|";
+	size_t len = 0;
+	while (isalnum((unsigned char)text[len]) || (text[len] && strchr(others, text[len])))
+		len++;
+	return len && len <= REQUEST_NAME_MAX && !text[len];
+}
+
+void request_name(struct request *rq, const char *given)
+{
+	struct http *http = rq->http;
+	if (given && is_name(given))
+		snprintf(rq->name, sizeof rq->name, "%s", given);
+	else
+		snprintf(rq->name, sizeof rq->name, "%s-%" PRIx64, http->names,
+			atomic_fetch_add(&http->n_named, 1) + 1);
+}
+
 void answer_text(
 	struct request *rq, unsigned status, const char *content_type, char *text, size_t len)
 {
@@ -48,13 +69,21 @@ void answer_json(struct request *rq, unsigned status, json_t *json)
 	answer_text(rq, status, "application/json", text, strlen(text));
 }
 
+static void log_fault(const struct request *rq, unsigned status, const struct fault *f)
+{
+	enum log_level level = status == 500 ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG;
+	if (log_is_on(level))
+		log_write(level, "http: request %s to %s is answered with %u: %s", rq->name,
+			rq->path ? rq->path : "nothing", status, f->text);
+}
+
 void answer_fault(struct request *rq, const struct fault *f)
 {
 	enum fault_code code = f->code ? f->code : FAULT_INTERNAL;
 	unsigned status = fault_http[code].status;
-	_cleanup_(json_decrefp) json_t *problem =
-		json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
-			fault_http[code].title, "status", (int)status, "detail", f->text);
+	_cleanup_(json_decrefp) json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type",
+		"about:blank", "title", fault_http[code].title, "status", (int)status, "detail",
+		f->text, "requestId", rq->name);
 	if (rq->job[0]) {
 		json_object_set_new(problem, "jobId", json_string(rq->job));
 		free(rq->location);
@@ -66,6 +95,7 @@ void answer_fault(struct request *rq, const struct fault *f)
 		json_object_set_new(problem, "errors", json_loads(rq->problem_errors, 0, NULL));
 	char *text = json_text(problem);
 	rq->title = fault_http[code].title;
+	log_fault(rq, status, f);
 	answer_text(rq, status, "application/problem+json", text, strlen(text));
 }
 

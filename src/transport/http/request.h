@@ -68,6 +68,8 @@ struct http {
 	_Atomic int64_t answers;  /* the same of answers */
 	struct pool *pool;        /* reads history, hashes and syncs files */
 	_Atomic unsigned n_uploads;
+	char names[12]; /* what the ids of requests that bring none begin with */
+	_Atomic uint64_t n_named;
 	_Atomic unsigned n_subscribers;
 	struct log_limit unpolled; /* core's thread: connections that the kernel has no place for */
 	_Atomic unsigned n_owed;   /* requests that waited for the core and are not answered */
@@ -90,9 +92,10 @@ struct request {
 	int64_t began_us; /* monotonic: its first line was there */
 	_Atomic int wait; /* enum request_wait */
 	struct list abandoned;
-	char *path;      /* owned; NULL: the target is none */
-	char *authority; /* of a target that names one; owned */
-	char *id;        /* what "{id}" or "{path}" stood for; owned */
+	char name[REQUEST_NAME_MAX + 1]; /* its id, in X-Request-Id, problems and the log */
+	char *path;                      /* owned; NULL: the target is none */
+	char *authority;                 /* of a target that names one; owned */
+	char *id;                        /* what "{id}" or "{path}" stood for; owned */
 	struct buf body;
 	int64_t body_charged, answer_charged; /* of http->bodies and http->answers */
 	bool is_begun, is_handled, is_answered;
@@ -151,6 +154,7 @@ void answer_text(
 void answer_json(struct request *rq, unsigned status, json_t *json); /* takes the reference */
 void answer_fault(struct request *rq, const struct fault *f);
 void answer_fd(struct request *rq, const char *content_type, int fd);
+void request_name(struct request *rq, const char *given); /* its id: that, or one of ours */
 
 /* A query parameter or a member of the body was taken and has no effect: the answer says so in its
  * header Mist-Ignored, a list of base/ignored.h, together with what the core ignored of a job's
@@ -204,12 +208,6 @@ struct MHD_Response *file_response(struct request *rq);
 
 /* jobs.c: the row of job rq->ask.job; NULL: there is an answer that says why not. The caller's. */
 struct job_row *read_row(struct request *rq);
-
-/* cloud.c: requests and answers that are CloudEvents */
-bool cloud_is_asked(struct request *rq);
-int cloud_read(struct request *rq, struct job_request **ret, struct fault *f);
-void cloud_answer(struct request *rq, unsigned status, const struct job_event *ev);
-void cloud_headers(struct request *rq, struct MHD_Response *response);
 
 /* artifacts.c: a body that goes to the disk. They set an answer when it is refused. */
 void upload_begin(struct request *rq);

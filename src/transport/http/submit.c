@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/ignored.h"
 #include "base/utf8.h"
+#include "transport/http/cloud.h"
 #include "transport/message.h"
 
 enum { KEY_MAX = 255, WAIT_MAX_S = 3600, PARAMETER_DEPTH_MAX = 64, TEXT_MAX = 1024 };
@@ -89,6 +90,7 @@ static void submit(struct request *rq, struct job_request *taken)
 	struct fault f = { 0 };
 	job->door = rq->http->env.self;
 	job->source = "Http";
+	job->name = xstrdup(rq->name);
 	job->to.live = rq;
 	ignored_add_all(&rq->ignored, job->ignored); /* told also with a refusal */
 	job->to.wants = EVENT_BIT(EVENT_REFUSED) |

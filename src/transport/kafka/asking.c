@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "mist/store.h"
 
 enum {
@@ -98,9 +99,20 @@ void asking_hold(struct consumer *c, struct entry *e, const char *why)
 	pause_partition(c, p, true);
 }
 
+/* Topic, partition and offset; the topic is cut where it is very long. */
+static char *name_of(const struct entry *e)
+{
+	char where[64];
+	int len =
+		snprintf(where, sizeof where, "/%d/%" PRId64, (int)e->partition->number, e->offset);
+	return xasprintf("%.*s%s", utf8_cut(e->partition->topic, REQUEST_NAME_MAX - (size_t)len),
+		e->partition->topic, where);
+}
+
 /* Sends what a refused message has coming; it is done when the broker has it. */
 static void refuse(struct consumer *c, struct entry *e, const json_t *reply, const struct fault *f)
 {
+	static _Thread_local struct log_limit refusals; /* of the consumer's thread */
 	struct kafka *k = c->kafka;
 	struct letter *letters[] = { reply ? events_refusal(reply, f) : NULL,
 		request_dead_letter(k, e->msg, f) };
@@ -119,8 +131,9 @@ static void refuse(struct consumer *c, struct entry *e, const json_t *reply, con
 		letters[i]->entry = e;
 		outbox_send(k->outbox, letters[i]);
 	}
-	log_info("transport %s: %s/%d at %" PRId64 " was refused: %s", k->env.name,
-		e->partition->topic, (int)e->partition->number, e->offset, f->text);
+	_cleanup_(freep) char *name = name_of(e);
+	log_limited(&refusals, LOG_LEVEL_INFO, "transport %s: request %s is refused: %s",
+		k->env.name, name, f->text);
 	if (--e->n_letters == 0)
 		table_finish(&c->table, e);
 }
@@ -159,6 +172,7 @@ static int ask_job(struct consumer *c, struct entry *e, struct request *rq)
 	struct job_request *job = rq->read.job;
 	job->door = k->env.self;
 	job->source = "Async Kafka";
+	job->name = name_of(e);
 	job->to.live = e;
 	job->to.wants = wants_of(k, rq->has_reply ? rq->read.reply : NULL);
 	job->to.wants |= EVENT_BIT(EVENT_REFUSED) | EVENT_BIT(EVENT_ACCEPTED);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "transport/again.h"
 #include "transport/message.h"
 #include "transport/mqtt/mqtt.h"
@@ -121,8 +122,7 @@ struct mqtt {
 	pthread_cond_t changed;
 	uint64_t n_changes;
 	bool is_stopping, is_silent; /* silent: nothing is sent any more */
-	bool is_left; /* a thread did not come back from paho, and may use all this; the core and
-			 the store are not there any more */
+	bool is_left; /* a thread is lost in paho, and may use all this, not core and store */
 	bool is_old;  /* the broker speaks MQTT 3.1.1 only */
 	/* Written under the lock, read without: connections are made by a thread of their own. */
 	_Atomic bool is_forgetful; /* it keeps no retained messages */
@@ -130,8 +130,8 @@ struct mqtt {
 	unsigned session_s;        /* it keeps sessions for so long; 0: as we want it */
 	bool is_settled;           /* which of the two it is, is known */
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
-	struct list replies, news;
-	struct list flying; /* sent, and not acknowledged */
+	struct list replies, news, flying; /* flying: sent, and not acknowledged */
+	struct log_limit refusals;
 	/* In order, and sent one at a time on a connection of their own; `alone` is under way. What
 	 * goes to the topic of one that waits here waits here, too. */
 	struct list quarantine;
@@ -214,6 +214,7 @@ struct request {
 	char *function;
 	struct message_request body;
 	char *reply; /* as reply_to's text */
+	char *name;  /* its correlation data, to be shown; NULL: it has none */
 };
 void mqtt_request_init(struct request *r, const struct mqtt *m, const MQTTAsync_message *message);
 void mqtt_request_done(struct request *r);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 enum { QUIET_MS = 60000 };
 
@@ -47,18 +48,33 @@ static void wait_for_answer(struct waiting *w)
 	pthread_mutex_unlock(&w->link->lock);
 }
 
+/* The lock is held. */
+static void log_refusal(
+	struct mqtt *m, const struct request *r, const char *topic, const struct fault *f)
+{
+	if (r->name)
+		log_limited(&m->refusals, LOG_LEVEL_INFO,
+			"transport %s: request %s of topic %.*s is refused: %s", m->env.name,
+			r->name, utf8_cut(topic, 256), topic, f->text);
+	else
+		log_limited(&m->refusals, LOG_LEVEL_INFO,
+			"transport %s: a request of topic %.*s is refused: %s", m->env.name,
+			utf8_cut(topic, 256), topic, f->text);
+}
+
 /* Until the broker has it: the request is acknowledged after its answer. */
-static void refuse(struct link *l, const char *reply, const struct fault *f)
+static void refuse(
+	struct link *l, const struct request *r, const char *topic, const struct fault *f)
 {
 	struct mqtt *m = l->mqtt;
+	const char *reply = r->reply;
 	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
 	bool has_arrived = false;
 	struct letter *letter = reply_letter(m, reply, &ev);
 	pthread_mutex_lock(&m->lock);
+	log_refusal(m, r, topic, f);
 	m->counts.refused++;
 	if (!letter) {
-		log_info("transport %s: a request without a topic for answers is refused: %s",
-			m->env.name, f->text);
 		pthread_mutex_unlock(&m->lock);
 		return;
 	}
@@ -81,6 +97,7 @@ static int submit(struct link *l, struct request *r, struct fault *f)
 	struct job_request *rq = r->body.job;
 	rq->door = m->env.self;
 	rq->source = "Async Mqtt";
+	rq->name = r->name ? xstrdup(r->name) : NULL;
 	rq->to = (struct reply_to){ .live = &w,
 		.text = xstrdup(r->reply),
 		.wants = reply_wants(m, r->reply),
@@ -116,7 +133,7 @@ static int attempt(
 	else if (r.body.kind == MESSAGE_CANCEL)
 		result = control_cancel(l, &r.body.cancel, r.reply);
 	if (result == -EINVAL)
-		refuse(l, r.reply, f);
+		refuse(l, &r, topic, f);
 	mqtt_request_done(&r);
 	return result;
 }

@@ -151,6 +151,25 @@ void mqtt_request_done(struct request *r)
 	message_request_done(&r->body);
 	free(r->function);
 	free(r->reply);
+	free(r->name);
+}
+
+/* Text as it is, other bytes in hexadecimal. */
+static char *name_of(const MQTTLenString *data)
+{
+	size_t len = (size_t)data->len, shown = 0;
+	while (shown < len && shown <= REQUEST_NAME_MAX) {
+		size_t n = utf8_shown(data->data + shown, len - shown);
+		if (!n)
+			break;
+		shown += n;
+	}
+	if (shown == len && len <= REQUEST_NAME_MAX)
+		return strndup(data->data, len);
+	const MQTTLenString start = { len < REQUEST_NAME_MAX / 2 ? data->len : REQUEST_NAME_MAX / 2,
+		data->data };
+	_cleanup_(json_decrefp) json_t *hex = hex_of(&start);
+	return xstrdup(json_string_value(hex));
 }
 
 /* `body.reply` becomes the text. A topic that cannot be answered on is refused, and as none. */
@@ -161,6 +180,8 @@ static int make_reply(struct request *r, bool is_common, struct fault *f)
 	int result = topic ? reply_check_topic(r->mqtt, topic, f) : 0;
 	if (correlation)
 		json_object_set_new(r->body.reply, "correlation", hex_of(&correlation->value.data));
+	if (correlation && correlation->value.data.len && !r->name)
+		r->name = name_of(&correlation->value.data);
 	r->reply = reply_text(
 		r->mqtt, r->body.reply, result == 0 ? topic : NULL, r->body.wants_all, is_common);
 	return result;

@@ -41,7 +41,7 @@ enum {
 	KEEPALIVE_S = 5,
 	DISCARD_AT_END = 64, /* blocks of what a refused client still sends */
 	BLOCK = 4096,
-	REFUSAL_MAX = 1024,
+	REFUSAL_MAX = 2048,
 	CLOCK_SLACK_MS = 20, /* the kernel counts in ticks */
 	CUT_S = 1
 };
@@ -265,18 +265,25 @@ void connection_refuse(struct connection *c, unsigned status, const char *title,
 	char body[REFUSAL_MAX / 2], text[REFUSAL_MAX], block[BLOCK];
 	if (c->is_refused)
 		return;
+	struct request *rq = c->rq;
+	if (rq && !rq->name[0])
+		request_name(rq, NULL);
+	const char *name = rq ? rq->name : "";
 	int len = snprintf(body, sizeof body,
-		"{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"}",
-		title, status, detail);
+		"{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"detail\":\"%s\"%s%s%s}",
+		title, status, detail, rq ? ",\"requestId\":\"" : "", name, rq ? "\"" : "");
 	must(len < (int)sizeof body);
 	len = snprintf(text, sizeof text,
-		"HTTP/1.1 %u %s\r\nConnection: close\r\n%sContent-Type: "
+		"HTTP/1.1 %u %s\r\nConnection: close\r\n%s%s%s%sContent-Type: "
 		"application/problem+json\r\nContent-Length: %d\r\n\r\n%s",
-		status, title, status == 503 || status == 429 ? "Retry-After: 1\r\n" : "", len,
-		body);
+		status, title, status == 503 || status == 429 ? "Retry-After: 1\r\n" : "",
+		rq ? "X-Request-Id: " : "", name, rq ? "\r\n" : "", len, body);
 	must(len < (int)sizeof text);
 	(void)!send(c->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	log_debug("http: refused with %u: %s", status, detail);
+	if (rq)
+		log_debug("http: request %s is refused with %u: %s", name, status, detail);
+	else
+		log_debug("http: refused with %u: %s", status, detail);
 	/* Bytes that are not read when a socket is closed take the answer with them. */
 	for (int i = 0; i < DISCARD_AT_END && recv(c->fd, block, sizeof block, MSG_DONTWAIT) > 0;
 		i++)
