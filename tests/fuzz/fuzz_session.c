@@ -233,6 +233,11 @@ static void publish(void *self, const struct reply_to *to, const struct job_even
 		json_decref(result);
 	}
 	must(!ev->error || utf8_is_valid(ev->error, strlen(ev->error)));
+	if (ev->kind == EVENT_PROGRESS) {
+		_cleanup_(freep) char *text = progress_text(ev->progress);
+		_cleanup_(json_decrefp) json_t *progress = json_loads(text, 0, NULL);
+		must(json_object_size(progress) >= 2);
+	}
 }
 
 static void turn(struct play *p)

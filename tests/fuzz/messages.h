@@ -78,6 +78,10 @@ static inline struct job *job_example(void)
 static inline void each_event(const struct job *j, const struct fault *refusal,
 	void (*tell)(void *arg, const struct job_event *ev), void *arg)
 {
+	const struct progress progress = { .at_ms = 1700000000001,
+		.has_value = true,
+		.value = 1. / 3,
+		.note = "a third \"\x01\xc3\xa9\xff" };
 	for (int kind = 0; kind < _EVENT_MAX; kind++) {
 		struct job_event ev = { .kind = kind, .job = j, .at_ms = 1700000000001 };
 		if (kind == EVENT_REFUSED) {
@@ -90,6 +94,8 @@ static inline void each_event(const struct job *j, const struct fault *refusal,
 			ev.result_len = strlen(ev.result);
 		} else if (kind == EVENT_FAILED || kind == EVENT_CANCELLED) {
 			ev.error = "it broke: \xff";
+		} else if (kind == EVENT_PROGRESS) {
+			ev.progress = &progress;
 		}
 		tell(arg, &ev);
 	}
