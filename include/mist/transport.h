@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "base/mailbox.h"
+#include "base/metrics/exposition.h"
 #include "base/timers.h"
 #include "base/uuid.h"
 #include "domain/event.h"
@@ -24,7 +25,6 @@
 #include "mist/request.h"
 #include "mist/transport_state.h"
 
-struct exposition;
 struct intake;
 struct store;
 struct transport;

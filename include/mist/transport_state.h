@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/metrics/histogram.h"
+
 /* A place in a log at which an adapter cannot read on, though it can elsewhere. */
 enum { STUCK_MAX = 8, STUCK_TOPIC = 256 };
 struct stuck_place {
@@ -39,8 +41,9 @@ struct transport_state {
 	size_t in_flight;                /* requests taken, and not acknowledged to the broker */
 	uint64_t told, waiting, dropped; /* events: delivered; to be; without room and not owed */
 	size_t sent;                     /* those of `waiting` that the broker has been given */
-	size_t outbox_bytes;             /* what outcomes to be delivered hold in memory */
-	size_t n_stalled;                /* partitions of which nothing is taken, though there is */
-	size_t n_stuck;                  /* partitions of which nothing can be taken; the first: */
+	struct histogram deliveries; /* from the end of a job until the broker had its outcome */
+	size_t outbox_bytes;         /* what outcomes to be delivered hold in memory */
+	size_t n_stalled;            /* partitions of which nothing is taken, though there is */
+	size_t n_stuck;              /* partitions of which nothing can be taken; the first: */
 	struct stuck_place stuck[STUCK_MAX];
 };

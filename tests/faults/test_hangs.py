@@ -8,6 +8,7 @@ import time
 import pytest
 
 from support.mistd import PATIENCE, build_folder
+from support.subscribers import metric
 
 CORE_STUCK, TOO_LATE = 70, 71
 
@@ -49,6 +50,7 @@ def test_a_core_that_stands_still_is_seen_and_told_where(make, tmp_path):
     (tmp_path / "state").unlink()
     gateway.until(lambda: gateway.get("/health/live").status_code == 200)
     assert "the core turns again" in gateway.stderr() and gateway.run("typed", {"i": 1})["success"]
+    assert metric(gateway, "mist_watchdog_standstills_total") >= 1
 
 
 def test_a_core_that_stands_still_ends_where_that_is_wanted(make, tmp_path):

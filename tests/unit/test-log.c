@@ -152,6 +152,7 @@ TEST(errno_survives_a_log_line)
 TEST(lines_of_one_cause_are_counted_once_there_were_enough)
 {
 	struct log_limit limit = { 0 };
+	uint64_t written = log_count(LOG_LEVEL_WARN), dropped = log_count_dropped();
 	capture();
 	for (int i = 0; i < 822; i++)
 		log_limited(&limit, LOG_LEVEL_WARN, "refused number %d", i);
@@ -164,6 +165,8 @@ TEST(lines_of_one_cause_are_counted_once_there_were_enough)
 	for (const char *p = text; (p = strchr(p, '\n')); p++)
 		n++;
 	check_int(n, LOG_LIMIT_LINES + 2);
+	check_int(log_count(LOG_LEVEL_WARN) - written, LOG_LIMIT_LINES + 2);
+	check_int(log_count_dropped() - dropped, 812);
 	check(strstr(text, "812 more lines like this in the last minute, the last of them: refused "
 			   "number 821\n"));
 	check(strstr(text, "refused again\n"));

@@ -91,6 +91,7 @@ enum {
 	DELIVERIES,
 	DELIVERIES_WAITING,
 	DELIVERIES_IN_FLIGHT,
+	DELIVERY_TIME,
 	OUTBOX,
 	ERRORS,
 	STALLED,
@@ -111,6 +112,8 @@ static const struct metric transport_families[] = {
 		"Events that a broker has not taken yet." },
 	[DELIVERIES_IN_FLIGHT] = { METRIC_GAUGE, "mist_transport_deliveries_in_flight",
 		"Those of them that were sent and are not acknowledged." },
+	[DELIVERY_TIME] = { METRIC_HISTOGRAM, "mist_transport_delivery_seconds",
+		"Time from the end of a job until a broker had its outcome." },
 	[OUTBOX] = { METRIC_GAUGE, "mist_transport_outbox_bytes",
 		"Memory for outcomes that wait for a broker." },
 	[ERRORS] = { METRIC_COUNTER, "mist_transport_errors_total",
@@ -218,6 +221,8 @@ static void put_transport(const struct transport *t, struct exposition *e)
 	for (size_t i = 0; i < _TRANSPORT_ERROR_MAX; i++)
 		exposition_put(e, &transport_families[ERRORS],
 			LABELS("transport", t->name, "kind", error_names[i]), (int64_t)s.errors[i]);
+	exposition_put_histogram(e, &transport_families[DELIVERY_TIME], labels, &s.deliveries,
+		&histogram_job_bounds);
 	put_stuck(t->name, &s, e);
 }
 

@@ -151,6 +151,7 @@ void events_publish(struct kafka *k, const struct reply_to *to, const struct job
 		return;
 	struct letter *l = answer(is_final ? LETTER_OWED : LETTER_EVENT, reply, ev);
 	l->job = ev->job->id;
+	l->at_ms = ev->at_ms;
 	if (is_final)
 		outbox_send_owed(k->outbox, l, to->text);
 	else

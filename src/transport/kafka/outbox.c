@@ -61,6 +61,7 @@ struct outbox {
 	atomic_size_t kept_bytes;          /* the same of outcomes */
 	struct said stored;                /* the core's thread */
 	_Atomic uint64_t n_told, n_dropped;
+	struct histogram deliveries; /* of outcomes; written by the thread */
 	/* The thread's own. */
 	struct uuid *delivered;
 	size_t n_delivered;
@@ -484,6 +485,7 @@ void outbox_state(struct outbox *o, struct transport_state *ret)
 	ret->told = o->n_told;
 	ret->waiting = o->n_waiting;
 	ret->dropped += o->n_dropped;
+	histogram_merge(&ret->deliveries, &o->deliveries);
 	ret->outbox_bytes = o->kept_bytes;
 	pthread_mutex_lock(&o->lock);
 	ret->sent = (uint64_t)rd_kafka_outq_len(o->rk);
@@ -502,6 +504,9 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *arg)
 		if (l->kind == LETTER_DEAD)
 			health_set_trouble(&k->health, TROUBLE_DEAD_LETTER, NULL);
 		o->n_told += l->kind != LETTER_DEAD;
+		if (l->kind == LETTER_OWED)
+			histogram_observe(&o->deliveries, &histogram_job_bounds,
+				(clock_wall_ms() - l->at_ms) * 1000);
 		if (o->is_troubled)
 			health_set_trouble(&k->health, TROUBLE_PRODUCER, NULL);
 		o->is_troubled = false;

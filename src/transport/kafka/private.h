@@ -90,6 +90,7 @@ struct letter {
 	size_t key_len, payload_len, counted; /* counted: bytes of an event that waits */
 	rd_kafka_headers_t *headers;          /* owned, but while the client has the letter */
 	struct uuid job;
+	int64_t at_ms; /* of an outcome: when the job ended */
 	/* Of an outcome: the text by which it is told, owned; or NULL and its hash, when it is the
 	 * one in the job's row. With `is_stored` the payload is in the store only. */
 	char *reply;

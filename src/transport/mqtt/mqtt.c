@@ -491,6 +491,7 @@ static void tell(struct mqtt *m, const struct reply_to *to, const struct job_eve
 	}
 	l->is_owed = to->is_owed && is_final;
 	l->job = ev->job->id;
+	l->at_ms = ev->at_ms;
 	if (l->is_owed)
 		mqtt_outbox_add_owed(m, l, to->text);
 	else
@@ -530,6 +531,7 @@ static void mqtt_state(void *self, struct transport_state *ret)
 	ret->in_flight = atomic_load(&m->n_arrived);
 	ret->waiting = m->n_waiting + m->n_flying;
 	ret->sent = m->n_flying;
+	histogram_merge(&ret->deliveries, &m->deliveries);
 	ret->outbox_bytes = m->kept_bytes;
 	for (size_t i = 0; i < m->n_links && !ret->is_down; i++) {
 		const struct link *l = m->links[i];

@@ -300,6 +300,9 @@ static void sent(struct flight *f)
 	pthread_mutex_lock(&m->lock);
 	struct letter *l = flight_ended(m, f);
 	m->counts.told += l != NULL;
+	if (l && l->is_owed)
+		histogram_observe(
+			&m->deliveries, &histogram_job_bounds, (clock_wall_ms() - l->at_ms) * 1000);
 	if (l && !l->is_news)
 		prove(m, l);
 	if (l)

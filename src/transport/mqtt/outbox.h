@@ -40,6 +40,7 @@ struct letter {
 	bool is_short;                   /* it says that it was too large */
 	bool is_owed;                    /* it is the outcome of `job` */
 	struct uuid job;
+	int64_t at_ms; /* of an outcome: when the job ended */
 	/* Its payload is in the store only, and where it goes is kept for reading it again: the
 	 * text, owned, or NULL and the hash, of the text in the job's row. */
 	bool is_stored;

@@ -154,7 +154,8 @@ struct mqtt {
 	struct uuid *delivered;
 	size_t n_delivered, delivered_cap;
 	struct transport_state counts;
-	_Atomic unsigned n_arrived; /* messages that came and are not acknowledged */
+	struct histogram deliveries; /* of outcomes, until the broker had them */
+	_Atomic unsigned n_arrived;  /* messages that came and are not acknowledged */
 };
 
 /* Holding the lock: something is as others wait for. */

@@ -151,6 +151,11 @@ def test_messages_that_wait_are_counted_and_a_standstill_is_told(c_mist, kafka, 
         door.send(request(str(i)))
     until(lambda: lag() == 13, what="those that came to a partition that is paused")
     assert metric(gateway, "mist_transport_up", transport="main") == 1
+    ready = gateway.get("/health/ready")
+    [told] = [transport for transport in ready.json()["transports"] if transport["name"] == "main"]
+    assert ready.status_code == 200 and told["up"]
+    assert re.fullmatch(rf"no message of topic {door.requests}, partition 0 was taken for \d+ s, though 1[0-3] wait there: .*limits.queue is 1",
+                        told["detail"])
     assert metric(gateway, "mist_transport_requests_in_flight", transport="main") >= 1
     gateway.cancel(busy)
     until(lambda: (lag(), stalled()) == (0, 0), what="all of them taken")
