@@ -69,4 +69,10 @@ EDITS = [
          "test-store-place::a_log_that_cannot_grow_holds_up_no_other"),
     Edit("a transport that nobody requires makes the gateway unready", "src/core/ask.c", "if (c->doors[i]->is_required)", "if (true)",
          "scenario/http/test_health.py::test_a_broker_that_is_away_is_told_and_makes_the_gateway_no_less_ready"),
+    Edit("a job that says much of how far it is floods the events", "src/core/joblog.c",
+         "if (!timer_is_set(&p->timer))\n\t\tprogress_tell(l);", "progress_tell(l);",
+         "test-core::of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end"),
+    Edit("what a job says of how far it is just before its end is lost", "src/core/life.c",
+         "progress_tell(l);\n\tjob_move(j, how);", "job_move(j, how);",
+         "test-core::of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end"),
 ]
