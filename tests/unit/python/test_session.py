@@ -310,6 +310,7 @@ def test_forgotten_jobs_are_stopped_and_never_spoken_of(worker, gateway, code):
     peer = gateway.peer()
     assert peer.welcome(forget=["j"])["resumes"] == ["j"]
     assert peer.run("k", code, "echo", value=1)["result"] == 1
+    peer.run("l", code, "naps", ms=int(3000 * STOP_AGAIN_S))  # it has ended by then
     assert not [f for f in peer.seen if f.get("job") == "j"]
     peer.drain()
     assert worker.process.wait(10) == 0
@@ -339,6 +340,9 @@ def test_drain_waits_for_the_job_and_its_acknowledgement(worker, gateway, code, 
     peer.send("drain")
     (tmp_path / "go").touch()
     peer.expect("finished")
+    for _ in range(2):  # at each frame it looks whether it is done
+        peer.send("ping")
+        peer.expect("pong")
     assert worker.process.poll() is None and "bye" not in [f["type"] for f in peer.seen]
     peer.send("ack", jobs=["j"])
     peer.expect("bye")
