@@ -43,6 +43,7 @@ struct transport_state {
 	size_t sent;                     /* those of `waiting` that the broker has been given */
 	struct histogram deliveries; /* from the end of a job until the broker had its outcome */
 	size_t outbox_bytes;         /* what outcomes to be delivered hold in memory */
+	uint64_t skipped;            /* batches of a log that cannot be read, and were skipped */
 	size_t n_stalled;            /* partitions of which nothing is taken, though there is */
 	size_t n_stuck;              /* partitions of which nothing can be taken; the first: */
 	struct stuck_place stuck[STUCK_MAX];

@@ -204,6 +204,7 @@ static void put_transport(const struct transport *t, struct exposition *e)
 		{ UP, NULL, !s.is_down },
 		{ REQUESTS, "accepted", s.accepted },
 		{ REQUESTS, "refused", s.refused },
+		{ REQUESTS, "unreadable", s.skipped },
 		{ REQUESTS_IN_FLIGHT, NULL, s.in_flight },
 		{ DELIVERIES, "delivered", s.told },
 		{ DELIVERIES, "dropped", s.dropped },

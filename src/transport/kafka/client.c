@@ -39,7 +39,7 @@ static const struct option better[][8] = {
 	[CLIENT_CONSUMER] = { { "auto.offset.reset", "earliest" },
 		{ "session.timeout.ms", "10000" }, { "allow.auto.create.topics", "true" },
 		{ "topic.metadata.refresh.interval.ms", "10000" },
-		{ "reconnect.backoff.max.ms", "1000" } },
+		{ "reconnect.backoff.max.ms", "1000" }, { "check.crcs", "true" } },
 	/* The partition of a key as the Java client finds it. One request at a time: of several,
 	 * the library mixes up the order when a broker ends between them. */
 	[CLIENT_PRODUCER] = { { "partitioner", "murmur2_random" }, { "max.in.flight", "1" },

@@ -32,6 +32,33 @@ enum {
 	STOP_MS = 2 * GIVE_AWAY_MS + CLOSE_MS + 10000, /* with a call of the library under way */
 };
 
+/* It is made again, whatever the reason. Not told while the group is joined anew. */
+static void commit_failed(
+	struct consumer *c, rd_kafka_resp_err_t err, const rd_kafka_topic_partition_list_t *list)
+{
+	const rd_kafka_topic_partition_t *it = list && list->cnt ? &list->elems[0] : NULL;
+	uint64_t n;
+	for (int i = 0; list && i < list->cnt; i++)
+		if (list->elems[i].err) {
+			it = &list->elems[i];
+			err = it->err;
+		}
+	if (!err || err == RD_KAFKA_RESP_ERR__NO_OFFSET)
+		return;
+	count_error(c->kafka, TRANSPORT_ERROR_COMMIT);
+	if (kafka_error(err)->is & ERROR_IS_USUAL ||
+		!said_is_due(&c->said, SAY_MS, clock_mono_ms(), &n)) {
+		log_debug("transport %s: a commit failed: %s", c->kafka->env.name,
+			rd_kafka_err2str(err));
+		return;
+	}
+	_cleanup_(freep) char *remedy = kafka_error_remedy(err);
+	log_warn("transport %s: what is done of topic %s, partition %d, before offset %" PRId64
+		 " cannot be committed, and would come again: %s%s",
+		c->kafka->env.name, it ? it->topic : "?", it ? (int)it->partition : -1,
+		it ? it->offset : -1, rd_kafka_err2str(err), remedy);
+}
+
 /* Waits for the result of a commit under way, at most so long. */
 static void serve_commits(struct consumer *c, int wait_ms)
 {
@@ -42,9 +69,7 @@ static void serve_commits(struct consumer *c, int wait_ms)
 	const rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
 	if (list)
 		table_committed(&c->table, list, !err);
-	if (err)
-		log_debug("transport %s: a commit failed: %s", c->kafka->env.name,
-			rd_kafka_err2str(err));
+	commit_failed(c, err, list);
 	rd_kafka_event_destroy(event);
 	c->is_committing = false;
 }
@@ -135,10 +160,13 @@ static void read_behind(struct consumer *c, rd_kafka_topic_partition_list_t *lis
 {
 	rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
 	rd_kafka_resp_err_t err = rd_kafka_committed(c->rk, asked, READ_MS);
-	if (err)
+	if (err) {
+		_cleanup_(freep) char *remedy = kafka_error_remedy(err);
+		count_error(c->kafka, kafka_error(err)->kind);
 		log_warn("transport %s: what was committed cannot be read, messages may be taken "
-			 "twice: %s",
-			c->kafka->env.name, rd_kafka_err2str(err));
+			 "twice: %s%s",
+			c->kafka->env.name, rd_kafka_err2str(err), remedy);
+	}
 	for (int i = 0; !err && i < asked->cnt; i++) {
 		const rd_kafka_topic_partition_t *it = &asked->elems[i];
 		struct partition *p = table_find(&c->table, it->topic, it->partition);
@@ -198,36 +226,18 @@ static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
 {
 	struct kafka *k = arg;
 	(void)rk;
+	count_error(k, kafka_error(err)->kind);
 	if (err == RD_KAFKA_RESP_ERR__FATAL)
 		health_set_trouble(&k->health, TROUBLE_CONSUMER, text);
 	else
 		health_error(&k->health, CLIENT_CONSUMER, err, text);
 }
 
-/* What a broker refuses for all of a topic, or of the group: no partition is to be blamed. */
-static bool is_of_topic(rd_kafka_resp_err_t err)
-{
-	switch (err) {
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-	case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* The library goes on trying at that offset, and says so each time; other partitions go on. */
 static void partition_failed(struct consumer *c, struct partition *p, const rd_kafka_message_t *msg)
 {
 	int64_t now = clock_mono_ms();
-	const char *remedy = msg->err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION
-				     ? "; a batch may be larger, when unpacked, than "
-				       "consumer.receive.message.max.bytes"
-				     : "";
+	_cleanup_(freep) char *remedy = kafka_error_remedy(msg->err);
 	bool is_news = !p->unreadable || p->unreadable_at != msg->offset;
 	if (!is_news && now < p->unreadable_say_ms)
 		return;
@@ -269,6 +279,9 @@ static void tell_stuck(struct consumer *c)
 			sentence_print(to->topic, sizeof to->topic, "%s", p->topic);
 			to->partition = p->number;
 			to->offset = p->unreadable_at;
+			if (c->n_stuck == 0)
+				sentence_print(
+					c->stuck_why, sizeof c->stuck_why, "%s", p->unreadable);
 		}
 		c->n_stuck++;
 	}
@@ -280,9 +293,24 @@ void consumer_state(struct consumer *c, struct transport_state *ret)
 	pthread_mutex_lock(&c->lock);
 	ret->n_stuck = c->n_stuck;
 	memcpy(ret->stuck, c->stuck, sizeof ret->stuck);
+	if (c->n_stuck && !ret->is_down)
+		sentence_print(ret->why, sizeof ret->why,
+			"nothing can be taken of %zu partitions, the first is topic %s, partition "
+			"%d, from offset %" PRId64 " on: %s",
+			c->n_stuck, c->stuck[0].topic, c->stuck[0].partition, c->stuck[0].offset,
+			c->stuck_why);
 	pthread_mutex_unlock(&c->lock);
 	ret->in_flight = c->n_taken;
 	lag_state(c, ret);
+}
+
+/* Behind a damaged batch the library may take anything for the beginning of another, and complain
+ * of an offset that is not in the log. */
+static bool is_in_log(struct consumer *c, const struct partition *p, int64_t offset)
+{
+	int64_t lowest, end;
+	return rd_kafka_get_watermark_offsets(c->rk, p->topic, p->number, &lowest, &end) ||
+	       end < 0 || offset < end;
 }
 
 static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
@@ -290,12 +318,24 @@ static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
 	const char *topic = msg->rkt ? rd_kafka_topic_name(msg->rkt) : "";
 	struct partition *p = msg->rkt ? table_find(&c->table, topic, msg->partition) : NULL;
 	if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-		if (p)
+		if (p && !skip_takes(c, p))
 			lag_read_to(p, msg->offset);
 		return;
 	}
-	if (p && !is_of_topic(msg->err)) {
+	const struct kafka_error *error = kafka_error(msg->err);
+	count_error(c->kafka, error->kind);
+	if (error->is & ERROR_IS_USUAL) {
+		log_debug("transport %s: %s: %s", c->kafka->env.name, topic,
+			rd_kafka_message_errstr(msg));
+		return;
+	}
+	if (p && error->is & ERROR_IS_UNREADABLE && !is_in_log(c, p, msg->offset))
+		return;
+	if (p && !(error->is & ERROR_IS_OF_TOPIC)) {
 		partition_failed(c, p, msg);
+		if (error->is & ERROR_IS_UNREADABLE &&
+			c->kafka->settings.unreadable == UNREADABLE_IS_SKIPPED)
+			skip_complained(c, p, msg->offset);
 		return;
 	}
 	if (msg->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
@@ -303,8 +343,9 @@ static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
 			return;
 		c->is_topic_missing = true;
 	}
-	_cleanup_(freep) char *why = xasprintf("messages cannot be taken%s%s: %s",
-		*topic ? " of topic " : "", topic, rd_kafka_message_errstr(msg));
+	_cleanup_(freep) char *remedy = kafka_error_remedy(msg->err);
+	_cleanup_(freep) char *why = xasprintf("messages cannot be taken%s%s: %s%s",
+		*topic ? " of topic " : "", topic, rd_kafka_message_errstr(msg), remedy);
 	health_set_trouble(&c->kafka->health, TROUBLE_CONSUMER, why);
 }
 
@@ -354,7 +395,7 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 	} else {
 		p = table_find(&c->table, rd_kafka_topic_name(msg->rkt), msg->partition);
 	}
-	p = p ? partition_of(c, p, msg) : NULL;
+	p = p && !skip_takes(c, p) ? partition_of(c, p, msg) : NULL;
 	if (p)
 		partition_works(c, p);
 	if (!p) {
@@ -530,10 +571,12 @@ static void replace_client(struct consumer *c)
 	struct fault f;
 	char why[300] = "";
 	(void)fail_point(FAIL_KAFKA_CONSUMER_RENEW);
-	rd_kafka_fatal_error(c->rk, why, sizeof why);
+	rd_kafka_resp_err_t err = rd_kafka_fatal_error(c->rk, why, sizeof why);
+	_cleanup_(freep) char *remedy = kafka_error_remedy(err);
 	int64_t pause_ms = again_pause(&c->again, clock_mono_ms());
-	log_warn("transport %s: a new consumer is made in %" PRId64 " s: %s", c->kafka->env.name,
-		pause_ms / 1000, why);
+	count_error(c->kafka, TRANSPORT_ERROR_FATAL);
+	log_warn("transport %s: a new consumer is made in %" PRId64 " s: %s%s", c->kafka->env.name,
+		pause_ms / 1000, why, remedy);
 	map_each (n, &c->table.partitions)
 		table_remove(&c->table, container_of(n, struct partition, by_place));
 	c->is_committing = c->is_paused = false;
@@ -557,6 +600,7 @@ static void *consumer_main(void *arg)
 		asking_take_answers(c);
 		asking_tend(c);
 		same_log_tend(c);
+		skip_tend(c);
 		tell_stuck(c);
 		lag_tend(c);
 		c->n_taken = c->table.n_taken;

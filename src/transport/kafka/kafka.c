@@ -18,6 +18,8 @@
 
 #define FIELD(m) offsetof(struct kafka_settings, m)
 
+static const char *const unreadable[] = { "stop", "skip", NULL };
+
 const struct conf_field kafka_conf[] = {
 	{ "required", CONF_BOOL, FIELD(required), "false", .live = true,
 		.help = "whether the gateway is not ready (/health/ready) while this transport is "
@@ -39,6 +41,10 @@ const struct conf_field kafka_conf[] = {
 	{ "with-progress", CONF_BOOL, FIELD(with_progress), "false",
 		.help = "whether publish-topic has the events progress, too; requests with events "
 			"= all get them always" },
+	{ "unreadable", CONF_ENUM, FIELD(unreadable), "stop", .choices = unreadable,
+		.help = "what a batch does that cannot be unpacked, or whose checksum is wrong: "
+			"stop its partition until it can be read, or be skipped, with a dead "
+			"letter that has its place" },
 	{ "devrun", CONF_BOOL, FIELD(devrun), "false",
 		.help = "whether a request may name a file and a class in it in place of a "
 			"registered "
@@ -194,6 +200,9 @@ static void kafka_state(void *self, struct transport_state *ret)
 	health_state(&k->health, ret);
 	ret->accepted = k->n_accepted;
 	ret->refused = k->n_refused;
+	ret->skipped = k->n_skipped;
+	for (size_t i = 0; i < _TRANSPORT_ERROR_MAX; i++)
+		ret->errors[i] = k->n_errors[i];
 	outbox_state(k->outbox, ret);
 	if (k->consumer)
 		consumer_state(k->consumer, ret);

@@ -258,33 +258,21 @@ static void give_up(struct outbox *o, struct letter *l)
 
 static bool is_for_good(rd_kafka_resp_err_t err)
 {
-	switch (err) {
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-	case RD_KAFKA_RESP_ERR__INVALID_ARG:
-		return true;
-	default:
-		return false;
-	}
+	return kafka_error(err)->is & ERROR_IS_FOR_GOOD;
 }
 
 static bool is_too_large(rd_kafka_resp_err_t err)
 {
-	return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
-	       err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE;
+	return kafka_error(err)->is & ERROR_IS_TOO_LARGE;
 }
 
 /* The lock is held. It will never be taken as it is. */
 static void refused_for_good(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
 {
 	bool is_dead = strcmp(l->topic, o->kafka->settings.dead_letter_topic) == 0;
-	_cleanup_(freep) char *why = xasprintf("the %s %s cannot be written: %s",
-		is_dead ? "dead-letter topic" : "topic", l->topic, rd_kafka_err2str(err));
+	_cleanup_(freep) char *remedy = kafka_error_remedy(err);
+	_cleanup_(freep) char *why = xasprintf("the %s %s cannot be written: %s%s",
+		is_dead ? "dead-letter topic" : "topic", l->topic, rd_kafka_err2str(err), remedy);
 	if (is_dead && !is_too_large(err)) {
 		health_set_trouble(&o->kafka->health, TROUBLE_DEAD_LETTER, why);
 		l->not_before_ms = clock_mono_ms() + LATER_MS;
@@ -303,6 +291,8 @@ static void refused_for_good(struct outbox *o, struct letter *l, rd_kafka_resp_e
 /* The lock is held. The letter was refused: it stays, or ends. */
 static void refused(struct outbox *o, struct letter *l, rd_kafka_resp_err_t err)
 {
+	if (err != RD_KAFKA_RESP_ERR__PURGE_QUEUE && err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+		count_error(o->kafka, TRANSPORT_ERROR_DELIVERY);
 	if (is_too_large(err) && shrink(o, l)) {
 		insert(&o->overflow, l);
 	} else if (is_too_large(err) || is_for_good(err)) {
@@ -526,6 +516,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *text, void *arg)
 {
 	struct kafka *k = arg;
 	(void)rk;
+	count_error(k, kafka_error(err)->kind);
 	health_error(&k->health, CLIENT_PRODUCER, err, text);
 }
 
@@ -553,16 +544,6 @@ static void purge(struct outbox *o)
 		rd_kafka_poll(o->rk, 100);
 }
 
-/* What people can do about it. */
-static const char *remedy_of(rd_kafka_resp_err_t err)
-{
-	return err == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
-		       ? "; its user needs the right to produce idempotently (IdempotentWrite on "
-			 "the "
-			 "cluster, or Write on a topic with brokers since 2.8)"
-		       : "";
-}
-
 /* Later, when the one before did not last. True: now. */
 static bool is_time_to_replace(struct outbox *o)
 {
@@ -574,7 +555,9 @@ static bool is_time_to_replace(struct outbox *o)
 		rd_kafka_resp_err_t err = rd_kafka_fatal_error(o->rk, why, sizeof why);
 		int64_t pause_ms = again_pause(&o->again, now);
 		o->replace_at_ms = now + pause_ms;
-		snprintf(text, sizeof text, "no answers can be given: %s%s", why, remedy_of(err));
+		_cleanup_(freep) char *remedy = kafka_error_remedy(err);
+		snprintf(text, sizeof text, "no answers can be given: %s%s", why, remedy);
+		count_error(o->kafka, TRANSPORT_ERROR_FATAL);
 		o->is_troubled |= pause_ms > 0;
 		if (pause_ms)
 			health_set_trouble(&o->kafka->health, TROUBLE_PRODUCER, text);

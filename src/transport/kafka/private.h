@@ -7,6 +7,7 @@
 
 #include "transport/kafka/kafka.h"
 #include "transport/again.h"
+#include "transport/kafka/error.h"
 #include "transport/kafka/table.h"
 #include "transport/message.h"
 #include "transport/stored_outcome.h"
@@ -45,7 +46,8 @@ struct kafka {
 	struct consumer *consumer; /* NULL: nothing is subscribed */
 	struct watch watch;        /* of all jobs, when there is a publish-topic */
 	size_t message_max;        /* largest record, as the library measures it */
-	_Atomic uint64_t n_accepted, n_refused;
+	_Atomic uint64_t n_accepted, n_refused, n_skipped;
+	_Atomic uint64_t n_errors[_TRANSPORT_ERROR_MAX];
 };
 
 void health_init(struct health *h, const char *name, const char *brokers);
@@ -63,6 +65,10 @@ void health_error(
 	struct health *h, enum client_kind kind, rd_kafka_resp_err_t err, const char *text);
 void health_set_trouble(struct health *h, enum trouble which, const char *text); /* NULL: gone */
 void health_state(struct health *h, struct transport_state *ret);
+static inline void count_error(struct kafka *k, enum transport_error kind)
+{
+	k->n_errors[kind]++;
+}
 
 /* client.c: a client's configuration from the settings. The fault names what was refused. */
 int client_conf(struct kafka *k, enum client_kind kind, rd_kafka_conf_t **ret, struct fault *f);
@@ -154,6 +160,10 @@ void request_done(struct request *rq);
 struct letter *request_dead_letter(
 	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f);
 
+/* The same for offsets that cannot be read. */
+struct letter *request_dead_gap(struct kafka *k, const char *topic, int32_t partition,
+	int64_t first, int64_t last, const struct fault *f);
+
 /* lag.c: of the first partitions, and of all others together (-1: there are none). */
 enum { LAGS_MAX = 256 };
 struct lags {
@@ -184,6 +194,7 @@ struct consumer {
 	struct stuck_place stuck[STUCK_MAX];
 	struct lags lags;
 	_Atomic size_t n_taken; /* table.n_taken, for others to see */
+	char stuck_why[224];
 
 	/* The thread's own. */
 	struct lags new_lags;
@@ -194,6 +205,7 @@ struct consumer {
 	bool is_reset_elsewhere; /* auto.offset.reset is not the earliest */
 	int64_t commit_at_ms, full_since_ms, look_at_ms, probe_at_ms;
 	struct again again; /* clients */
+	struct said said;   /* of commits */
 };
 
 /* asking.c: the consumer's thread, but for the last two. */
@@ -211,6 +223,13 @@ void consumer_letter_taken(struct entry *e);
 
 struct partition *consumer_adopt(struct consumer *c, const char *topic, int32_t number);
 
+/* skip.c: consumer's thread, with `unreadable` set to skip. */
+/* The library cannot read a batch that begins there. */
+void skip_complained(struct consumer *c, struct partition *p, int64_t offset);
+bool skip_takes(
+	struct consumer *c, struct partition *p); /* a message came; true: not to be taken */
+void skip_tend(struct consumer *c);
+
 /* same_log.c: whether a partition's log is the one that was read before. Consumer's thread. */
 enum log_match {
 	LOG_NEXT,            /* the message is to be taken */
@@ -222,6 +241,7 @@ enum log_match {
 void same_log_expect(struct partition *p, int64_t offset, int64_t at_ms);
 void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
 enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
+bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset);
 /* A message that was taken came again: what follows it and was taken, too, is passed over. */
 void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
 /* Reads the anchors again, when it is time. */

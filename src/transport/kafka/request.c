@@ -188,6 +188,26 @@ static char *copy(const void *bytes, size_t len)
 	return text;
 }
 
+/* Where what is in the letter came from. */
+static void add_source(struct letter *l, const char *topic, int32_t partition, int64_t offset)
+{
+	letter_add_header(l, "source-topic", topic);
+	add_number(l, "source-partition", partition);
+	add_number(l, "source-offset", offset);
+}
+
+struct letter *request_dead_gap(struct kafka *k, const char *topic, int32_t partition,
+	int64_t first, int64_t last, const struct fault *f)
+{
+	if (!*k->settings.dead_letter_topic)
+		return NULL;
+	struct letter *l = letter_new(LETTER_DEAD, k->settings.dead_letter_topic);
+	letter_add_header(l, "reason", f->text);
+	add_source(l, topic, partition, first);
+	add_number(l, "source-last-offset", last);
+	return l;
+}
+
 struct letter *request_dead_letter(
 	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f)
 {
@@ -208,8 +228,6 @@ struct letter *request_dead_letter(
 		l->payload_len = msg->len;
 	}
 	letter_add_header(l, "reason", f->text);
-	letter_add_header(l, "source-topic", rd_kafka_topic_name(msg->rkt));
-	add_number(l, "source-partition", msg->partition);
-	add_number(l, "source-offset", msg->offset);
+	add_source(l, rd_kafka_topic_name(msg->rkt), msg->partition, msg->offset);
 	return l;
 }

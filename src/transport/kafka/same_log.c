@@ -63,7 +63,7 @@ enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms
 	return LOG_OTHER_FROM_HERE;
 }
 
-static bool seek(struct consumer *c, const struct partition *p, int64_t offset)
+bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = offset;
@@ -77,24 +77,34 @@ static bool seek(struct consumer *c, const struct partition *p, int64_t offset)
 void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset)
 {
 	if (offset < p->seen.offset)
-		(void)seek(c, p, p->seen.offset + 1); /* else they come again, and are left out */
+		(void)partition_seek(
+			c, p, p->seen.offset + 1); /* else they come again, and are left out */
 }
 
+/* All in one call, which waits for the slowest of them: one by one, hundreds of partitions would
+ * hold up the consumer. One that took too long may be done all the same; and if it is not, what
+ * comes next is behind the anchor, and judged as if it were. */
 void same_log_tend(struct consumer *c)
 {
 	int64_t now = clock_mono_ms();
+	rd_kafka_topic_partition_list_t *list = NULL;
 	if (c->is_reset_elsewhere || c->is_paused)
 		return;
 	map_each (n, &c->table.partitions) {
 		struct partition *p = container_of(n, struct partition, by_place);
-		if (p->anchor.at_ms < 0 || p->is_paused || now < p->check_at_ms)
+		if (p->anchor.at_ms < 0 || p->is_paused || p->skip.is_looking ||
+			now < p->check_at_ms)
 			continue;
 		p->check_at_ms = now + CHECK_MS;
 		p->is_checked = true;
-		/* One that took too long may be done all the same; and if it is not, what comes
-		 * next is behind the anchor, and judged as if it were. */
-		(void)seek(c, p, p->anchor.offset);
+		list = list ? list : rd_kafka_topic_partition_list_new(8);
+		rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset =
+			p->anchor.offset;
 	}
+	if (!list)
+		return;
+	rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, SEEK_MS));
+	rd_kafka_topic_partition_list_destroy(list);
 }
 
 struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here)
@@ -108,7 +118,7 @@ struct partition *same_log_begin(struct consumer *c, struct partition *p, bool i
 		c->kafka->env.name, topic, (int)number, p->seen.offset);
 	table_remove(&c->table, p);
 	p = consumer_adopt(c, topic, number);
-	if (!is_from_here && !seek(c, p, RD_KAFKA_OFFSET_BEGINNING))
+	if (!is_from_here && !partition_seek(c, p, RD_KAFKA_OFFSET_BEGINNING))
 		log_error(
 			"transport %s: the beginning of %s/%d cannot be sought; its first records "
 			"are left out until the gateway starts again",

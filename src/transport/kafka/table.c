@@ -55,6 +55,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->number = number;
 	p->next = p->end = p->read_to = p->lag = -1;
 	p->before.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
+	p->skip.last = -1;
 	p->retry_batch = RETRY_BATCH;
 	list_init(&p->entries);
 	list_init(&p->held);
@@ -103,6 +104,19 @@ struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_
 	e->number = ++t->count;
 	t->n_taken++;
 	t->n_bytes += e->bytes;
+	return e;
+}
+
+struct entry *table_take_gap(struct table *t, struct partition *p, int64_t last)
+{
+	struct entry *e = entry_new(t);
+	e->partition = p;
+	e->offset = last;
+	e->at_ms = -1;
+	e->state = ENTRY_TOLD;
+	list_append(&p->entries, &e->node);
+	e->number = ++t->count;
+	t->n_taken++;
 	return e;
 }
 

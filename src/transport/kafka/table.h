@@ -44,6 +44,15 @@ struct run {
 	int64_t first, last; /* offsets */
 };
 
+/* A batch that cannot be read; skip.c's. */
+struct skip {
+	bool is_looking;          /* for its end, which is behind `low`, */
+	int64_t first, low, high; /* which is in it, and not behind `high` */
+	int64_t at, since_ms;     /* the offset that is tried, since when */
+	int64_t last;             /* of the one that was skipped last; -1: none was */
+	bool is_behind;           /* and nothing has come since its end was sought */
+};
+
 struct partition {
 	struct map_node by_place;
 	char *place; /* its key */
@@ -67,6 +76,8 @@ struct partition {
 	bool is_checked;    /* the anchor is being read again, */
 	bool is_repeated;   /* and what was taken behind it may come again */
 	int64_t check_at_ms;
+	struct skip skip;
+	unsigned n_complaints; /* of the library in a row, of what it cannot read */
 	bool is_paused;
 	/* Asking again what was held. */
 	size_t n_retrying, retry_batch;
@@ -104,6 +115,8 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number);
 /* Its entries that the core or a broker still has become orphans. */
 void table_remove(struct table *t, struct partition *p);
 struct entry *table_take(struct table *t, struct partition *p, rd_kafka_message_t *msg);
+/* In place of messages that cannot be read, up to that offset: its letter is under way. */
+struct entry *table_take_gap(struct table *t, struct partition *p, int64_t last);
 void table_hold(struct entry *e);
 /* No more to be done about it: frees an orphan, else moves the partition's offset on. */
 void table_finish(struct table *t, struct entry *e);

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is too large or too many for Kafka or for the gateway, through a real broker: it is refused or given up, and blocks nothing."""
 import json
-import re
 from functools import partial
 
 import confluent_kafka
@@ -173,25 +172,6 @@ def test_offsets_that_are_no_messages_are_not_waited_for(c_mist, kafka, door):
     gateway = c_mist(transports=[door.settings])
     until(lambda: metric(gateway, "mist_jobs_ended_total", function="echo", transport="main", outcome="finished") == 1)
     until(lambda: metric(gateway, "mist_transport_lag_messages", topic=door.requests) == 0)
-
-
-def test_a_batch_that_cannot_be_unpacked_stops_its_partition_only_and_is_named(c_mist, kafka, prefix):
-    """Small as it is sent, and more than the consumer unpacks. The other partition goes on, and the gateway is ready."""
-    door = Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000"})
-    gateway = c_mist(transports=[door.settings])
-    replies = kafka.read(door.replies)
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "compression.codec": "zstd",
-                                         "message.max.bytes": 8_000_000})
-    producer.produce(door.requests, json.dumps(request("a" * 4_000_000)).encode(), partition=1)
-    producer.flush(30)
-    named = rf'mist_transport_stuck_offset\{{transport="main",topic="{re.escape(door.requests)}",partition="1"\}} 0\n'
-    until(lambda: re.search(named, gateway.get("/metrics").text), what="the name of the place")
-    assert 'mist_transport_stuck_partitions{transport="main"} 1\n' in gateway.get("/metrics").text
-    assert f"nothing can be taken of topic {door.requests}, partition 1, from offset 0 on: " in gateway.stderr()
-    until(lambda: gateway.get("/health/ready").status_code == 200, what="ready")
-    kafka.produce(door.requests, json.dumps(request("goes on", externalId="next")).encode(), headers={"reply-topic": door.replies}, partition=0)
-    assert body(replies.wait_one())["result"] == "goes on"
-    assert gateway.get("/health/ready").status_code == 200
 
 
 def test_outcomes_beyond_the_limit_wait_in_the_store(c_mist, kafka, prefix):

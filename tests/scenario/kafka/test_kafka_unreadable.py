@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of records that cannot be read: one that is larger, when unpacked, than the consumer takes, and one whose bytes are damaged
+on the broker's disk. Through a real broker."""
+import json
+import re
+
+import confluent_kafka
+import pytest
+
+from support.kafka import Door
+from support.mistd import until
+
+BAD = 3  # records of the batch
+
+
+def request(text):
+    return json.dumps({"functionId": "echo", "parameters": {"text": text}, "externalId": text}).encode()
+
+
+def send_bad(kafka, topic, codec, values):
+    """In one batch, to partition 1."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "compression.codec": codec, "linger.ms": 1000,
+                                         "batch.size": 20_000_000, "message.max.bytes": 10_000_000, "log_level": 0})
+    for value in values:
+        producer.produce(topic, value, partition=1)
+    assert producer.flush(30) == 0
+
+
+def pack(kafka, topic):
+    send_bad(kafka, topic, "zstd", [request("a" * 700_000)] * BAD)
+
+
+def damage(kafka, topic):
+    send_bad(kafka, topic, "none", [request("harm me")] * BAD)
+    path = kafka.brokers[0].home / "data" / f"{topic}-1" / "00000000000000000000.log"
+    at = path.read_bytes().index(b"harm me")
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"harmed!")
+
+
+KINDS = {"packed": (pack, "a batch may be larger, when unpacked, than consumer.receive.message.max.bytes"),
+         "damaged": (damage, "its bytes are damaged")}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def door(kafka, prefix, request):
+    """Its partition 1 has a record, a batch that cannot be read, and another record."""
+    make, words = request.param
+    door = Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000",
+                                                       "fetch.error.backoff.ms": "100"})
+    door.words = words
+    send(door, "before")
+    make(kafka, door.requests)
+    send(door, "behind")
+    return door
+
+
+def send(door, text, partition=1):
+    door.kafka.produce(door.requests, request(text), headers={"reply-topic": door.replies}, partition=partition)
+
+
+def answered(replies):
+    return [record.headers["externalId"] for record in replies.records if record.headers["event"] == "finished"]
+
+
+def test_it_stops_its_partition_only_and_is_named(c_mist, kafka, door):
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    named = rf'mist_transport_stuck_offset\{{transport="main",topic="{re.escape(door.requests)}",partition="1"\}} 1\n'
+    until(lambda: re.search(named, gateway.get("/metrics").text), what="the name of the place")
+    send(door, "goes on", partition=0)
+    until(lambda: sorted(answered(replies)) == ["before", "goes on"])
+    assert gateway.connected().transports()["main"]["detail"].startswith(
+        f"nothing can be taken of 1 partitions, the first is topic {door.requests}, partition 1, from offset 1 on: ")
+    assert f"nothing can be taken of topic {door.requests}, partition 1, from offset 1 on: " in gateway.stderr()
+    assert door.words in gateway.stderr()
+    assert not re.search(r'mist_transport_errors_total\{transport="main",kind="partition"\} 0\n', gateway.get("/metrics").text)
+
+
+def test_it_is_skipped_with_a_dead_letter_where_that_is_said(c_mist, kafka, door):
+    gateway = c_mist(transports=[{**door.settings, "unreadable": "skip"}])
+    replies, dead = kafka.read(door.replies), kafka.read(door.dead)
+    letter = dead.wait_one()
+    assert letter.value is None and letter.headers["reason"].startswith("it cannot be read: ")
+    place = {name: letter.headers[f"source-{name}"] for name in ("topic", "partition", "offset", "last-offset")}
+    assert place == {"topic": door.requests, "partition": "1", "offset": "1", "last-offset": str(BAD)}
+    until(lambda: sorted(answered(replies)) == ["before", "behind"])
+    until(lambda: kafka.committed(door.group, door.requests)[1] == BAD + 2)
+    metrics = gateway.get("/metrics").text
+    assert 'mist_transport_requests_total{transport="main",outcome="unreadable"} 1\n' in metrics
+    assert 'mist_transport_stuck_partitions{transport="main"} 0\n' in metrics
+    assert f"topic {door.requests}, partition 1, offsets 1 to {BAD} are skipped: it cannot be read: " in gateway.stderr()
+    gateway.restart()
+    send(door, "later")
+    until(lambda: sorted(answered(replies)) == ["before", "behind", "later"])
+    assert len(dead.records) == 1
