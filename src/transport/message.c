@@ -572,6 +572,11 @@ static int take_properties(const struct message *m, struct message_request *ret,
 	return r;
 }
 
+bool message_key_is_reserved(const char *idempotency_key)
+{
+	return strncmp(idempotency_key, LOG_POSITION, strlen(LOG_POSITION)) == 0;
+}
+
 bool message_is_cloud_type(const char *content_type)
 {
 	return content_type && is_media_type(content_type, CLOUD_JSON);
@@ -648,7 +653,7 @@ static int read_all(const struct message *m, struct message_request *ret, struct
 			m->devrun_setting);
 	r = take_properties(m, ret, f);
 	if (r == 0 && ret->job->idempotency_key &&
-		strncmp(ret->job->idempotency_key, LOG_POSITION, strlen(LOG_POSITION)) == 0)
+		message_key_is_reserved(ret->job->idempotency_key))
 		r = fault_set(f, FAULT_BAD_REQUEST,
 			"idempotency-key: one that begins with " LOG_POSITION
 			" is for positions in a log");

@@ -57,6 +57,9 @@ bool message_reads(const char *name, const char *cloud);
  * such is taken as what it says otherwise. NULL: no type was given. */
 bool message_is_cloud_type(const char *content_type);
 
+/* Whether it is one of those that stand for positions in a log, which no client may use. */
+bool message_key_is_reserved(const char *idempotency_key);
+
 /* Any thread. 0, or negative with the fault set; message_request_done is due in both cases. */
 int message_read(const struct message *m, struct message_request *ret, struct fault *f);
 void message_request_done(struct message_request *r);

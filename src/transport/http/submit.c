@@ -155,6 +155,10 @@ static int read_key(struct request *rq, struct job_request *job, struct fault *f
 	if (!key[0] || strlen(key) > KEY_MAX || !utf8_is_valid(key, strlen(key)))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"header Idempotency-Key: expected 1 to %d bytes of UTF-8", KEY_MAX);
+	if (message_key_is_reserved(key))
+		return fault_set(f, FAULT_BAD_REQUEST,
+			"header Idempotency-Key: one that begins with kafka: is for positions in a "
+			"log");
 	free(job->idempotency_key);
 	free(job->idempotency_digest);
 	job->idempotency_key = xstrdup(key);

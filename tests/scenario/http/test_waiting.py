@@ -123,3 +123,9 @@ def test_only_the_newest_keys_are_remembered(plain_mist, tmp_path):
         gateway.kill9()
         gateway.restart()
     assert keyed(gateway, "k0", "record", body).json()["id"] not in jobs
+
+
+@pytest.mark.parametrize("query", [{}, {"force": "true"}])
+def test_the_keys_of_positions_in_a_log_are_no_clients(gateway, query):
+    answer = keyed(gateway, "kafka:main:mist:requests:0:1@1764270000000", "typed", {"i": 1}, **query)
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("header Idempotency-Key: one that begins with kafka:")
