@@ -4,7 +4,9 @@
  * Whoever has the partition next begins at that offset, and would take them a second time; if it is
  * another gateway, as second jobs. So a commit says in its metadata which they are, as runs of
  * offsets counted from the committed one, after the timestamp of the record before that one, by
- * which same_log.c knows the log: "mist:@1764270000000+3+5-9". Brokers take about 4 KB of it: what
+ * which same_log.c knows the log: "mist:@1764270000000+3+5-9". When that record was not yet found
+ * to be in the same log as those before it, the one that was comes after it, by its distance and
+ * timestamp: "mist:@1764270000000~17@1764260000000+3+5-9". Brokers take about 4 KB of it: what
  * does not fit is left out, and may come twice. The text is read when the partition is assigned,
  * with the offset it belongs to, and is nothing to anybody but Mist. What it says holds for the log
  * it was written about: when messages come from before the committed offset, the log is another,
@@ -62,6 +64,9 @@ char *behind_text(const struct partition *p, int64_t base)
 	buf_puts(&out, PREFIX);
 	if (is_known)
 		buf_printf(&out, "@%" PRId64, p->before.at_ms);
+	if (is_known && p->anchor.at_ms >= 0 && p->anchor.offset < base - 1)
+		buf_printf(&out, "~%" PRId64 "@%" PRId64, base - 1 - p->anchor.offset,
+			p->anchor.at_ms);
 	int64_t taken = add_taken(&out, p, base);
 	for (size_t i = 0; i < p->n_runs; i++) {
 		const struct run *r = &p->runs[i];
@@ -93,12 +98,24 @@ static bool read_number(const char **text, int64_t *ret)
 	return is_good;
 }
 
+/* "~DISTANCE@TIME" */
+static bool read_anchor(struct partition *p, const char **text, int64_t base)
+{
+	int64_t distance, at_ms;
+	++*text;
+	if (!read_number(text, &distance) || *(*text)++ != '@' || !read_number(text, &at_ms))
+		return false;
+	if (p->before.at_ms >= 0 && distance > 0 && distance < base)
+		p->verified = (struct mark){ base - 1 - distance, at_ms };
+	return true;
+}
+
 void behind_read(struct partition *p, int64_t base, const char *metadata, size_t len)
 {
 	_cleanup_(freep) char *copy = xcalloc(1, len + 1);
 	memcpy(copy, metadata, len);
 	behind_forget(p);
-	p->before.at_ms = -1;
+	p->before.at_ms = p->verified.at_ms = -1;
 	if (strncmp(copy, PREFIX, strlen(PREFIX)) != 0)
 		return;
 	const char *t = copy + strlen(PREFIX);
@@ -109,6 +126,10 @@ void behind_read(struct partition *p, int64_t base, const char *metadata, size_t
 			return;
 		if (base > 0) /* before the first record there is none */
 			p->before = (struct mark){ base - 1, at_ms };
+	}
+	if (*t == '~' && !read_anchor(p, &t, base)) {
+		p->before.at_ms = -1;
+		return;
 	}
 	p->base = base;
 	p->runs = xcalloc(len, sizeof *p->runs);

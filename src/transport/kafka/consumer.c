@@ -179,8 +179,7 @@ static void read_behind(struct consumer *c, rd_kafka_topic_partition_list_t *lis
 		rd_kafka_topic_partition_t *begin =
 			rd_kafka_topic_partition_list_find(list, it->topic, it->partition);
 		if (begin) {
-			begin->offset = p->before.offset;
-			same_log_expect(p, p->before.offset, p->before.at_ms);
+			begin->offset = same_log_expect(p);
 		}
 	}
 	rd_kafka_topic_partition_list_destroy(asked);

@@ -237,8 +237,8 @@ enum log_match {
 	LOG_OTHER,           /* the log is another, and is to be read from its beginning, */
 	LOG_OTHER_FROM_HERE, /* which is this message */
 };
-/* The partition begins with this record, which was taken before. */
-void same_log_expect(struct partition *p, int64_t offset, int64_t at_ms);
+/* What was committed says what was taken before. The offset at which to begin, to find it there. */
+int64_t same_log_expect(struct partition *p);
 void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
 enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
 bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset);

@@ -4,13 +4,14 @@
  * A topic can be deleted and made anew under its name. librdkafka 2.0 does not know topic ids, so
  * it would go on at the offset where it was, behind the first records of the new log, or wait for
  * ever at an offset that the new log has not reached. What tells two logs apart is a record, the
- * anchor, by its offset and timestamp. When a partition is assigned it is the last one that was
- * committed, which is kept with the commit (behind.c); every CHECK_MS it is read again, and then
- * the newest that was taken becomes the anchor. The same timestamp means the same log; another one,
- * or an offset below it, means that the log is another, which is then taken from its beginning. Its
- * records have other timestamps, so none of them is held for one that had its offset before, and
- * what was taken of it already makes no second job (request.c). A record that retention or
- * compaction took away proves nothing.
+ * anchor, by its offset and timestamp. When a partition is assigned it is the last one that had
+ * been compared when was committed, which is kept with the commit (behind.c): a gateway may have
+ * been killed after it had taken records of the new log, and before it noticed. Every CHECK_MS it
+ * is read again, and then the newest that was taken becomes the anchor. The same timestamp means
+ * the same log; another one, or an offset below it, means that the log is another, which is then
+ * taken from its beginning. Its records have other timestamps, so none of them is held for one that
+ * had its offset before, and what was taken of it already makes no second job (request.c). A record
+ * that retention or compaction took away proves nothing.
  *
  * Reading again needs `auto.offset.reset` to be the earliest, as it is unless the settings say
  * otherwise: with another value an offset that is gone could lead behind what is to be read, so
@@ -24,11 +25,13 @@
 
 enum { CHECK_MS = 5000, SEEK_MS = 1000 };
 
-void same_log_expect(struct partition *p, int64_t offset, int64_t at_ms)
+int64_t same_log_expect(struct partition *p)
 {
-	p->seen = p->anchor = (struct mark){ offset, at_ms };
+	p->seen = p->before;
+	p->anchor = p->verified.at_ms >= 0 ? p->verified : p->before;
 	p->is_checked = true;
 	p->check_at_ms = clock_mono_ms() + CHECK_MS;
+	return p->anchor.offset;
 }
 
 void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms)

@@ -54,7 +54,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->topic = xstrdup(topic);
 	p->number = number;
 	p->next = p->end = p->read_to = p->lag = -1;
-	p->before.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
+	p->before.at_ms = p->verified.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
 	p->skip.last = -1;
 	p->retry_batch = RETRY_BATCH;
 	list_init(&p->entries);

@@ -70,6 +70,8 @@ struct partition {
 	size_t n_runs;
 	int64_t base;       /* what was committed with them */
 	struct mark before; /* the record before the offset to commit */
+	struct mark
+		verified; /* as was read: one before that, which it was compared with; or none */
 	/* same_log.c's: */
 	struct mark seen;   /* the newest record that was taken */
 	struct mark anchor; /* the one that was the newest at the last check */
@@ -127,7 +129,7 @@ void table_committed(struct table *t, const rd_kafka_topic_partition_list_t *lis
 /* behind.c: messages that are done behind one that is not. Consumer's thread. */
 /* As a commit's metadata, for this offset, with the record before it; NULL: nothing is known. */
 char *behind_text(const struct partition *p, int64_t base);
-/* Also sets `before`. */
+/* Also sets `before` and `verified`. */
 void behind_read(struct partition *p, int64_t base, const char *metadata, size_t len);
 bool behind_has(struct partition *p, int64_t offset); /* as was read */
 void behind_forget(struct partition *p);

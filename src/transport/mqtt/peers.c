@@ -86,14 +86,30 @@ static bool read_status(
 	return true;
 }
 
+/* Two gateways may stop at once. Each says that it is offline, and hears itself say so: what the
+ * other said before came before that on the same connection. So of the two the one whose word the
+ * broker had first leaves its share to the other, which knows that it is the last and leaves
+ * nothing. */
+static void hear_itself(struct mqtt *m, const MQTTAsync_message *message)
+{
+	static const char offline[] = "\"offline\"";
+	if (!m->is_stopping || message->retained ||
+		!memmem(message->payload, (size_t)message->payloadlen, offline, strlen(offline)))
+		return;
+	m->has_heard_itself = true;
+	mqtt_wake(m);
+}
+
 void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *message)
 {
 	struct peer *p = find(m, topic), news = { .topic = NULL };
 	bool was_online = p && p->is_online;
 	int64_t since_ms = p ? p->away_since_ms : 0;
 	int n_taken = p ? p->n_taken : 0;
-	if (strcmp(topic, m->gateway_topic) == 0)
+	if (strcmp(topic, m->gateway_topic) == 0) {
+		hear_itself(m, message);
 		return;
+	}
 	bool was_there = p;
 	if (p)
 		forget(m, p);

@@ -99,6 +99,17 @@ def test_all_records_of_a_topic_that_was_made_anew_are_run(c_mist, kafka, door):
     check(gateway, door, replies, expected)
 
 
+def test_a_gateway_that_is_killed_before_it_notices_runs_them_all(c_mist, kafka, door):
+    """It has taken and committed records of the new log, from where it was in the old one on."""
+    gateway = c_mist(transports=[door.settings])
+    replies = kafka.read(door.replies)
+    expected = begin(door, replies) | make_anew(kafka, door)
+    until(lambda: f"new {MANY - 1}" in answered(replies) and door.committed() == MANY, what="the last record")
+    gateway.kill9()
+    gateway.start()
+    check(gateway, door, replies, expected)
+
+
 def test_a_topic_is_known_after_a_restart_as_another(c_mist, kafka, door):
     """The group's offset stays, as with brokers that do not forget it with the topic."""
     gateway = c_mist(transports=[door.settings])

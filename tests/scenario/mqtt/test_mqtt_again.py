@@ -179,6 +179,24 @@ def test_what_waits_for_a_gateway_that_is_gone_is_taken_over(c_mist, mosquitto, 
     assert len(requester.client.messages) == 80, "each is run once"
 
 
+def test_two_that_stop_at_once_do_not_leave_the_requests_to_each_other(c_mist, mosquitto, prefix):
+    """One of them keeps its share: what comes while nobody is there waits for it."""
+    both = [up(c_mist(transports=[transport(mosquitto, prefix, receivers=2, **{"take-over": "Inf"})])) for _ in range(2)]
+    requester = Requester(mosquitto, prefix)
+    for mark in [requester.ask("noop", {}) for _ in range(8)]:
+        assert event(requester.answers(mark)[0]) == "finished"
+    ends = [threading.Thread(target=gateway.stop) for gateway in both]
+    for end in ends:
+        end.start()
+    for end in ends:
+        end.join()
+    marks = [requester.ask("noop", {}) for _ in range(20)]
+    for gateway in both:
+        gateway.start()
+    for mark in marks:
+        assert event(requester.answers(mark)[0]) == "finished"
+
+
 def test_a_gateway_that_stops_leaves_the_requests_to_the_other(c_mist, mosquitto, prefix):
     settings = transport(mosquitto, prefix, **{"take-over": "Inf"})
     gone, stays = (up(c_mist(transports=[settings])) for _ in range(2))
