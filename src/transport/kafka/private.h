@@ -8,6 +8,7 @@
 #include "transport/kafka/kafka.h"
 #include "transport/again.h"
 #include "transport/kafka/error.h"
+#include "transport/kafka/same_log.h"
 #include "transport/kafka/table.h"
 #include "transport/message.h"
 #include "transport/stored_outcome.h"
@@ -229,25 +230,6 @@ void skip_complained(struct consumer *c, struct partition *p, int64_t offset);
 bool skip_takes(
 	struct consumer *c, struct partition *p); /* a message came; true: not to be taken */
 void skip_tend(struct consumer *c);
-
-/* same_log.c: whether a partition's log is the one that was read before. Consumer's thread. */
-enum log_match {
-	LOG_NEXT,            /* the message is to be taken */
-	LOG_AGAIN,           /* it was taken: the log is the same */
-	LOG_OTHER,           /* the log is another, and is to be read from its beginning, */
-	LOG_OTHER_FROM_HERE, /* which is this message */
-};
-/* What was committed says what was taken before. The offset at which to begin, to find it there. */
-int64_t same_log_expect(struct partition *p);
-void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
-enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
-bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset);
-/* A message that was taken came again: what follows it and was taken, too, is passed over. */
-void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
-/* Reads the anchors again, when it is time. */
-void same_log_tend(struct consumer *c);
-/* The log is another: a new partition in place of p. */
-struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here);
 
 /* lag.c. Consumer's thread: a message of that partition is not to be expected below the offset. */
 void lag_read_to(struct partition *p, int64_t offset);

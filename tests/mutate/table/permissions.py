@@ -38,7 +38,7 @@ EDITS = [
     Edit("a file is run over a broker though it is not allowed", "src/transport/message.c",
          "if (ret->job->path && m->devrun_setting)", "if (false)", MESSAGES),
     Edit("a client may take the key of a position in a log", "src/transport/message.c",
-         "strncmp(ret->job->idempotency_key, LOG_POSITION, strlen(LOG_POSITION)) == 0)", "false)", MESSAGES),
+         "message_key_is_reserved(ret->job->idempotency_key))", "false)", MESSAGES),
     Edit("a name may be a path", "src/base/conf/conf_text.c", "xyz0123456789._-\";", "xyz0123456789._-/\";",
          "test-conf::names_are_checked"),
     Edit("a name may be ..", "src/base/conf/conf_text.c", "&& name[0] != '.';", ";", "test-conf::names_are_checked"),

@@ -6,7 +6,7 @@ import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
-from support.old_broker import Meddler, Relay
+from support.old_broker import Relay
 
 # Its description waits for a file, and with it the request that asks for it.
 HELD = """
@@ -131,32 +131,6 @@ def test_what_the_broker_has_kept_for_long_is_not_run(c_mist, mosquitto, prefix,
     told.wait(3, lambda m: event(m) == "finished")
     assert gateway.get("/v2/api/jobs?paginate=true").json()["total"] == 3
     requester.client.publish(topic, b"", retain=True)
-
-
-def test_a_refused_request_is_acknowledged_when_the_broker_has_the_refusal(c_mist, mosquitto, prefix):
-    """Killed between the two, the gateway gets it again, and refuses it again."""
-    held = []
-
-    def answer(first, body):
-        """Nobody hears of the refusal, neither the broker nor, by a PUBACK, the gateway."""
-        if first & 0xF0 != 0x30 or held == ["over"] or f"{prefix}/answers/".encode() not in body[:len(prefix) + 20]:
-            return None
-        held.append(body)
-        return b""
-
-    between = Meddler(mosquitto, answer=answer)
-    gateway = up(c_mist(transports=[transport(between, prefix, receivers=1)]))
-    requester = Requester(mosquitto, prefix)
-    mark = requester.ask("nobody", {})
-    until(lambda: held, what="the refusal")
-    for _ in range(3):  # and it has time to acknowledge what it must not
-        assert gateway.run("noop")["success"]
-    gateway.kill9()
-    held[:] = ["over"]
-    up(gateway.start())
-    (refusal,) = requester.answers(mark)
-    assert refusal.json()["error"] == "there is no function nobody"
-    between.close()
 
 
 # Gateways that share the requests

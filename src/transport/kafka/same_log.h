@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Of this folder: whether a partition's log is the one that was read before. Consumer's thread. */
+#pragma once
+
+#include "transport/kafka/table.h"
+
+enum log_match {
+	LOG_NEXT,            /* the message is to be taken */
+	LOG_AGAIN,           /* it was taken: the log is the same */
+	LOG_OTHER,           /* the log is another, and is to be read from its beginning, */
+	LOG_OTHER_FROM_HERE, /* which is this message */
+};
+/* What was committed says what was taken before. The offset at which to begin, to find it there. */
+int64_t same_log_expect(struct partition *p);
+void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
+enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
+bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset);
+/* A message that was taken came again: what follows it and was taken, too, is passed over. */
+void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
+/* Reads the anchors again, when it is time. */
+void same_log_tend(struct consumer *c);
+/* The log is another: a new partition in place of p. */
+struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here);
