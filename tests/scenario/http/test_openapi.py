@@ -142,6 +142,24 @@ def test_a_log_is_answered_as_written(gateway):
     assert check(gateway.get(path, params={"level": "odd"})).status_code == 400
 
 
+def test_deployments_are_answered_as_written(gateway):
+    code = "import mist\n\n@mist.function\ndef three(n: int):\n    return 3 * n\n"
+    three = {"name": "three", "path": "three.py", "className": "three", "defaultContext": "three"}
+
+    def deploy(text, context, **query):
+        document = json.dumps({"contexts": [context], "functions": [three]})
+        parts = [("file", ("three.py", text)), ("deployment", (None, document, "application/json"))]
+        return check(gateway.post("/v2/api/deployments", files=parts, params=query))
+
+    for context in {"name": "three", "runtime": "plain"}, {"name": "three", "runtime": "plain", "maxJobs": 3}:
+        assert deploy(code, context, dryRun="true").status_code == deploy(code, context).status_code == 200
+    assert deploy(code.replace("n: int", "n: float"), context).json()["functions"][0]["action"] == "updated"
+    refused = deploy("three(", context)
+    assert refused.status_code == 400 and refused.json()["errors"][0]["name"] == "three"
+    assert deploy(code, {"name": "plain", "runtime": "plain", "maxJobs": 99}).status_code == 409
+    assert check(gateway.post("/v2/api/deployments", json={})).status_code == 400
+
+
 def test_functions_contexts_and_artifacts_are_answered_as_written(gateway):
     code = b"import mist\n\n@mist.function\ndef twice(n: int):\n    return 2 * n\n"
     for force, status in ("false", 200), ("false", 409), ("true", 200):
