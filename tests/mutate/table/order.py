@@ -2,6 +2,8 @@
 """Who is first, what comes after what, and what counts as the same."""
 from mutate.edit import Edit
 
+DEPLOYMENTS = "scenario/http/test_deployments.py"
+
 EDITS = [
     Edit("the lowest priority goes first", "src/core/lane.c",
          "return x->priority > y->priority;", "return x->priority < y->priority;", "test-core-intake::priority_goes_before_age"),
@@ -75,4 +77,24 @@ EDITS = [
     Edit("what a job says of how far it is just before its end is lost", "src/core/life.c",
          "progress_tell(l);\n\tjob_move(j, how);", "job_move(j, how);",
          "test-core::of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end"),
+    Edit("a deployment is made although a function does not load", "src/core/deployment/deployment.c",
+         "if (json_array_size(d->errors)) {", "if (false) {", f"{DEPLOYMENTS}::test_a_file_that_does_not_load_replaces_nothing"),
+    Edit("a function that a deployment does not name may break", "src/core/deployment/deployment.c",
+         "if (p->error && (p->is_named || p->is_loading))", "if (p->error && p->is_named)",
+         f"{DEPLOYMENTS}::test_functions_that_are_not_named_are_asked_before_their_artifact_is_replaced"),
+    Edit("a dry run is none", "src/core/deployment/deployment.c", "if (d->ask->is_dry_run || !has_changes(d))", "if (!has_changes(d))",
+         f"{DEPLOYMENTS}::test_everything_is_made_together_and_the_second_time_nothing"),
+    Edit("a deployment waits for nobody who changes the same", "src/core/deployment/deployment.c", "if (must_wait(c, a, &affected)) {",
+         "if (false) {", f"{DEPLOYMENTS}::test_others_wait_for_a_name_that_is_being_deployed"),
+    Edit("what a deployment replaced is known as it was", "src/core/deployment/deployment.c", "describe_look_again(c, location);", "",
+         f"{DEPLOYMENTS}::test_functions_that_are_not_named_are_asked_before_their_artifact_is_replaced"),
+    Edit("who got no answer about a job that ran is asked to run it again", "src/transport/http/request.c", "if (rq->job[0]) {",
+         "if (false) {", "faults/test_http_limits.py::test_answers_that_nobody_reads_have_one_limit"),
+    Edit("apply replaces without a question", "src/cli/apply.c", "code = may_replace(a);", "code = 0;",
+         "scenario/cli/test_cli_deploy.py::test_what_changes_is_asked_for_and_without_a_terminal_refused"),
+    Edit("what looks like JSON is a text everywhere", "src/cli/parameters.c",
+         "if (!signature_takes_text_only(json_object_get(execute, key)))", "if (false)",
+         "scenario/cli/test_cli_options.py::test_arguments_that_are_wrong_otherwise_stay_wrong"),
+    Edit("jobs are found by any external id", "src/store/sqlite_reader.c", 'q->external_id ? " AND external_id = ?8" : "",', '"",',
+         "test-store::a_page_is_of_the_context_and_the_external_id_asked_for"),
 ]

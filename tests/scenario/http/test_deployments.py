@@ -191,10 +191,12 @@ def test_others_wait_for_a_name_that_is_being_deployed(gateway, tmp_path):
     deploys.start()
     until(lambda: (tmp_path / "seen").exists(), what="a worker that loads the file")
     others = [threading.Thread(target=lambda: answers.append(gateway.post("/v2/api/contexts", json={**CONTEXT, "maxJobs": 5}))),
-              threading.Thread(target=lambda: answers.append(deploy(gateway, functions=[FUNCTION])))]
+              threading.Thread(target=lambda: answers.append(deploy(gateway, {"late.py": TWICE}, functions=[FUNCTION])))]
     for other in others:
         other.start()
-    assert gateway.get("/v2/api/contexts/mine").status_code == 404 and not answers
+    until(lambda: staged(gateway) == [".staged-0", ".staged-1"], what="the file of another deployment")
+    for _ in range(30):  # who did not wait would have its answer meanwhile
+        assert gateway.get("/v2/api/contexts/mine").status_code == 404 and not answers
     (tmp_path / "go").touch()
     for thread in [deploys, *others]:
         thread.join()
