@@ -84,7 +84,7 @@ class Newcomer:
 
     def run(self, line):
         process = self.start(line)
-        out, err = process.communicate(timeout=60 * PATIENCE)
+        out, err = process.communicate(timeout=120 * PATIENCE)
         assert process.returncode == 0, f"{line}: {process.returncode}: {out}{err}\n{self.gateway.log()}"
         check = next((check for begin, check in CHECKS if line.startswith(begin)), None)
         assert check is None or check(out), f"{line}: {out}"
@@ -132,7 +132,7 @@ class Newcomer:
 
 
 @pytest.mark.spark
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_lines_of_the_readme_work_in_the_order_they_stand(tmp_path, mosquitto_factory, kafka_factory):
     newcomer = Newcomer(tmp_path, mosquitto_factory(), kafka_factory())
     try:
