@@ -342,8 +342,8 @@ static void look_at_idle(struct connection *c, int64_t now)
 		connection_enter(c, CONNECTION_HEAD);
 }
 
-/* There may be thousands, and nothing happens to most: a few are looked at, which takes calls of
- * the system. */
+/* There may be thousands, and nothing happens to most: a few are looked at, for each of which the
+ * system is called once. */
 static void sweep_idle(struct server *server, int64_t now)
 {
 	const struct http_settings *s = &server->http->settings;
