@@ -179,6 +179,7 @@ def test_a_function_that_does_not_load_is_refused_and_can_be_mended(own, app):
         assert "function twice cannot be loaded" in err and "SyntaxError: " in err and "staged" not in err
     assert cli(own, "artifacts", "get", "twice.py", "-") == CODE and json.loads(cli(own, "run", "twice", "n=2")) == 4
     own.post("/v2/api/artifacts?force=true", files={"file": ("twice.py", "broken(")})  # it was broken otherwise
+    own.until(lambda: "error" in own.get("/v2/api/functions/twice").json())
     (app / "lib" / "twice.py").write_text(CODE)
     assert [line[0] for line in apply(own, app, "-y")] == ["updated", "unchanged", "updated"]
     own.delete("/v2/api/artifacts/twice.py?force=true")

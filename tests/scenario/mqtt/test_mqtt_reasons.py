@@ -98,9 +98,9 @@ def test_an_outcome_that_is_refused_for_now_holds_up_no_other_and_goes_again(c_m
 
     gateway = up(c_mist(transports=[transport(meddler(answer=answer), prefix, **{"publish-topic": "", "events": "none"})]))
     other, scarce = Requester(mosquitto, prefix), mosquitto.subscribe(f"{prefix}/scarce/#")
-    for n in range(2):
+    for n in range(2):  # requests that come by several connections at once have no order
         mosquitto.pub(f"{prefix}/functions/noop/jobs", {}, response_topic=f"{prefix}/scarce/1", correlation_data=str(n).encode())
-    until(lambda: refused, what="the first refusal")
+        until(lambda: refused, what="the first refusal")
     while len(refused) < 3:
         began = time.monotonic()
         assert event(other.call("noop", {})) == "finished"
