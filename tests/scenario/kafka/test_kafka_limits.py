@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is too large or too many for Kafka or for the gateway, through a real broker: it is refused or given up, and blocks nothing."""
 import json
+import re
 from functools import partial
 
 import confluent_kafka
