@@ -261,7 +261,11 @@ def test_only_a_worker_with_its_secret_comes_in(plain_mist):
     gateway.run("typed", {"i": 1})
     [worker] = gateway.get("/v2/api/workers").json()
     url = gateway.url.replace("http", "ws") + "/v2/workers/connect?worker="
-    for name, headers in [(worker["name"], {"Authorization": "Bearer guess"}), (worker["name"], {}), ("nobody", {"Authorization": "Bearer x"})]:
+    [secret] = [r["connect"]["secret"] for r in gateway.worker_records() if r["connect"]["worker"] == worker["name"]]
+    other = "a" if secret[-1] != "a" else "b"
+    guesses = ["guess", secret[:-1], secret + "x", secret[:-1] + other, "x" * len(secret), secret.swapcase()]
+    for name, headers in [*((worker["name"], {"Authorization": f"Bearer {guess}"}) for guess in guesses), (worker["name"], {}),
+                          ("nobody", {"Authorization": f"Bearer {secret}"})]:
         with pytest.raises(InvalidStatus) as refused:
             ws.connect(url + name, additional_headers=headers)
         assert refused.value.response.status_code == 401

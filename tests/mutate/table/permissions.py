@@ -44,7 +44,7 @@ EDITS = [
     Edit("a name may be ..", "src/base/conf/conf_text.c", "&& name[0] != '.';", ";", "test-conf::names_are_checked"),
     Edit("a worker may say what only the gateway says", "proto/frame.c", "if (!(row->from & BIT(from))) {", "if (false) {",
          "test-frame::every_bad_sample_is_refused"),
-    Edit("any secret that begins right is a worker's", "src/worker/room.c", "if (strlen(b) != n)", "if (strlen(b) > n)",
+    Edit("any secret that begins right is a worker's", "src/worker/room.c", "if (strlen(b) != n)", "if (strlen(b) < n)",
          "scenario/test_workers.py::test_only_a_worker_with_its_secret_comes_in"),
     Edit("the secret of a worker is not compared", "src/worker/room.c", "return difference == 0;", "return true;",
          "scenario/test_workers.py::test_only_a_worker_with_its_secret_comes_in"),
