@@ -47,7 +47,7 @@ EDITS = [
     Edit("of a query parameter that comes twice one is taken", "src/transport/http/target.c",
          "if (is_twice && !repeats)", "if (false)", "scenario/http/test_query.py::test_what_is_in_doubt_is_refused"),
     Edit("a call that waits with a key is not durable", "src/transport/http/submit.c", "job->is_sync = false;", "",
-         "scenario/http/test_waiting.py::test_the_same_key_and_body_is_the_same_job"),
+         "scenario/http/test_waiting.py::test_a_call_that_waits_with_a_key_is_kept_like_one_that_does_not"),
     Edit("an entry of a log that quotes another job is cut in two", "src/domain/log_line.c",
          "memcmp(mark + 1, job, MARK_LEN - 2) != 0 ||", "", "test-event::entries_are_read_as_they_were_written"),
     Edit("Kafka: an offset is committed over a message that is not done", "src/transport/kafka/table.c",

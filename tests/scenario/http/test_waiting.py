@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Standard HTTP beyond Mist: preferences (RFC 7240) and trace context."""
 
+import contextlib
+import threading
+
 import pytest
+import requests
 
 
 @pytest.fixture
@@ -112,6 +116,28 @@ def test_a_key_is_remembered_across_kill_9_and_forgotten_in_time(plain_mist, tmp
     gateway.restart()
     assert keyed(gateway, "k", "record", body).json()["id"] == first
     gateway.until(lambda: keyed(gateway, "k", "record", body).json().get("id") not in (first, None))
+
+
+def test_a_call_that_waits_with_a_key_is_kept_like_one_that_does_not(plain_mist, tmp_path):
+    """The caller calls again, and finds what became of it."""
+    gateway = plain_mist(contexts={"one": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 1}})
+    go, ran = tmp_path / "go", tmp_path / "ran"
+    gateway.wait(gateway.submit("wait_for", {"path": str(go)}, context="one"), ["started"])
+    body = {"path": str(ran), "n": 1}
+
+    def call():
+        with contextlib.suppress(requests.ConnectionError):
+            keyed(gateway, "k", "record", body, force="true", context="one")
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    gateway.until(lambda: any(job["function"] == "record" for job in gateway.get("/v2/api/jobs").json()))
+    gateway.kill9()
+    caller.join()
+    gateway.restart()
+    go.touch()
+    assert keyed(gateway, "k", "record", body, force="true", context="one").json() == {"success": True, "payload": 1, "errors": []}
+    assert len(ran.read_text().splitlines()) == 1
 
 
 def test_only_the_newest_keys_are_remembered(plain_mist, tmp_path):
