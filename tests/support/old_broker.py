@@ -149,5 +149,5 @@ class Meddler(Relay):
             return
         change = self.change(whole[0], body)
         target.sendall(whole if change is None else change)
-        if change is not None and change[0] == 0x20 and change[3]:
+        if change and change[0] == 0x20 and change[3]:
             self.end(source, target)

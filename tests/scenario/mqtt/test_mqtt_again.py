@@ -6,7 +6,7 @@ import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
-from support.old_broker import Relay
+from support.old_broker import Meddler, Relay
 
 # Its description waits for a file, and with it the request that asks for it.
 HELD = """
@@ -153,9 +153,11 @@ def test_what_waits_for_a_gateway_that_is_gone_is_taken_over(c_mist, mosquitto, 
     assert len(requester.client.messages) == 80, "each is run once"
 
 
-def test_two_that_stop_at_once_do_not_leave_the_requests_to_each_other(c_mist, mosquitto, prefix):
-    """One of them keeps its share: what comes while nobody is there waits for it."""
-    both = [up(c_mist(transports=[transport(mosquitto, prefix, receivers=2, **{"take-over": "Inf"})])) for _ in range(2)]
+@pytest.mark.parametrize("hears", [True, False], ids=["heard", "unheard"])
+def test_two_that_stop_at_once_do_not_leave_the_requests_to_each_other(c_mist, mosquitto, prefix, hears):
+    """One of them keeps its share, or both do, where neither hears that the other stops: what comes while nobody is there waits."""
+    between = Meddler(mosquitto, change=lambda first, body: b"" if first & 0xF0 == 0x30 and not hears and b'"offline"' in body else None)
+    both = [up(c_mist(transports=[transport(between, prefix, receivers=2, **{"take-over": "Inf"})])) for _ in range(2)]
     requester = Requester(mosquitto, prefix)
     for mark in [requester.ask("noop", {}) for _ in range(8)]:
         assert event(requester.answers(mark)[0]) == "finished"
@@ -169,6 +171,7 @@ def test_two_that_stop_at_once_do_not_leave_the_requests_to_each_other(c_mist, m
         gateway.start()
     for mark in marks:
         assert event(requester.answers(mark)[0]) == "finished"
+    between.close()
 
 
 def test_a_gateway_that_stops_leaves_the_requests_to_the_other(c_mist, mosquitto, prefix):
