@@ -60,9 +60,6 @@ EDITS = [
     Edit("children in a session of their own outlive their job", "src/worker/leavings.c",
          "i < SEARCHES_MAX && end_marked(mark)", "i < SEARCHES_MAX && !mark",
          "faults/test_workers_die.py::test_children_that_left_their_worker_end_with_it"),
-    Edit("what a link in a worker's directory leads to is removed", "src/worker/leavings.c",
-         "O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC", "O_RDONLY | O_DIRECTORY | O_CLOEXEC",
-         "faults/test_workers_die.py::test_what_is_no_directory_of_a_worker_is_removed_and_not_followed"),
     Edit("a job's text is obeyed by the terminal", "src/cli/shown.c", "return code < 0x20 ||", "return",
          "scenario/cli/test_cli.py::test_escapes_of_a_log_and_an_error_are_shown_on_a_terminal_and_raw_in_a_pipe"),
 ]
