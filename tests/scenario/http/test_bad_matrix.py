@@ -46,7 +46,8 @@ VALUES = {"downtime": ["", "soon", "-1s"], "maxJobs": [0, -1, 1 << 40], "workerM
           "className": ["", "no_such_name", "typed.no_such_name"]}
 EXTRA = {"/v2/api/contexts": {"runtime", "jobsPerWorker"}, "/v2/api/functions": {"retries"}}
 EDITS = {(method, path) for method, path in ROUTES if method != "GET" and re.fullmatch(r"/v2/api/(functions|contexts)(/{id})?", path)}
-UPLOAD = ("POST", "/v2/api/artifacts")
+UPLOAD, DEPLOYMENT = ("POST", "/v2/api/artifacts"), ("POST", "/v2/api/deployments")
+FORMS = {UPLOAD, DEPLOYMENT}
 LIST = {"limit": ["", "x", "-1", "1.5", "9" * 30, "%31%00"], "offset": ["", "x", "-1", "9" * 30], "paginate": ["", "2", "maybe"],
         "status": ["", "canceled", "x" * 3000, "%FF", "finished%00"]}
 SUBMIT = {"force": ["", "maybe"], "startTimeout": ["", "soon", "-1s", "1%20fortnight"], "performTimeout": ["", "x" * 3000],
@@ -57,6 +58,7 @@ QUERIES = {
     ("POST", "/v2/api/functions/{id}/jobs"): SUBMIT, ("POST", "/api/{id}"): {**SUBMIT},
     ("POST", "/v2/hidden/devrun"): {"force": ["", "maybe", "%00"]},
     ("POST", "/v2/api/functions"): {"force": ["", "maybe", "%00"]}, UPLOAD: {"force": ["", "maybe", "%00"]},
+    DEPLOYMENT: {"dryRun": ["", "maybe", "%00"]},
     ("GET", "/v2/api/artifacts/{id}/sha"): {"algorithm": ["", "md5", "sha1%00"]},
     ("GET", "/v2/workers/connect"): {"worker": ["", "..", "%FF", "x" * 3000]},
     ("GET", "/v2/api/ws/all"): {"withLogs": ["", "maybe"]}, ("GET", "/v2/api/ws/jobs/{id}"): {"withLogs": ["maybe"]},
@@ -199,12 +201,14 @@ PARTS = {"no filename": PART, "another part": 'Content-Disposition: form-data; n
          "filename: not UTF-8": f'{PART}; filename="\udcff.py"', "filename: twice": f'{PART}; filename="a/b.py"; filename="../c.py"'}
 
 
+@pytest.mark.parametrize("route", sorted(FORMS), ids=lambda route: route[1])
 @pytest.mark.parametrize("what", PARTS)
-def test_an_upload_of_no_artifact(gateway, what):
+def test_an_upload_of_no_artifact(gateway, route, what):
     body = f"--b\r\n{PARTS[what]}\r\n\r\nx\r\n--b--\r\n".encode(errors="surrogateescape")
-    check_refusal(*send(gateway, *UPLOAD, body, {"Content-Type": "multipart/form-data; boundary=b"}))
+    check_refusal(*send(gateway, *route, body, {"Content-Type": "multipart/form-data; boundary=b"}))
 
 
+@pytest.mark.parametrize("route", sorted(FORMS), ids=lambda route: route[1])
 @pytest.mark.parametrize("content_type,body", [
     (None, None), (None, b"x"), ("text/plain", b"x"), ("application/json", b"{}"), ("multipart/form-data", b"--b--"),
     ("multipart/form-data; boundary=", b"--b--"), ("multipart/form-data; boundary=b", b""), ("multipart/form-data; boundary=b", b"--c--"),
@@ -212,8 +216,8 @@ def test_an_upload_of_no_artifact(gateway, what):
     ("multipart/form-data; boundary=b", 2 * f"--b\r\n{PART}; filename=\"a.py\"\r\n\r\nx\r\n".encode() + b"--b--\r\n"),
     ("application/x-www-form-urlencoded", b"file=a.py"),
 ], ids=lambda value: str(value)[:60])
-def test_a_body_that_is_no_upload(gateway, content_type, body):
-    check_refusal(*send(gateway, *UPLOAD, body, {"Content-Type": content_type} if content_type else {}))
+def test_a_body_that_is_no_upload(gateway, route, content_type, body):
+    check_refusal(*send(gateway, *route, body, {"Content-Type": content_type} if content_type else {}))
 
 
 @pytest.mark.parametrize("request_line", [
@@ -238,5 +242,5 @@ def test_what_is_hardly_http_is_refused_or_cut_off(gateway, request_line):
 
 
 def test_every_route_that_takes_a_body_is_in_the_matrix():
-    assert {route for route in ROUTES if route[0] in ("POST", "PUT")} == {*BODIES, UPLOAD}
+    assert {route for route in ROUTES if route[0] in ("POST", "PUT")} == {*BODIES, *FORMS}
     assert len(ROUTES) > 30 and len(ROUTES) == TABLE.count("{ METHOD_")
