@@ -336,6 +336,8 @@ static int64_t session_due(struct mqtt *m)
 	if (l->state == LINK_UP && link_is_idle(l, DRAINED_MS)) {
 		l->state = LINK_NEEDLESS;
 		mqtt_wake(m);
+		log_info("transport %s: nothing waits in session %s of a gateway that is away",
+			m->env.name, l->id);
 		pthread_mutex_unlock(&m->lock);
 		link_let_go(l);
 		pthread_mutex_lock(&m->lock);

@@ -146,6 +146,7 @@ def test_what_waits_for_a_gateway_that_is_gone_is_taken_over(c_mist, mosquitto, 
     for mark in marks:
         assert event(requester.answers(mark)[0]) == "finished"
     assert "what waits in its sessions is taken over" in stays.stderr()
+    until(lambda: stays.stderr().count("nothing waits in session") == 2)
     gone.start()
     up(gone)
     for mark in [requester.ask("noop", {}) for _ in range(20)]:
