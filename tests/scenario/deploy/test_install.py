@@ -154,6 +154,9 @@ def test_the_unit_starts_what_was_installed(prefix, tmp_path):
     assert (checked.returncode, checked.stderr) == (0, "")
     for line in "KillMode=process", "OOMPolicy=continue", "StateDirectory=mist":  # workers outlive it, and it outlives them
         assert f"\n{line}\n" in unit
+    assert not re.search(r"^PrivateTmp=(?!no)", unit, re.MULTILINE)  # it would end with mistd, and workers that stay have files in it
+    (writable,) = re.findall(r"^ReadWritePaths=(.*)$", unit, re.MULTILINE)
+    assert {"/tmp", "/var/tmp"} <= set(writable.split())
     assert 'data-directory = "/var/lib/mist"' in settings
 
 
