@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment, with its default. Pages and manuals
-name no setting that there is not."""
+"""configs/mist.conf shows every setting that mistd knows, in its section, set or in a comment, with its default, and none that there is
+not. Pages and manuals name no setting that there is not, either."""
 import re
 import subprocess
 
@@ -10,7 +10,14 @@ from support.mistd import gateway_binary
 SECTION = re.compile(r"^([\w-]+)(?:\.NAME(?: of type (\w+))?)?: .*", re.MULTILINE)
 SETTING = re.compile(r"^  (\S+)\s+(.*(?:\n {24}.*)*)", re.MULTILINE)
 DEFAULT = re.compile(r"; (?:default (.*?)|must be given); (?:live|needs restart)", re.DOTALL)
-NAMED = re.compile(r"(?:`|\bSy )(http|workers|limits|mist(?=\.[\w-]+ (?:=|$)))\.([a-z][a-z-]*)(?![\w.-])", re.MULTILINE)
+NAMED = re.compile(r"(?:`|\bSy )(?:(mist|http|workers|limits|context-defaults)|(runtimes|contexts|functions|transports)\.[\w-]+)"
+                   r"\.([a-z][a-z-]*)(?![\w.-])")
+# What is called mist.NAME and is no setting: files, and the names of the Python package.
+OTHER_NAMES = {"conf", "db", "db-wal", "db-shm", "example", "function", "testing", "worker"}
+# The first thing of a line, or behind a brace or a semicolon of such a line; `= {` with something in it opens a group.
+ASSIGNED = re.compile(r"^(?:#\s*)?(?:\{\s*)?[a-z][\w-]*\s*=.*$", re.MULTILINE)
+ONE = re.compile(r"(?:^|[{;])\s*([a-z][\w-]*)\s*=(?!\s*[{(](?!\s*[})]))")
+OF_A_LIST = {"type", "name", "settings", "path"}  # of a transport, in whichever way it is read
 EMPTY = re.compile(r"\{\s*\}|\(\s*\)")
 
 
@@ -55,6 +62,20 @@ def value_of(name, place):
     return found and plain(found[1])
 
 
+def assigned(place):
+    """The names to which a text, commented out or not, gives a value."""
+    for line in ASSIGNED.findall(re.sub(r"^[ \t]+", "", place, flags=re.MULTILINE)):
+        code = re.sub(r"\s#.*", "", re.sub(r"^#\s*", "", re.sub(r'"[^"]*"', '""', line)))
+        yield from ONE.findall(code)
+
+
+def named(page):
+    """(section, setting) as a page names them."""
+    for section, section_of_names, setting in NAMED.findall(text(page)):
+        if section != "mist" or setting not in OTHER_NAMES:
+            yield section or section_of_names, setting
+
+
 def violations():
     settings = known()
     if len(settings) < 8 or not all(settings.values()):
@@ -64,16 +85,22 @@ def violations():
         if section not in there:
             yield f"configs/mist.conf: no section {section}"
             continue
+        place = of_type(there[section], kind) if kind else there[section]
+        for setting in assigned(place):
+            if setting not in names and setting != section and not (kind and setting in OF_A_LIST):
+                yield f"configs/mist.conf: {section} shows {setting}{f' for {kind}' if kind else ''}, which is no setting"
         if section == "contexts" and names == settings["context-defaults", None]:
             continue  # shown there
-        place = of_type(there[section], kind) if kind else there[section]
         for setting, default in names.items():
             value = value_of(setting, place)
             if value is None:
                 yield f"configs/mist.conf: {section} does not show {setting}"
             elif default is not None and value != default:
                 yield f"configs/mist.conf: {section} shows {setting} = {value}, and its default is {default}"
+    of_section = {}
+    for (section, _), names in settings.items():
+        of_section.setdefault(section, set()).update(names)
     for page in [ROOT / "README.md", *files(".md", ".1", ".8")]:
-        for section, setting in NAMED.findall(text(page)):
-            if setting not in settings[section, None]:
+        for section, setting in named(page):
+            if setting not in of_section[section]:
                 yield f"{name(page)}: there is no setting {section}.{setting}"
