@@ -23,6 +23,8 @@ OWN = {"up": TARGET}
 STUCK = {"mist_transport_stuck_offset": {"transport", "topic", "partition"}}
 
 TOKEN = re.compile(r'\s+|(?P<text>"(?:[^"\\]|\\.)*")|(?P<range>\[[^\]]*\])|(?P<name>[A-Za-z_:][\w:]*)|(?P<number>\d[\w.]*)|(?P<op>[=!<>]=|[=!]~|.)')
+# Labels that have the same few values everywhere: the page says which.
+CLOSED = ("outcome", "kind", "event", "state", "level")
 KEYWORDS = {"and", "or", "unless", "bool", "on", "ignoring", "group_left", "group_right", "offset"}
 FUNCTIONS = {"sum", "rate", "increase", "deriv", "changes", "histogram_quantile", "predict_linear", "topk", "time", "label_values"}
 
@@ -147,14 +149,19 @@ def test_the_dashboard_asks_for_what_there_is(told):
         if v["type"] == "query":
             name, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", v["definition"]).groups()
             assert label in known[name]
+    # "All" is the gateways there are, since metrics of a process have the same names in whatever else is scraped.
+    assert [v.get("allValue") for v in dashboard["templating"]["list"] if v["name"] == "instance"] == [None]
     shown = set()
     for panel in panels:
         for target in panel["targets"]:
             text = target["expr"].replace("$__rate_interval", "1m")
+            assert 'instance=~"$instance"' in text, text
             assert set(re.findall(r"\$(\w+)", text)) <= variables
             e = check_expression(text, known)
             left = set(e.by[0]) - {"le"} if e.by else {label for name, _ in e.metrics for label in known[name]}
-            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= left, text
+            left = set() if text.startswith("sum(") else left
+            legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            assert legend <= left and ("instance" in legend or "instance" not in left), f"{text}: two gateways would look alike"
             shown |= {name for name, _ in e.metrics}
     assert len({p["id"] for p in dashboard["panels"]}) == len(dashboard["panels"])
     families = {f.name for f in told}
@@ -170,6 +177,14 @@ def table(told):
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = {label for sample in family.samples for label in sample.labels if label != "le"} | STUCK.get(family.name, set())
         yield f"| `{family.name}{suffix}` | {family.type} | {', '.join(f'`{label}`' for label in sorted(labels))} | {family.documentation} |"
+
+
+def test_the_page_names_the_values_of_labels(told):
+    page = (DEPLOY / "metrics.md").read_text()
+    for label in CLOSED:
+        item = re.search(rf"^- `{label}`.*?:((?:.|\n  )*)", page, re.MULTILINE)
+        there = {sample.labels[label] for family in told for sample in family.samples if label in sample.labels}
+        assert there and set(re.findall(r"`([\w-]+)`", item[1])) == there, label
 
 
 def test_the_table_of_metrics_is_what_is_told(told):
