@@ -164,10 +164,10 @@ static void workers_are_told_by_what_they_do(void **state)
 	assert_metric(h, "\nmist_context_running_jobs{context=\"default\"} 1\n", true);
 	assert_metric(h, "\nmist_context_queued_jobs{context=\"default\"} 0\n", true);
 	assert_metric(h, "context=\"~", false);
-	assert_metric(h, "\nmist_describer_processes 1\n", true);
+	assert_metric(h, "\nmist_signature_processes 1\n", true);
 }
 
-static void a_process_that_only_describes_is_no_worker(void **state)
+static void a_process_that_only_loads_signatures_is_no_worker(void **state)
 {
 	struct house *h = *state;
 	run(h, "f", "finished");
@@ -192,7 +192,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			workers_are_told_by_what_they_do, house_up, house_down),
 		cmocka_unit_test_setup_teardown(
-			a_process_that_only_describes_is_no_worker, house_up, house_down),
+			a_process_that_only_loads_signatures_is_no_worker, house_up, house_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,8 +156,8 @@ def test_the_process_and_its_disk(busy):
     assert metric(busy, "mist_context_workers", context="plain", state="idle") == 1
 
 
-def test_a_process_that_only_describes_is_no_worker(plain_mist):
+def test_a_process_that_only_loads_signatures_is_no_worker(plain_mist):
     gateway = plain_mist()
     assert gateway.run("typed", {"i": 1})["success"]
     assert gateway.get("/v2/api/status").json()["workers"] == len(gateway.get("/v2/api/workers").json()) == 1
-    assert metric(gateway, "mist_describer_processes") == 1 and metric(gateway, "mist_worker_processes") == 1
+    assert metric(gateway, "mist_signature_processes") == 1 and metric(gateway, "mist_worker_processes") == 1
