@@ -94,7 +94,7 @@ def test_the_examples_of_the_page_pass(monkeypatch):
     shout = types.ModuleType("shout")
     exec(source, shout.__dict__)
     monkeypatch.setitem(sys.modules, "shout", shout)
-    names = {"pytest": pytest}
+    names = {}
     exec(tests, names)
     ran = [names[name]() for name in list(names) if name.startswith("test_")]
     assert len(ran) == 2
