@@ -77,6 +77,8 @@ def configures(ctx):
     logging.config.dictConfig({"version": 1, "root": {"handlers": []}})
     ctx.log.info("still heard")
 def says(ctx): logging.warning("heard again")
+def notes(ctx, note):
+    ctx.progress(note=note)
 def half(ctx, until):
     ctx.progress(0.5); ctx.progress(note="half")
     while not os.path.exists(until): time.sleep(0.01)
@@ -202,6 +204,13 @@ def test_of_many_progresses_the_newest_is_told(worker, code):
     told = [f for f in peer.seen if f["type"] == "progress"]
     assert told[-1]["value"] == 1 and told[-1]["note"] == "10000 done" and len(told) < 100
     assert all(0 <= f["value"] <= 1 for f in told)
+
+
+@pytest.mark.parametrize("note,told", [("x" * 4096, "x" * 4096), ("x" * 5000, "x" * 4096), ("€" * 2000, "€" * 1365)])
+def test_a_note_has_4096_bytes_at_most(worker, code, note, told):
+    peer = worker()
+    peer.run("j", code, "notes", note=note)
+    assert [f["note"] for f in peer.seen if f["type"] == "progress"] == [told]
 
 
 def test_how_far_a_job_is_is_told_again_to_a_gateway_that_is_found_anew(worker, gateway, code, tmp_path):

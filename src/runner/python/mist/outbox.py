@@ -24,6 +24,7 @@ from mist.logs import worker_log
 FLUSH_S = 0.2
 ENTRIES_MAX_PER_FRAME = 1000
 BYTES_AIM_PER_FRAME = 256 * 1024
+NOTE_BYTES = 4096  # of what a job says of its progress, as libmist has it
 
 
 class Outbox(threading.Thread):
@@ -168,7 +169,7 @@ class Outbox(threading.Thread):
         if value is not None:
             frame["value"] = value
         if note is not None:
-            frame["note"] = shorten(note, 1024)
+            frame["note"] = note.encode()[:NOTE_BYTES].decode(errors="ignore")
         connection.send(frames.text(frame))
         job.told_progress = (said, connection)
 
