@@ -99,7 +99,7 @@ need_packages()
 {
 	local missing
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-		die "this needs Debian's apt-get; on another system go by the section \"By hand\" of README.md"
+		die "this needs Debian's apt-get; on another system go by the section \"Install\" of deploy/README.md"
 	fi
 	mapfile -t missing < <(missing_packages "$@")
 	if [ ${#missing[@]} -eq 0 ]; then

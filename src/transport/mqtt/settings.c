@@ -23,8 +23,8 @@ const struct conf_field mqtt_conf[] = {
 	{ "password-file", CONF_PATH, AT(password_file), "",
 		.help = "its first line is the password" },
 	{ "tls-ca", CONF_PATH, AT(tls_ca), "",
-		.help = "certificates (PEM) of who may vouch for the broker; empty: those of the "
-			"system" },
+		.help = "certificates (PEM) that the broker's is checked against; empty: those of "
+			"the system" },
 	{ "tls-certificate", CONF_PATH, AT(tls_certificate), "",
 		.help = "our own certificate (PEM); empty: none" },
 	{ "tls-key", CONF_PATH, AT(tls_key), "",

@@ -39,9 +39,13 @@ def is_greeting(out):
 CHECKS = (  # how a line begins, and what is true of what it prints
     ("curl -d '{\"name\"", is_greeting),
     ("curl -d '{\"samples\"", lambda out: ID.search(out)),
-    ("curl -X DELETE", lambda out: True),
+    ("curl -X DELETE", lambda out: json.loads(out)["jobId"]),
     ("curl http://127.0.0.1:2003/v2/api/jobs/ID/logs", lambda out: "QueuedEvent" in out),
-    ("curl ", lambda out: json.loads(out) is not None),
+    ("curl http://127.0.0.1:2003/v2/api/jobs/ID", lambda out: json.loads(out)["status"]),
+    ("curl 'http://127.0.0.1:2003/v2/api/jobs?status=failed&limit=10'", lambda out: json.loads(out) == []),
+    ("curl http://127.0.0.1:2003/v2/api/functions", lambda out: "hello" in [f["name"] for f in json.loads(out)]),
+    ("curl http://127.0.0.1:2003/v2/api/workers", lambda out: len(json.loads(out)) > 0),
+    ("curl http://127.0.0.1:2003/v2/api/status", lambda out: json.loads(out)["mistVersion"]),
     ("mist run hello", lambda out: json.loads(out) == GREETING),
     ("mist run shout", lambda out: json.loads(out) == {"text": "HIHI"}),
     ("mist apply", lambda out: out.count("created") == 2),
@@ -70,7 +74,7 @@ class Newcomer:
         self.env = {**os.environ, "PATH": f"{tools}:{build_folder()}/src/cli:{os.environ['PATH']}", "MIST_URL": self.gateway.url}
 
     def close(self):
-        for process, _ in self.background:
+        for process, _, _ in self.background:
             process.kill()
             process.wait()
         self.gateway.close()
@@ -87,7 +91,7 @@ class Newcomer:
         out, err = process.communicate(timeout=120 * PATIENCE)
         assert process.returncode == 0, f"{line}: {process.returncode}: {out}{err}\n{self.gateway.log()}"
         check = next((check for begin, check in CHECKS if line.startswith(begin)), None)
-        assert check is None or check(out), f"{line}: {out}"
+        assert check(out) if check else not line.startswith("curl"), f"{line}: {out}"
         # A question about a job names another one only in its answer.
         if ID.search(out) and re.match(r"mist submit|curl -d", line):
             self.job = ID.search(out)[0]
@@ -96,21 +100,34 @@ class Newcomer:
         self.ran.append(line)
         if line.startswith("kafka-topics.sh"):
             words = shlex.split(line)
-            self.kafka.create_topic(words[words.index("--topic") + 1])
+            assert words[1:-1] == ["--bootstrap-server", "localhost:9092", "--create", "--topic"]
+            self.kafka.create_topic(words[-1])
         elif line.startswith("MIST_CONFIG="):
             self.restart_with(ROOT / re.match(r"MIST_CONFIG=(\S+) ./deploy/quickstart$", line)[1])
         elif line.endswith(" &"):
-            heard = self.folder / f"heard-{len(self.background)}"
-            with open(heard, "w") as out:
-                self.background.append((self.start("exec stdbuf -oL " + line[:-2], out), heard))
+            self.listen("exec stdbuf -oL " + line[:-2])
         elif "mist/in" in line:  # again until the listener, which may not have subscribed yet, has heard
-            listener, heard = self.background[-1]
-            until(lambda: self.run(line) or listener.poll() is not None)
-            assert json.loads(heard.read_text())["event"]
+            until(lambda: self.run(line) or self.has_heard(re.search(r'"externalId":"(.*?)"', line)[1]))
         else:
             self.run(line)
             if "cancel" in line:
                 assert self.gateway.wait(self.job, timeout=60)["status"] == "cancelled"
+
+    def listen(self, line):
+        heard = self.folder / f"heard-{len(self.background)}"
+        with open(heard, "w") as out:
+            self.background.append((self.start(line, out), heard, line))
+
+    def has_heard(self, external_id):
+        """Whether the newest listener has, and has ended. One that heard of another job first listens again."""
+        listener, heard, line = self.background[-1]
+        if listener.poll() is None:
+            return False
+        assert listener.returncode == 0
+        if self.gateway.job(json.loads(heard.read_text())["id"]).get("externalId") == external_id:
+            return True
+        self.listen(line)
+        return False
 
     def wait_for_cancelled(self, heard):
         """Who was slow to listen is told once more."""
@@ -145,7 +162,7 @@ def test_the_lines_of_the_readme_work_in_the_order_they_stand(tmp_path, mosquitt
                 for line in lines_of(block):
                     newcomer.do(line)
         # Those that listen to everything were told of what was cancelled.
-        everything = [heard for process, heard in newcomer.background if process.poll() is None]
+        everything = [heard for process, heard, _ in newcomer.background if process.poll() is None]
         assert len(everything) == 2
         for heard in everything:
             newcomer.wait_for_cancelled(heard)
@@ -159,14 +176,20 @@ def setup_list(name):
     return set(subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("page,section", [("README.md", "By hand"), ("deploy/README.md", "Install"), ("deploy/README.md", "As a service")])
-def test_what_is_installed_by_hand_is_what_the_quickstart_installs(page, section):
-    lines = [line for block in blocks(ROOT / page, section) for line in lines_of(block)]
-    wanted = {"apt-get install ": "build_packages", "pip install ": "python_requirements"}
-    found = {name: set(line.split(words, 1)[1].split()) for line in lines for words, name in wanted.items() if words in line}
-    assert found and all(found[name] == setup_list(name) for name in found)
-    if section == "By hand":
-        assert set(found) == set(wanted.values())
+@pytest.mark.parametrize("page,section,words,name", [
+    ("deploy/README.md", "Install", "apt-get install ", "build_packages"), ("deploy/README.md", "As a service", "pip install ", "python_requirements"),
+    ("README.md", "By hand", "pip install ", "python_requirements")])
+def test_what_is_installed_by_hand_is_what_the_quickstart_installs(page, section, words, name):
+    (line,) = [line for block in blocks(ROOT / page, section) for line in lines_of(block) if words in line]
+    assert set(line.split(words, 1)[1].split()) == setup_list(name)
+
+
+def test_the_readme_names_where_the_tools_of_brokers_come_from():
+    body = (ROOT / "README.md").read_text().split("\n## Over MQTT and Kafka\n", 1)[1].split("\n## ", 1)[0]
+    packages = re.search(r"`apt-get install ([\w -]+)`", body)[1].split()
+    of_package = {"mosquitto_rr": "mosquitto-clients", "mosquitto_sub": "mosquitto-clients", "mosquitto_pub": "mosquitto-clients", "kcat": "kcat"}
+    used = {word for line in "\n".join(blocks(ROOT / "README.md", "Over MQTT and Kafka")).splitlines() for word in line.split() if word in of_package}
+    assert len(used) == 4 and {of_package[word] for word in used} | {"mosquitto"} == set(packages)
 
 
 def test_the_quickstart_and_the_tests_install_what_setup_lists():
