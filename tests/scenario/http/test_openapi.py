@@ -39,6 +39,13 @@ def test_what_any_request_may_get_is_said_of_every_operation():
         assert not missing, f"{method} {path} may be refused with {missing}"
 
 
+def test_every_refusal_has_the_id_of_its_request():
+    for method, path, operation in operations():
+        for status, response in operation["responses"].items():
+            response = openapi.resolved(response)
+            assert "application/problem+json" not in response.get("content", {}) or "X-Request-Id" in response["headers"], (method, path, status)
+
+
 def test_every_component_is_used_and_every_operation_named():
     text = json.dumps(DOCUMENT)
     named = [operation["operationId"] for _, _, operation in operations()]
