@@ -7,7 +7,7 @@ from lint.tree import ROOT, files, name, text
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?(?:/|\.(?:c|h|py|md|yaml|sql)))`")
-CODE = re.compile(r"^ {4}.*$|```.*?```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ {4}[^\n]*$|```.*?```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def anchors(page):

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from lint import links
 from support import libconfig
 from support.gateways import FUNCTIONS
 from support.mistd import ROOT, Mistd, build_folder, runtimes, until
@@ -76,6 +77,14 @@ def test_pages_name_what_is_installed(prefix):
     rows = re.search(r"\| where \| what \|\n.*\n((?:\|.*\n)+)", pages[0])[1]
     named |= {path for row in rows.splitlines() for path in re.findall(r"`([\w-]+/[\w./-]+)`", row.split("|")[1])}
     assert len(named) > 10 and [path for path in sorted(named) if not (prefix / path).exists()] == []
+
+
+def test_links_of_installed_pages_lead_somewhere(prefix):
+    pages = list((prefix / "share" / "doc" / "mist").rglob("*.md"))
+    targets = {(page, target.partition("#")[0]) for page in pages for target in links.LINK.findall(links.CODE.sub("", page.read_text()))
+               if "://" not in target}
+    assert len(pages) > 6 and len(targets) > 20
+    assert [f"{page.relative_to(prefix)}: {target}" for page, target in sorted(targets) if not (page.parent / target).exists()] == []
 
 
 def test_pkg_config_looks_where_it_is_installed(prefix):
