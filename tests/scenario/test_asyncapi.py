@@ -51,6 +51,7 @@ def expect_in(channel, payload, properties):
     return names
 
 
+@pytest.mark.release
 def test_the_document_holds_together():
     doc = document()
     assert doc["asyncapi"] == "3.1.0" and f"version: '{doc['info']['version']}'" in (ROOT / "meson.build").read_text()
@@ -65,6 +66,7 @@ def test_the_document_holds_together():
         jsonschema.Draft202012Validator.check_schema(message["payload"])
 
 
+@pytest.mark.release
 def test_the_parser_of_asyncapi_finds_nothing(tmp_path):
     folder = npm.project(tmp_path / "project", "asyncapi.mts")
     assert json.loads(npm.node(folder, "asyncapi.mts", ROOT / "proto" / "asyncapi.yaml")) == []

@@ -14,6 +14,7 @@ from support.doors import three_doors
 from support.mistd import until
 from support.subscribers import metric
 
+pytestmark = pytest.mark.release
 DEPLOY = Path(__file__).parents[3] / "deploy"
 OPENMETRICS = {"Accept": "application/openmetrics-text"}
 # What Prometheus adds to each sample, and what it makes itself.

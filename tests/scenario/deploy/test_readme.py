@@ -176,6 +176,7 @@ def setup_list(name):
     return set(subprocess.run(["bash", "-euc", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("page,section,words,name", [
     ("deploy/README.md", "Install", "apt-get install ", "build_packages"), ("deploy/README.md", "As a service", "pip install ", "python_requirements"),
     ("README.md", "By hand", "pip install ", "python_requirements")])
@@ -184,6 +185,7 @@ def test_what_is_installed_by_hand_is_what_the_quickstart_installs(page, section
     assert set(line.split(words, 1)[1].split()) == setup_list(name)
 
 
+@pytest.mark.release
 def test_the_readme_names_where_the_tools_of_brokers_come_from():
     body = (ROOT / "README.md").read_text().split("\n## Over MQTT and Kafka\n", 1)[1].split("\n## ", 1)[0]
     packages = re.search(r"`apt-get install ([\w -]+)`", body)[1].split()
@@ -192,6 +194,7 @@ def test_the_readme_names_where_the_tools_of_brokers_come_from():
     assert len(used) == 4 and {of_package[word] for word in used} | {"mosquitto"} == set(packages)
 
 
+@pytest.mark.release
 def test_the_quickstart_and_the_tests_install_what_setup_lists():
     for script in "deploy/quickstart", "tests/run":
         assert '"${build_packages[@]}"' in (ROOT / script).read_text()

@@ -18,6 +18,7 @@ import yaml
 from support import npm
 from support.mistd import PATIENCE, ROOT
 
+pytestmark = pytest.mark.release
 DOCUMENT = yaml.safe_load((ROOT / "proto" / "openapi.yaml").read_text())
 OPERATIONS = {operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()
               if "operationId" in operation}

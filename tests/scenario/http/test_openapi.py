@@ -22,23 +22,27 @@ def gateway(plain_mist_for_module):
     return plain_mist_for_module
 
 
+@pytest.mark.release
 def test_the_document_is_openapi_3_1():
     assert DOCUMENT["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
 
+@pytest.mark.release
 def test_the_document_has_every_route_and_no_other():
     rows = set(ROW.findall((ROOT / "src" / "transport" / "http" / "routes.c").read_text()))
     assert len(rows) > 30 and OTHER_PROTOCOL in rows
     assert {(method, path) for method, path, _ in operations()} == rows - {OTHER_PROTOCOL}
 
 
+@pytest.mark.release
 def test_what_any_request_may_get_is_said_of_every_operation():
     for method, path, operation in operations():
         missing = {"400", "403", "408", "413", "414", "421", "429", "431", "503"} - set(operation["responses"])
         assert not missing, f"{method} {path} may be refused with {missing}"
 
 
+@pytest.mark.release
 def test_every_refusal_has_the_id_of_its_request():
     for method, path, operation in operations():
         for status, response in operation["responses"].items():
@@ -46,6 +50,7 @@ def test_every_refusal_has_the_id_of_its_request():
             assert "application/problem+json" not in response.get("content", {}) or "X-Request-Id" in response["headers"], (method, path, status)
 
 
+@pytest.mark.release
 def test_every_component_is_used_and_every_operation_named():
     text = json.dumps(DOCUMENT)
     named = [operation["operationId"] for _, _, operation in operations()]
