@@ -13,9 +13,8 @@ STOPS, BETWEEN_STOPS = 20, 100
 
 
 class Clients:
-    """Submit jobs from many threads, again after each refused connection, and note every id that was answered."""
-
-    """Threads that submit so many jobs. `is_counted`: each has its number as its argument n."""
+    """Threads that submit so many jobs, each again after a refused connection, and note every id that was answered. `is_counted`: each job
+    has its number as its argument n."""
 
     def __init__(self, gateway, function, parameters, count=SUBMISSIONS, is_counted=True):
         self.gateway, self.function, self.parameters, self.is_counted = gateway, function, parameters, is_counted

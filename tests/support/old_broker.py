@@ -94,7 +94,7 @@ def _varint(n):
 
 
 def _body(packet):
-    """What comes behind the fixed header; None: the packet is not whole yet, or it is behind `end`."""
+    """What comes behind the fixed header; None: the packet is not whole yet."""
     at, length, shift = 1, 0, 0
     while at < len(packet):
         length |= (packet[at] & 0x7f) << shift
