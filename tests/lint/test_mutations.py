@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of wrong edits cannot rot unnoticed, and its score is what it says."""
 import json
+import sys
 
 import pytest
 
@@ -46,3 +47,18 @@ def test_the_score_decides(tmp_path, capsys, noticed, survived, untried, status,
     assert run.report(results, record) == status
     assert capsys.readouterr().out.count("not noticed: ") == survived
     assert count.main(str(record)) == counts and len([json.loads(line) for line in record.read_text().splitlines()]) == len(results)
+
+
+@pytest.mark.parametrize("ignored, words", [("", "KeyboardInterrupt"), ("signal.signal(signal.SIGINT, signal.SIG_IGN); ", "it did not end within")])
+def test_a_pytest_that_does_not_end_is_ended_and_what_it_said_is_kept(tmp_path, monkeypatch, ignored, words):
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!{sys.executable}\nimport signal, time\n{ignored}print('said', flush=True)\ntime.sleep(60)\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(run, "PYTEST_END_SECONDS", 2)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    copy = run.Copy(tmp_path / "copy")
+    copy.tree.mkdir()
+    assert copy.run_pytest(["test_a.py::test_one"], (), limit=1) == "pytest, which did not end"
+    assert words in copy.said and "said\n" in copy.said
+    copy.tidy()
+    copy.scratch.rmdir()

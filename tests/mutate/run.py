@@ -28,7 +28,9 @@ EXPECTED = 95  # in 100
 PATIENCE = float(os.environ.get("MIST_PATIENCE", "1"))
 PROGRAM_SECONDS = 60 * PATIENCE
 END_SECONDS = 15  # a test program has these to tidy up, once it has noticed
-PYTEST_SECONDS = 300 * PATIENCE
+PYTEST_SECONDS = 300 * PATIENCE  # for the tests of an edit, or for TESTS_AT_ONCE where there are more
+TESTS_AT_ONCE = 5
+PYTEST_END_SECONDS = 30  # pytest has these to end what it started
 LEFT_OUT = re.compile(r"^(\..*|build.*|__pycache__|node_modules|target)$")
 NOT_NEEDED = ("tests/unit", "tests/fuzz", "tests/bench")  # by what pytest runs
 
@@ -121,25 +123,38 @@ class Copy:
             return f"{name}, which did not end"
         return None if is_whole else f"{name}, which ended with {process.returncode}"
 
-    def run_pytest(self, tests, options=("-x",)):
+    def run_pytest(self, tests, options=("-x",), limit=PYTEST_SECONDS):
         """Who noticed first; None: nobody."""
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-q", *options, "-p", "no:cacheprovider", f"--timeout={PYTEST_SECONDS / 2}", "-o", "addopts=--import-mode=importlib -ra",
              *(f"tests/{t}" for t in tests)], cwd=self.tree, env={**self.environment(), "MIST_BUILD": str(self.build)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         try:
-            said, _ = process.communicate(timeout=PYTEST_SECONDS)
+            self.said, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # it ends what it started
-            process.communicate()
+            self.said = self._interrupted(process)
             return "pytest, which did not end"
-        self.said = said
+        said = self.said
         if process.returncode in (1, 2):
             failed = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", said, re.MULTILINE)
             return failed[1] if failed else "pytest"
         if process.returncode:
             raise CannotBeTried("pytest cannot run its tests:\n" + said[-3000:])
         return None
+
+    @staticmethod
+    def _interrupted(process):
+        """What it said at last. It ends what it started; what it leaves, tidy() finds."""
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=PYTEST_END_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+        try:
+            said = process.communicate(timeout=PYTEST_END_SECONDS)[0]
+        except subprocess.TimeoutExpired as e:  # somebody that it started has its end of the pipe
+            said = (e.stdout or b"").decode(errors="replace")
+        return f"it did not end within {PYTEST_END_SECONDS} s after an interrupt\n{said}"
 
     def failing(self, programs, python_tests):
         """Which of the tests fail as they are, three times: one that is late once says nothing."""
@@ -150,7 +165,7 @@ class Copy:
         tests = list(python_tests)
         for _ in range(3):
             self.said = ""
-            if not tests or not self.run_pytest(tests, ()):
+            if not tests or not self.run_pytest(tests, (), PYTEST_SECONDS * max(1, len(tests) // TESTS_AT_ONCE)):
                 return failed
             found = {re.sub(r"^tests/", "", name) for name in re.findall(r"^(?:FAILED|ERROR) ([^\s\[]+)", self.said, re.MULTILINE)}
             tests = [t for t in tests if t in found] or tests
