@@ -8,7 +8,7 @@ import time
 import pytest
 
 from scenario.test_mqtt import Requester, event, transport, up
-from support.mistd import PATIENCE, until
+from support.mistd import until
 from support.old_broker import Meddler, connack, disconnect, packet, text_property
 
 CONNACK, PUBLISH, SUBACK = 0x20, 0x30, 0x90
@@ -101,10 +101,11 @@ def test_an_outcome_that_is_refused_for_now_holds_up_no_other_and_goes_again(c_m
     for n in range(2):  # requests that come by several connections at once have no order
         mosquitto.pub(f"{prefix}/functions/noop/jobs", {}, response_topic=f"{prefix}/scarce/1", correlation_data=str(n).encode())
         until(lambda: refused, what="the first refusal")
+    n_between = 0
     while len(refused) < 3:
-        began = time.monotonic()
         assert event(other.call("noop", {})) == "finished"
-        assert time.monotonic() - began < 0.9 * PATIENCE
+        n_between += len(refused) < 3
+    assert n_between > 0, "what is refused holds up nobody"
     found = scarce.wait(2)
     assert [m.properties["correlation_data"] for m in found] == [b"0", b"1"], "in their order"
     assert refused[2] - refused[0] > 0.9 and time.monotonic() - refused[2] > 1.8, "at growing pauses"
@@ -134,6 +135,6 @@ def test_two_gateways_with_one_client_id_back_off_and_say_so(c_mist, mosquitto, 
 
     for gateway in both:
         until(lambda: "it may be that another client has the same id: each gateway needs a client-id of its own" in gateway.stderr())
-    until(lambda: len(ups()) > 4, what="some more")
-    gaps = [(later - earlier).total_seconds() for earlier, later in zip(ups(), ups()[1:])]
-    assert gaps[-1] > 1.5 * gaps[0], gaps
+    until(lambda: len(ups()) > 3, what="some more")
+    at = ups()
+    assert (at[3] - at[2]).total_seconds() > 2, at
