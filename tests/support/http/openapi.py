@@ -108,7 +108,10 @@ def _check_body(headers, body, said, what):
             check_schema({"$ref": "#/components/schemas/ServerSentEvent"}, event, what + ": ")
             check_event(event["data"])
     elif "schema" in content and content["schema"].get("format") != "binary":
-        check_schema(content["schema"], json.loads(body) if kind.endswith("json") else body.decode(), what + ": ")
+        value = json.loads(body) if kind.endswith("json") else body.decode()
+        check_schema(content["schema"], value, what + ": ")
+        if kind == "application/problem+json" and "requestId" in value:
+            assert value["requestId"] == headers.get("x-request-id"), what
 
 
 def check_answer(method, target, status, headers, body):
