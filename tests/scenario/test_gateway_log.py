@@ -102,11 +102,11 @@ def test_an_early_refusal_has_an_id_too(plain_mist_for_module, head, status):
 
 
 def test_refusals_over_brokers_are_logged_with_what_names_the_request(plain_mist, mosquitto, kafka, prefix):
-    gateway, doors = three_doors(plain_mist, mosquitto, kafka, prefix, ("typed",), mist={"log-format": "json", "log-job-ends": "info"})
+    gateway, clients = three_doors(plain_mist, mosquitto, kafka, prefix, ("typed",), mist={"log-format": "json", "log-job-ends": "info"})
     topic, sentence = f"{prefix}/functions/typed/jobs", "Invalid field i"
 
     def ask(body, data):
-        doors["mqtt"].client.publish(topic, body, response_topic=doors["mqtt"].topic, correlation_data=data)
+        clients["mqtt"].client.publish(topic, body, response_topic=clients["mqtt"].topic, correlation_data=data)
 
     ask({"i": "x"}, b"order 7")
     ask({"i": "x"}, b"\xff\x00")
@@ -116,12 +116,12 @@ def test_refusals_over_brokers_are_logged_with_what_names_the_request(plain_mist
     ask({"i": 1}, b"order 8")
     [end] = until(lambda: about(gateway, transport="mqtt", request="order 8"))
     assert end["outcome"] == "finished" and end["function"] == "typed"
-    assert doors["kafka"].call("typed", {"i": "x"}).event == "refused"
-    assert doors["kafka"].call("typed", {"i": 1}).event == "finished"
+    assert clients["kafka"].call("typed", {"i": "x"}).event == "refused"
+    assert clients["kafka"].call("typed", {"i": 1}).event == "finished"
     [refused, end] = until(lambda: [line for line in about(gateway, transport="kafka") if f"{prefix}.f.typed/0/" in line.get("request", "")][1:] and
                            [line for line in about(gateway, transport="kafka") if "request" in line])
     assert sentence in refused["message"] and refused["level"] == "info" and end["outcome"] == "finished"
     for _ in range(30):
         ask({"i": "x"}, b"again")
-    doors["mqtt"].client.wait(33, doors["mqtt"].topic)
+    clients["mqtt"].client.wait(33, clients["mqtt"].topic)
     assert len(about(gateway, transport="mqtt", request="again")) <= 10, "lines of one cause have a limit"

@@ -39,11 +39,11 @@ def told(shared_mosquitto, shared_kafka):
         made.append(gateways.c_workers(**sections))
         return made[-1]
 
-    gateway, doors = three_doors(make, shared_mosquitto, shared_kafka, "observed", ["echo", "fail"])
+    gateway, clients = three_doors(make, shared_mosquitto, shared_kafka, "observed", ["echo", "fail"])
     try:
-        for door in doors.values():
-            assert door.call("echo", {"text": "x"}).event == "finished"
-            assert door.call("fail", {"message": "x"}).event == "failed"
+        for client in clients.values():
+            assert client.call("echo", {"text": "x"}).event == "finished"
+            assert client.call("fail", {"message": "x"}).event == "failed"
         gateway.get("/nothing")
         until(lambda: all(metric(gateway, "mist_transport_deliveries_total", transport=name, outcome="delivered") for name in ("mqtt", "kafka")))
         until(lambda: metric(gateway, "mist_transport_lag_messages", topic="observed.f.echo") == 0)

@@ -124,9 +124,9 @@ def test_how_far_a_job_is_is_known_again_after_a_restart(walk):
 
 
 def test_requests_that_want_all_events_get_progress_over_brokers(plain_mist, mosquitto, kafka, prefix):
-    gateway, doors = three_doors(plain_mist, mosquitto, kafka, prefix, ("chatty",))
+    gateway, clients = three_doors(plain_mist, mosquitto, kafka, prefix, ("chatty",))
     expected = {"value": 0.5, "note": "half way", "event": "progress"}
-    mqtt, records = doors["mqtt"], doors["kafka"]
+    mqtt, records = clients["mqtt"], clients["kafka"]
     job = mqtt.submit("chatty", {})
     told = [m for m in mqtt.client.wait(6, mqtt.topic) if m.user["event"] == "progress"]
     assert [{**expected, "id": job, "time": m.json()["time"]} for m in told] == [m.json() for m in told] and len(told) == 1

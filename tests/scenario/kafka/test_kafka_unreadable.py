@@ -45,54 +45,54 @@ KINDS = {"packed": (pack, "a batch may be larger, when unpacked, than consumer.r
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
-def door(kafka, prefix, request):
+def client(kafka, prefix, request):
     """Its partition 1 has a record, a batch that cannot be read, and another record."""
     make, words = request.param
-    door = Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000",
-                                                       "fetch.error.backoff.ms": "100"})
-    door.words = words
-    send(door, "before")
-    make(kafka, door.requests)
-    send(door, "behind")
-    return door
+    client = Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000",
+                                                         "fetch.error.backoff.ms": "100"})
+    client.words = words
+    send(client, "before")
+    make(kafka, client.requests)
+    send(client, "behind")
+    return client
 
 
-def send(door, text, partition=1):
-    door.kafka.produce(door.requests, request(text), headers={"reply-topic": door.replies}, partition=partition)
+def send(client, text, partition=1):
+    client.kafka.produce(client.requests, request(text), headers={"reply-topic": client.replies}, partition=partition)
 
 
 def answered(replies):
     return [record.headers["externalId"] for record in replies.records if record.headers["event"] == "finished"]
 
 
-def test_it_stops_its_partition_only_and_is_named(c_mist, kafka, door):
-    gateway = c_mist(transports=[door.settings])
-    replies = kafka.read(door.replies)
-    named = rf'mist_transport_stuck_offset\{{transport="main",topic="{re.escape(door.requests)}",partition="1"\}} 1\n'
+def test_it_stops_its_partition_only_and_is_named(c_mist, kafka, client):
+    gateway = c_mist(transports=[client.settings])
+    replies = kafka.read(client.replies)
+    named = rf'mist_transport_stuck_offset\{{transport="main",topic="{re.escape(client.requests)}",partition="1"\}} 1\n'
     until(lambda: re.search(named, gateway.get("/metrics").text), what="the name of the place")
-    send(door, "goes on", partition=0)
+    send(client, "goes on", partition=0)
     until(lambda: sorted(answered(replies)) == ["before", "goes on"])
     assert gateway.connected().transports()["main"]["detail"].startswith(
-        f"nothing can be taken of 1 partitions, the first is topic {door.requests}, partition 1, from offset 1 on: ")
-    assert f"nothing can be taken of topic {door.requests}, partition 1, from offset 1 on: " in gateway.stderr()
-    assert door.words in gateway.stderr()
+        f"nothing can be taken of 1 partitions, the first is topic {client.requests}, partition 1, from offset 1 on: ")
+    assert f"nothing can be taken of topic {client.requests}, partition 1, from offset 1 on: " in gateway.stderr()
+    assert client.words in gateway.stderr()
     assert metric(gateway, "mist_transport_errors_total", transport="main", kind="partition") > 0
 
 
-def test_it_is_skipped_with_a_dead_letter_where_that_is_said(c_mist, kafka, door):
-    gateway = c_mist(transports=[{**door.settings, "unreadable": "skip"}])
-    replies, dead = kafka.read(door.replies), kafka.read(door.dead)
-    letter = dead.wait_one()
-    assert letter.value is None and letter.headers["reason"].startswith("it cannot be read: ")
-    place = {name: letter.headers[f"source-{name}"] for name in ("topic", "partition", "offset", "last-offset")}
-    assert place == {"topic": door.requests, "partition": "1", "offset": "1", "last-offset": str(BAD)}
+def test_it_is_skipped_with_a_dead_letter_where_that_is_said(c_mist, kafka, client):
+    gateway = c_mist(transports=[{**client.settings, "unreadable": "skip"}])
+    replies, dead = kafka.read(client.replies), kafka.read(client.dead)
+    record = dead.wait_one()
+    assert record.value is None and record.headers["reason"].startswith("it cannot be read: ")
+    place = {name: record.headers[f"source-{name}"] for name in ("topic", "partition", "offset", "last-offset")}
+    assert place == {"topic": client.requests, "partition": "1", "offset": "1", "last-offset": str(BAD)}
     until(lambda: sorted(answered(replies)) == ["before", "behind"])
-    until(lambda: kafka.committed(door.group, door.requests)[1] == BAD + 2)
+    until(lambda: kafka.committed(client.group, client.requests)[1] == BAD + 2)
     metrics = gateway.get("/metrics").text
     assert 'mist_transport_requests_total{transport="main",outcome="unreadable"} 1\n' in metrics
     assert 'mist_transport_stuck_partitions{transport="main"} 0\n' in metrics
-    assert f"topic {door.requests}, partition 1, offsets 1 to {BAD} are skipped: it cannot be read: " in gateway.stderr()
+    assert f"topic {client.requests}, partition 1, offsets 1 to {BAD} are skipped: it cannot be read: " in gateway.stderr()
     gateway.restart()
-    send(door, "later")
+    send(client, "later")
     until(lambda: sorted(answered(replies)) == ["before", "behind", "later"])
     assert len(dead.records) == 1
