@@ -30,7 +30,8 @@
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
  * refused again: it is given up, in the log and in the count. One that it refuses for now (a quota)
  * goes to the quarantine, where it is sent again after growing pauses, and nobody else waits: the
- * reason may be its topic all the same. After REFUSALS_MAX, some twenty minutes, it is given up. */
+ * reason may be its topic all the same. An outcome that is owed goes again until it is taken,
+ * however long that is; another letter is given up after REFUSALS_MAX, some twenty minutes. */
 #include "transport/mqtt/private.h"
 
 #include <errno.h>
@@ -47,7 +48,8 @@ enum {
 	HOLD_MS = 1000,
 	REPORT_MS = 20,
 	SAY_MS = 1000,
-	SAY_STORED_MS = 60000
+	SAY_STORED_MS = 60000,
+	SAY_LATE_MS = 60000
 };
 /* No broker is known that takes less than SHORT_MAX. Topics of more levels or bytes than these are
  * quarantined at once. */
@@ -386,13 +388,20 @@ static void refused(struct mqtt *m, struct letter *l, int code, const MQTTProper
 	}
 	mqtt_reason_print(reason, sizeof reason, code, said);
 	sentence_print(why, sizeof why, "the broker refuses it: %s", reason);
-	if (!r->is_again || l->n_refused == REFUSALS_MAX) {
+	if (!r->is_again || (!l->is_owed && l->n_refused == REFUSALS_MAX)) {
 		give_up(m, l, why);
 		return;
 	}
-	if (!l->n_refused++)
+	uint64_t n;
+	if (!l->n_refused)
 		log_debug("transport %s: an event for the topic %.*s goes again later: %s",
 			m->env.name, utf8_cut(l->topic, 256), l->topic, why);
+	else if (l->n_refused == REFUSALS_MAX &&
+		 said_is_due(&m->late, SAY_LATE_MS, clock_mono_ms(), &n))
+		log_warn("transport %s: outcomes for the topic %.*s wait until the broker takes "
+			 "them; it does not for a long time: %s",
+			m->env.name, utf8_cut(l->topic, 256), l->topic, why);
+	l->n_refused++;
 	l->later_ms = l->later_ms ? 2 * l->later_ms : LATER_MS;
 	l->later_ms = l->later_ms < LATER_MAX_MS ? l->later_ms : LATER_MAX_MS;
 	l->not_before_ms = clock_mono_ms() + l->later_ms;

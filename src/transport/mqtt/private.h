@@ -122,7 +122,7 @@ struct mqtt {
 	pthread_cond_t changed;
 	uint64_t n_changes;
 	bool is_stopping, is_silent; /* silent: nothing is sent any more */
-	bool has_heard_itself;       /* say that it is offline, and what others said before */
+	bool has_heard_itself; /* its own "offline" has come back, and what others said before */
 	bool is_left; /* a thread is lost in paho, and may use all this, not core and store */
 	bool is_old;  /* the broker speaks MQTT 3.1.1 only */
 	/* Written under the lock, read without: connections are made by a thread of their own. */
@@ -149,7 +149,7 @@ struct mqtt {
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
 	size_t droppable_bytes, buffer_bytes;
 	size_t kept_bytes, outbox_bytes; /* what letters that are kept hold, and may */
-	struct said given_up, stored;
+	struct said given_up, stored, late;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
 	struct uuid *delivered;
