@@ -11,8 +11,9 @@
  *
  * Artifacts lie where users put them, and a network's file system may not answer. So they are
  * looked at on a thread of the loop's pool, a few at a time, since each may stay there. Whoever
- * wants to know waits LOOK_MS; after that what was known is good enough, and where nothing was,
- * the request fails.
+ * wants to know waits until a look takes LOOK_MS, or, before it is begun, until none has ended for
+ * so long (or for the describe timeout); after that what was known is good enough, and where
+ * nothing was, the request fails.
  *
  * What only Hadoop's client can read is described by a worker of the function's own context, which
  * has that client and its settings; one is started if there is none. Of an artifact that is not on
@@ -35,7 +36,8 @@ struct look {
 	uv_work_t work;
 	struct list node; /* in core->looks, until it is begun */
 	struct core *core;
-	char *key, *path; /* of the signature, which may be gone meanwhile */
+	char *key, *path;            /* of the signature, which may be gone meanwhile */
+	int64_t queued_ms, began_ms; /* monotonic; began 0: it is not begun */
 	struct artifact_mark mark;
 	const char *why; /* it cannot be used; NULL: it can */
 };
@@ -190,6 +192,7 @@ static void begin_looks(struct core *c)
 	while (!list_empty(&c->looks) && c->n_looking < LOOKS_MAX && !c->is_let_go) {
 		struct look *look = container_of(list_pop(&c->looks), struct look, node);
 		c->n_looking++;
+		look->began_ms = clock_mono_ms();
 		must(uv_queue_work(c->loop, &look->work, look_work, look_done) == 0);
 	}
 }
@@ -198,6 +201,7 @@ static void look_begin(struct signature *s)
 {
 	struct look *look = xcalloc(1, sizeof *look);
 	look->core = s->core;
+	look->queued_ms = clock_mono_ms();
 	look->key = xstrdup(s->key);
 	look->path = xstrdup(s->function->location);
 	s->look = look;
@@ -239,6 +243,7 @@ static void look_done(uv_work_t *work, int status)
 	(void)status;
 	beat_doing("an artifact that was looked at");
 	c->n_looking--;
+	c->looked_ms = clock_mono_ms();
 	if (s && s->look == look)
 		signature_looked(s, look);
 	look_free(look);
@@ -253,10 +258,26 @@ static void signature_fail_unseen(struct signature *s)
 	signature_fail(s, why);
 }
 
+/* When to stop waiting for it: many may be before it, and as long as they get on it comes to its
+ * turn. */
+static int64_t look_until(const struct look *look)
+{
+	const struct core *c = look->core;
+	if (look->began_ms)
+		return look->began_ms + LOOK_MS;
+	int64_t turn_ms = c->looked_ms + LOOK_MS;
+	int64_t max_ms = look->queued_ms + c->limits.describe_timeout_ms;
+	return turn_ms < max_ms ? turn_ms : max_ms;
+}
+
 static void look_timed_out(struct timers *t, struct timer *timer)
 {
 	struct signature *s = container_of(timer, struct signature, look_timer);
-	(void)t;
+	int64_t left_ms = look_until(s->look) - clock_mono_ms();
+	if (left_ms > 0) {
+		timer_set(t, timer, left_ms);
+		return;
+	}
 	s->is_look_late = true;
 	if (s->described || s->error)
 		signature_answer(s);

@@ -87,6 +87,19 @@ def test_an_artifact_that_cannot_be_looked_at_fails_the_request_in_words(hanging
     finish(gateway)
 
 
+def test_many_artifacts_on_a_slow_disk_are_all_looked_at(tmp_path):
+    """Each look takes a while, and all of them much longer than one may."""
+    (tmp_path / "artifact.bin").write_bytes(b"1")
+    functions = {f"f{i}": {"class-name": "echo", "context": "example", "path": str(tmp_path / "artifact.bin")} for i in range(16)}
+    gateway = Mistd(gateways.c_sections(functions=functions), env={"MIST_FAIL_POINTS": "core.artifact.look:delay=400"})
+    try:
+        listed = {f["name"]: f for f in gateway.get("/v2/api/functions", timeout=60 * PATIENCE).json()}
+        assert [listed[name].get("error") for name in functions] == [None] * len(functions)
+        finish(gateway)
+    finally:
+        gateway.close()
+
+
 def test_a_configuration_that_is_read_for_long_holds_up_nobody(hanging):
     gateway = hanging(f"mistd.config.read:delay={HANG_MS}@1,mistd.config.read:EIO@2")
     gateway.process.send_signal(signal.SIGHUP)
