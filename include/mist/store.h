@@ -98,8 +98,8 @@ struct job_query {
 	uint32_t states;                                       /* bits of enum job_state; 0: any */
 	int64_t limit, offset;
 	const struct uuid *before; /* only jobs older than this one; NULL: all */
-	/* It ends after the row with which that many bytes of arguments, results and errors were
-	 * handed out; 0: it does not. */
+	/* It ends after the row with which that many bytes of text (job_row_bytes) were handed out;
+	 * 0: it does not. */
 	size_t bytes_max;
 };
 

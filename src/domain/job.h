@@ -115,4 +115,4 @@ struct job *job_of_row(const struct job_row *r);
  * error as a string). Returned text is the caller's. */
 struct buf;
 int job_row_print(const struct job_row *r, struct buf *out);
-size_t job_row_bytes(const struct job_row *r); /* of its arguments, its result and its error */
+size_t job_row_bytes(const struct job_row *r); /* of all its texts */

@@ -208,6 +208,11 @@ int job_row_print(const struct job_row *r, struct buf *out)
 
 size_t job_row_bytes(const struct job_row *r)
 {
-	return (r->parameters ? strlen(r->parameters) : 0) + (r->result ? strlen(r->result) : 0) +
-	       (r->error ? strlen(r->error) : 0);
+	const char *const texts[] = { r->function, r->path, r->class_name, r->context,
+		r->parameters, r->source, r->external_id, r->reply_to, r->trace, r->worker,
+		r->result, r->error, r->progress, r->ignored, r->door };
+	size_t n = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		n += texts[i] ? strlen(texts[i]) : 0;
+	return n;
 }

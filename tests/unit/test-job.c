@@ -102,6 +102,21 @@ static void a_row_prints_as_mists_job(void **state)
 	job_row_done(&row);
 }
 
+static void the_bytes_of_a_row_are_those_of_all_its_texts(void **state)
+{
+	static char nine[] = "123456789";
+	struct job_row row = { .state = JOB_FINISHED };
+	char **const texts[] = { &row.function, &row.path, &row.class_name, &row.context,
+		&row.parameters, &row.source, &row.external_id, &row.reply_to, &row.trace,
+		&row.worker, &row.result, &row.error, &row.progress, &row.ignored, &row.door };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		assert_int_equal(job_row_bytes(&row), 9 * i);
+		*texts[i] = nine;
+	}
+	assert_int_equal(job_row_bytes(&row), 9 * ARRAY_SIZE(texts));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +124,7 @@ int main(void)
 		cmocka_unit_test(final_states_lead_nowhere),
 		cmocka_unit_test(the_usual_ways_are_legal),
 		cmocka_unit_test(a_row_prints_as_mists_job),
+		cmocka_unit_test(the_bytes_of_a_row_are_those_of_all_its_texts),
 	};
 	return cmocka_run_group_tests_name("job", tests, NULL, NULL);
 }
