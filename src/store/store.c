@@ -500,15 +500,50 @@ static void batch_fail(struct store *st, int r)
 	finish(st, &given_up, r);
 }
 
+static void log_refusal(const struct store_op *op, int r)
+{
+	const char *what = "a change of job";
+	char id[UUID_TEXT] = "";
+	switch (op->kind) {
+	case STORE_SET_ASIDE: /* which tells by itself */
+		return;
+	case STORE_SETTLE:
+	case STORE_JOBS_DELIVERED:
+		what = "that outcomes were delivered";
+		break;
+	case STORE_DEPLOY:
+		what = "a deployment";
+		break;
+	case STORE_NOUN_PUT:
+	case STORE_NOUN_DROP:
+		what = op->noun == STORE_CONTEXT ? "a change of context" : "a change of function";
+		break;
+	case STORE_JOBS_PRUNE:
+		what = "that old jobs go";
+		break;
+	case STORE_UNREADABLE_DROP:
+		what = "that unreadable jobs go";
+		break;
+	case STORE_JOB_INSERT:
+	case STORE_JOB_UPDATE:
+	case STORE_LOG:
+	case STORE_LISTENER_PUT:
+	case STORE_LISTENERS_DROP:
+		uuid_format(&op->job_id, id);
+		break;
+	}
+	const char *which =
+		op->kind == STORE_NOUN_PUT || op->kind == STORE_NOUN_DROP ? op->name : id;
+	log_error(
+		"the store does not take %s%s%s: %s", what, *which ? " " : "", which, strerror(-r));
+}
+
 static void refuse_first(struct store *st, int r)
 {
 	struct op_queue refused;
-	char id[UUID_TEXT];
 	queue_init(&refused);
 	queue_push(&refused, queue_pop(&st->batch));
-	uuid_format(&refused.first->job_id, id);
-	if (refused.first->kind != STORE_SET_ASIDE) /* which tells by itself */
-		log_error("the store does not take a change of job %s: %s", id, strerror(-r));
+	log_refusal(refused.first, r);
 	finish(st, &refused, r);
 }
 
