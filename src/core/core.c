@@ -332,6 +332,7 @@ void core_close(struct core *c)
 static void free_live(struct live_job *l)
 {
 	parameters_leave(l);
+	progress_forget(l);
 	list_remove(&l->unrecorded);
 	list_remove(&l->on_worker);
 	free(l->to.text);

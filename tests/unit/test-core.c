@@ -288,6 +288,16 @@ static void of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_e
 	await_and_drop(h, "finished");
 }
 
+/* The house goes down with it: nothing of it is left behind. */
+static void a_job_that_has_told_how_far_it_is_may_be_under_way_at_the_stop(void **state)
+{
+	struct house *h = *state;
+	h->crew.holds_jobs = true;
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+	says(h, 0.25, "a quarter");
+}
+
 /* The worker says hello again, with nothing in its hands. */
 static void comes_back_empty(struct house *h, struct worker *w)
 {
@@ -403,6 +413,7 @@ int main(void)
 		IN_A_HOUSE(no_job_is_taken_while_what_waits_for_the_disk_is_too_large),
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
 		IN_A_HOUSE(of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end),
+		IN_A_HOUSE(a_job_that_has_told_how_far_it_is_may_be_under_way_at_the_stop),
 		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
 		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
 		IN_A_HOUSE(what_a_worker_gets_after_its_bye_goes_to_another),
