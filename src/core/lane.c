@@ -261,6 +261,7 @@ static bool is_same_runtime(const struct catalog *a, const struct catalog *b, co
  * what they run; a broken context is tried at once in any case. */
 void lane_update(struct core *c, struct lane *lane, const struct catalog *old)
 {
+	lane->series = NULL; /* its context may be one that is registered by now */
 	if (old && catalog_has_context(old, lane->name) &&
 		!catalog_has_context(c->catalog, lane->name)) {
 		lane_delete(c, lane); /* what waits for it was accepted for its settings */

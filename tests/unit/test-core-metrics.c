@@ -126,6 +126,49 @@ static void a_client_cannot_choose_labels(void **state)
 	assert_metric(h, "mine-", false);
 }
 
+/* Of f, in a context that need not exist. */
+static void run_in(struct house *h, const char *context)
+{
+	_cleanup_(job_request_freep) struct job_request *rq = job_request_new();
+	rq->door = h->door;
+	rq->source = "Loopback";
+	rq->function = xstrdup("f");
+	rq->context = xstrdup(context);
+	rq->makes_context = true;
+	rq->parameters = xstrdup("{\"n\": 1}");
+	rq->arguments = json_loads(rq->parameters, 0, NULL);
+	rq->to.text = xstrdup("mine");
+	rq->to.wants = ~0u;
+	assert_int_equal(intake_submit(core_intake(h->core, "loopback"), &rq), 0);
+	await_and_drop(h, "finished");
+}
+
+static void make_context(struct house *h, const char *name)
+{
+	is_answered = false;
+	asked = (struct ask){ .kind = ASK_CONTEXT_CREATE,
+		.name = xstrdup(name),
+		.body = json_pack("{s:s}", "name", name),
+		.answered = answered };
+	assert_int_equal(intake_ask(core_intake(h->core, "test"), &asked), 0);
+	await_true(h, was_answered);
+	free(TAKE_PTR(text));
+}
+
+static void a_context_that_is_made_counts_from_then_on(void **state)
+{
+	struct house *h = *state;
+	run_in(h, "later");
+	assert_metric(h,
+		"context=\"unregistered\",transport=\"loopback\",outcome=\"finished\"} 1\n", true);
+	make_context(h, "later");
+	run_in(h, "later");
+	assert_metric(h,
+		"\nmist_jobs_ended_total{function=\"f\",context=\"later\",transport=\"loopback\","
+		"outcome=\"finished\"} 1\n",
+		true);
+}
+
 static void a_job_that_never_ran_did_not_wait_to_its_end(void **state)
 {
 	struct house *h = *state;
@@ -185,6 +228,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sets_of_labels_have_a_limit, house_up, house_down),
 		cmocka_unit_test_setup_teardown(
 			a_client_cannot_choose_labels, house_up, house_down),
+		cmocka_unit_test_setup_teardown(
+			a_context_that_is_made_counts_from_then_on, house_up, house_down),
 		cmocka_unit_test_setup_teardown(
 			a_job_that_never_ran_did_not_wait_to_its_end, house_up, house_down),
 		cmocka_unit_test_setup_teardown(
