@@ -154,6 +154,30 @@ def test_the_bodies_of_all_requests_have_one_limit(c_mist):
     until(lambda: mist.post("/v2/api/functions/echo/jobs", json={"text": "x" * 4_000_000}).status_code == 200, what="room for a body")
 
 
+def test_the_documents_of_deployments_are_bodies_too(c_mist):
+    mist = c_mist(http={"bodies": "8m", "uploads": 20})
+    clients = [connect(mist) for _ in range(12)]
+    head = b'--limit\r\nContent-Disposition: form-data; name="deployment"\r\n\r\n'
+    for s in clients:
+        s.settimeout(60)
+        s.sendall(b"POST /v2/api/deployments HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=limit\r\n"
+                  b"Content-Length: 3000000\r\n\r\n" + head + b"x" * 2_000_000)
+
+    def refused():
+        for s in clients:
+            s.settimeout(0.01)
+            try:
+                answer = Answer(s.recv(65536))
+            except TimeoutError:
+                continue
+            return answer.status == 503 and answer.headers["retry-after"] == "1" and "http.bodies" in answer.detail()
+
+    until(refused, what="a refusal")
+    for s in clients:
+        s.close()
+    until(lambda: mist.post("/v2/api/functions/echo/jobs", json={"text": "x" * 6_000_000}).status_code == 200, what="room for another body")
+
+
 def test_what_does_not_come_in_time_is_refused(c_mist):
     mist = c_mist(http={"head-timeout": "500 ms", "body-timeout": "500 ms", "idle-timeout": "2 seconds"})
     begun = time.monotonic()

@@ -225,6 +225,11 @@ void upload_data(struct request *rq, const char *data, size_t len)
 		answer_fault(rq, &u->fault);
 }
 
+size_t upload_bytes(const struct request *rq)
+{
+	return rq->upload ? rq->upload->document.cap : 0;
+}
+
 void upload_free(struct request *rq)
 {
 	struct upload *u = rq->upload;

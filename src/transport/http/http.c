@@ -242,7 +242,7 @@ void request_settled(struct request *rq)
 /* The body takes memory, or not any more. */
 static void body_charge(struct request *rq)
 {
-	int64_t now = (int64_t)rq->body.cap;
+	int64_t now = (int64_t)(rq->body.cap + upload_bytes(rq));
 	atomic_fetch_add(&rq->http->bodies, now - rq->body_charged);
 	rq->body_charged = now;
 }
@@ -252,10 +252,10 @@ void request_free(struct request *rq)
 	request_settled(rq);
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
+	upload_free(rq);
 	body_charge(rq);
 	answers_charge(rq->http, &rq->answer_charged, 0);
 	free(rq->ignored);
-	upload_free(rq);
 	if (rq->pages)
 		pages_leave(rq->pages);
 	closep(&rq->hashed_fd);
@@ -439,13 +439,13 @@ static enum MHD_Result request_body(struct request *rq, const char *data, size_t
 	c->progress_ms = c->server->now_ms;
 	if (rq->status) {
 		rq->n_discarded += len;
-	} else if (rq->upload) {
-		upload_data(rq, data, len);
-	} else if (buf_add(&rq->body, data, len) == BUF_E_FULL) {
-		refuse_body(rq, FAULT_TOO_LARGE, "http.body", (int64_t)rq->body.max);
 	} else {
+		if (rq->upload)
+			upload_data(rq, data, len);
+		else if (buf_add(&rq->body, data, len) == BUF_E_FULL)
+			refuse_body(rq, FAULT_TOO_LARGE, "http.body", (int64_t)rq->body.max);
 		body_charge(rq);
-		if (atomic_load(&http->bodies) > http->settings.bodies_max)
+		if (rq->body_charged && atomic_load(&http->bodies) > http->settings.bodies_max)
 			refuse_body(
 				rq, FAULT_UNAVAILABLE, "http.bodies", http->settings.bodies_max);
 	}

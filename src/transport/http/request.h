@@ -213,7 +213,8 @@ struct job_row *read_row(struct request *rq);
 void upload_begin(struct request *rq);
 void upload_data(struct request *rq, const char *data, size_t len);
 void upload_free(struct request *rq);
-void upload_forget_all(const char *folder); /* what a gateway that was killed left half done */
+size_t upload_bytes(const struct request *rq); /* of it, in memory; 0: there is none */
+void upload_forget_all(const char *folder);    /* what a gateway that was killed left half done */
 
 /* origin.c: is it for this gateway, and does no page of another origin (CORS) send it? `host` is
  * who it says it is for, NULL: it does not. False: the request is refused, with an answer. */
