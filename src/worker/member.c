@@ -348,15 +348,17 @@ static char *connect_of(const struct member *m, const struct context *context)
 struct file_work {
 	uv_work_t work;
 	struct member *member;
-	void (*written)(struct member *m, int status);
+	void (*written)(struct member *m, const char *path, int status);
 	char *directory, *record;
 	char *connect, *output; /* of one that is prepared; NULL: the record only */
+	const char *path;       /* which of them could not be written */
 	int out, status;
 };
 
 static int write_files(struct file_work *f)
 {
 	int r = f->connect ? fail_point(FAIL_LAUNCHER_DIRECTORY) : 0;
+	f->path = f->directory;
 	if (r == 0 && f->connect && mkdir(f->directory, 0750) < 0)
 		r = -errno;
 	if (r == 0)
@@ -364,6 +366,7 @@ static int write_files(struct file_work *f)
 	if (r == 0 && f->connect)
 		r = write_text(f->directory, "connect.json", f->connect);
 	if (r == 0 && f->output) {
+		f->path = f->output;
 		f->out = output_open(f->output);
 		r = f->out < 0 ? f->out : 0;
 	}
@@ -389,7 +392,7 @@ static void files_done(uv_work_t *work, int status)
 	if (m->clears != CLEAR_NOT)
 		clear_now(m, m->clears == CLEAR_BUT_OUTPUT);
 	if (!m->is_freed)
-		f->written(m, f->status);
+		f->written(m, f->path, f->status);
 	member_put(m);
 	free(f->directory);
 	free(f->record);
@@ -410,7 +413,7 @@ static void begin_files(struct member *m, struct file_work *f)
 }
 
 void member_prepare(struct member *m, const struct context *context,
-	void (*written)(struct member *m, int status))
+	void (*written)(struct member *m, const char *path, int status))
 {
 	struct file_work *f = xcalloc(1, sizeof *f);
 	m->secret = make_secret();
@@ -420,7 +423,8 @@ void member_prepare(struct member *m, const struct context *context,
 	begin_files(m, f);
 }
 
-void member_record(struct member *m, void (*written)(struct member *m, int status))
+void member_record(
+	struct member *m, void (*written)(struct member *m, const char *path, int status))
 {
 	struct file_work *f = xcalloc(1, sizeof *f);
 	f->written = written;

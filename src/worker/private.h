@@ -41,7 +41,7 @@ struct member {
 	enum { CLEAR_NOT, CLEAR_ALL, CLEAR_BUT_OUTPUT } clears; /* when they are written */
 	bool is_preparing;                                      /* there is no process yet */
 	bool is_unwanted;                                       /* it was killed meanwhile */
-	bool is_gone;                                           /* its last words are being read */
+	bool is_gone; /* its process ended, and the end of its output is being read */
 	bool is_freed;
 	uv_process_t process;
 	bool is_child;   /* of this gateway process; else `pid` was found by record */
@@ -70,11 +70,13 @@ void member_expect_back(struct member *m); /* it lost its connection: it has the
 void member_await_ready(struct member *m); /* it has the start timeout */
 void member_ready(struct member *m);
 /* Makes the directory, its files and the open output of one that is to be started, on another
- * thread, and then calls `written`: 0, or negative errno. Not if it was freed meanwhile. */
+ * thread, and then calls `written`: 0, or a negative errno and the path that it is of, which is
+ * borrowed. Not if it was freed meanwhile. */
 void member_prepare(struct member *m, const struct context *context,
-	void (*written)(struct member *m, int status));
+	void (*written)(struct member *m, const char *path, int status));
 /* Its record again, now that there is a pid. */
-void member_record(struct member *m, void (*written)(struct member *m, int status));
+void member_record(
+	struct member *m, void (*written)(struct member *m, const char *path, int status));
 int member_rewrite_url(struct member *m);
 /* What one of its files holds; NULL: it is none of ours. A new reference. */
 json_t *member_read_json(const char *directory, const char *name);

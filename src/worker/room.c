@@ -172,8 +172,9 @@ static void launch_failed(struct member *m)
 	member_free(m);
 }
 
-static void recorded(struct member *m, int status)
+static void recorded(struct member *m, const char *path, int status)
 {
+	(void)path;
 	if (status == 0 || !m->is_running)
 		return;
 	/* A gateway after us would not know it, and run its jobs again beside it. */
@@ -181,14 +182,13 @@ static void recorded(struct member *m, int status)
 	process_signal(m, SIGKILL);
 }
 
-static void prepared(struct member *m, int status)
+static void prepared(struct member *m, const char *path, int status)
 {
 	struct fault f;
 	m->is_preparing = false;
 	int r = status;
 	if (r < 0)
-		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s",
-			r == -EEXIST ? m->output : m->directory, strerror(-r));
+		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", path, strerror(-r));
 	else if (m->is_unwanted || !m->worker)
 		r = fault_set(&f, FAULT_UNAVAILABLE, "%s",
 			m->worker && m->worker->end_reason ? m->worker->end_reason

@@ -2,7 +2,9 @@
 """Full disks, read-only directories, ports and directories that are taken: one clear sentence each, and nothing lost."""
 
 import os
+import re
 import resource
+import shutil
 import socket
 import subprocess
 
@@ -53,6 +55,15 @@ def test_an_unreadable_artifact(plain_mist, tmp_path):
     gateway = plain_mist(functions={"gone": {"path": str(tmp_path / "gone.py"), "class-name": "f", "context": "plain"}})
     r = gateway.post("/v2/api/functions/gone/jobs", json={})
     assert r.status_code == 404 and "gone.py cannot be read: No such file or directory" in r.json()["detail"]
+
+
+def test_a_worker_whose_output_cannot_be_had_names_it(c_mist):
+    gateway = c_mist()
+    logs = gateway.data / "logs"
+    shutil.rmtree(logs)
+    logs.write_text("")
+    detail = gateway.post("/v2/api/functions/echo/jobs?force=true", json={"text": "x"}).json()["detail"]
+    assert re.search(rf"{logs}/\S+ cannot be written: Not a directory", detail), detail
 
 
 def fill_disk(gateway):
