@@ -489,16 +489,20 @@ static void deployment_durable(struct mail *mail, void *owner)
 		deployment_end(d);
 		return;
 	}
-	for (size_t i = 0; i < d->n_parts; i++)
-		if (d->parts[i].is_put)
-			edit_take_effect(d->parts[i].edit);
+	size_t n_contexts = 0, n_functions = 0;
+	for (size_t i = 0; i < d->n_parts; i++) {
+		if (!d->parts[i].is_put)
+			continue;
+		edit_take_effect(d->parts[i].edit);
+		*(i < d->n_contexts ? &n_contexts : &n_functions) += 1;
+	}
 	for (size_t i = 0; i < d->ask->n_staged; i++) {
 		_cleanup_(freep) char *location =
 			catalog_location(c->catalog, d->ask->staged[i].name);
 		describe_look_again(c, location);
 	}
 	log_info("a deployment took effect: %zu artifacts, %zu contexts, %zu functions",
-		d->ask->n_staged, d->n_contexts, d->n_parts - d->n_contexts);
+		d->ask->n_staged, n_contexts, n_functions);
 	deployment_end(d);
 }
 
