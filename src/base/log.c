@@ -89,7 +89,7 @@ static const struct head {
 	{ "http: ", { NULL }, "http" },
 };
 
-/* A line as it is made. Whoever adds to it keeps within what LINE_MAX has room for. */
+/* A line as it is made. Whoever adds to it keeps within what LINE_MAX_BYTES has room for. */
 struct line {
 	char text[LINE_MAX_BYTES];
 	size_t len;

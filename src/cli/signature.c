@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures for people. The gateway tells a parameter's type as Mist does, {"type": "MList",
- * "args":
- * [{"type": "MInt"}]}; people get list[int]. */
+ * "args": [{"type": "MInt"}]}; people get list[int]. */
 #include "cli/signature.h"
 
 #include <string.h>

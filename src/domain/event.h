@@ -43,7 +43,7 @@ enum { PROGRESS_NOTE_MAX = 4096 }; /* bytes; a longer note is cut */
 /* Everything is borrowed for the time of the call. */
 struct job_event {
 	enum event_kind kind;
-	const struct job *job;     /* NULL with EVENT_REFUSED */
+	const struct job *job;     /* NULL with an EVENT_REFUSED that made no job */
 	const struct fault *fault; /* EVENT_REFUSED only */
 	int64_t at_ms;
 	const char *worker; /* EVENT_WORKER_ASSIGNED */

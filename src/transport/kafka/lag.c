@@ -5,7 +5,7 @@
  * A partition that is paused is not fetched, and that is when the lag is of interest: then the
  * brokers are asked for the ends, of all such partitions at once, for LAG_WAIT_MS at most. Offsets
  * that hold no message, such as the marks of transactions, are not waited for: when the library has
- * read to the end of a partition it says where that is (on_end).
+ * read to the end of a partition it says where that is (take_error).
  *
  * A partition that has messages, and of which for `stalled-after` none becomes a job, is stalled,
  * whatever the reason. Consumer's thread, but for lag_state and lag_put. */

@@ -4,9 +4,9 @@
  * A topic can be deleted and made anew under its name. librdkafka 2.0 does not know topic ids, so
  * it would go on at the offset where it was, behind the first records of the new log, or wait for
  * ever at an offset that the new log has not reached. What tells two logs apart is a record, the
- * anchor, by its offset and timestamp. When a partition is assigned it is the last one that had
- * been compared when was committed, which is kept with the commit (behind.c): a gateway may have
- * been killed after it had taken records of the new log, and before it noticed. Every CHECK_MS it
+ * anchor, by its offset and timestamp. When a partition is assigned, the anchor is the one that is
+ * kept with the commit (behind.c), the last that had been compared by then: a gateway may have been
+ * killed after it had taken records of the new log, and before it noticed. Every CHECK_MS it
  * is read again, and then the newest that was taken becomes the anchor. The same timestamp means
  * the same log; another one, or an offset below it, means that the log is another, which is then
  * taken from its beginning. Its records have other timestamps, so none of them is held for one that
