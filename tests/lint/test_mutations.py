@@ -49,10 +49,10 @@ def test_the_score_decides(tmp_path, capsys, noticed, survived, untried, status,
     assert count.main(str(record)) == counts and len([json.loads(line) for line in record.read_text().splitlines()]) == len(results)
 
 
-@pytest.mark.parametrize("ignored, words", [("", "KeyboardInterrupt"), ("signal.signal(signal.SIGINT, signal.SIG_IGN); ", "it did not end within")])
-def test_a_pytest_that_does_not_end_is_ended_and_what_it_said_is_kept(tmp_path, monkeypatch, ignored, words):
+@pytest.mark.parametrize("handler, words", [("default_int_handler", "KeyboardInterrupt"), ("SIG_IGN", "it did not end within")])
+def test_a_pytest_that_does_not_end_is_ended_and_what_it_said_is_kept(tmp_path, monkeypatch, handler, words):
     stand_in = tmp_path / "python"
-    stand_in.write_text(f"#!{sys.executable}\nimport signal, time\n{ignored}print('said', flush=True)\ntime.sleep(60)\n")
+    stand_in.write_text(f"#!{sys.executable}\nimport signal, time\nsignal.signal(signal.SIGINT, signal.{handler})\nprint('said', flush=True)\ntime.sleep(60)\n")
     stand_in.chmod(0o755)
     monkeypatch.setattr(run, "PYTEST_END_SECONDS", 2)
     monkeypatch.setattr(sys, "executable", str(stand_in))
