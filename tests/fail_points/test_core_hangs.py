@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support import gateways
-from support.mistd import Mistd, until
+from support.mistd import PATIENCE, Mistd, until
 
 HANG_MS = 3000
 # A look at an artifact is waited for 2 s; these go on for longer.
