@@ -5,25 +5,12 @@
  * memory is this process's, in MiB, and the collectors are an empty object. */
 #include "core/private.h"
 
-#include <dirent.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/metrics/process.h"
 
 enum { MIB = 1 << 20 };
-
-static int thread_count(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = 0;
-	if (!d)
-		return 0;
-	for (struct dirent *e; (e = readdir(d));)
-		n += e->d_name[0] != '.';
-	closedir(d);
-	return n;
-}
 
 /* A ready worker knows best. */
 static const char *spark_version(struct core *c)
@@ -44,7 +31,7 @@ json_t *status_json(struct core *c)
 	localtime_r(&seconds, &local);
 	size_t n = strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%S", &local);
 	snprintf(started + n, sizeof started - n, ".%03d", (int)(c->started_ms % 1000));
-	int mib = process_resident_bytes() / MIB, threads = thread_count();
+	int mib = process_resident_bytes() / MIB, threads = process_count("/proc/self/task");
 	return json_pack(
 		"{s:s, s:s, s:s, s:{}, s:{s:{s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}}, "
 		"s:{s:i, s:i, s:i, s:i}, s:{s:s, s:s}, s:i, s:i}",

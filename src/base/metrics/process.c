@@ -67,16 +67,22 @@ static double boot_seconds(void)
 	return (double)at;
 }
 
-static int64_t count_descriptors(void)
+int process_count(const char *folder)
 {
-	int64_t n = -1; /* the one by which they are counted */
-	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+	DIR *d = opendir(folder);
 	if (!d)
 		return 0;
 	for (struct dirent *e; (e = readdir(d));)
 		n += e->d_name[0] != '.';
 	closedir(d);
 	return n;
+}
+
+static int count_descriptors(void)
+{
+	int n = process_count("/proc/self/fd");
+	return n ? n - 1 : 0; /* without the one by which they are counted */
 }
 
 void process_metrics_put(struct exposition *e)
