@@ -133,7 +133,6 @@ def test_what_was_made_survives_the_gateway(gateway):
     context = gateway.get("/v2/api/contexts/kept").json()
     assert context["maxJobs"] == 7 and context["sparkConf"] == {"a.b": "1", "c": "true"}
     gateway.hangup()
-    gateway.until(lambda: "read again" in gateway.stderr())
     assert gateway.get("/v2/api/contexts/kept").json() == context
 
 

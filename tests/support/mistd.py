@@ -147,7 +147,13 @@ class Mistd:
         return self.start()
 
     def hangup(self):
+        """SIGHUP, and waits until the configuration was read again, or was not taken: either is a line of the log."""
+        def answers():
+            return len(re.findall(r"the configuration was (?:read again|not taken)", self.stderr()))
+
+        before = answers()
         self.process.send_signal(signal.SIGHUP)
+        until(lambda: answers() > before, what="the configuration to be read again")
 
     def close(self):
         """The end: stops it, ends its workers, removes the folder."""
