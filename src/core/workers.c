@@ -402,6 +402,18 @@ void crew_left(struct core *c, struct worker *w)
 	worker_room_changed(w);
 }
 
+void crew_last_words(struct core *c, struct worker *w, const char *words)
+{
+	_cleanup_(freep) char *text =
+		xasprintf("The last lines that the worker printed:\n%s", words);
+	(void)c;
+	list_each (n, &w->jobs) {
+		struct live_job *l = container_of(n, struct live_job, on_worker);
+		if (l->job->started_ms)
+			joblog_add(l, "WARN", clock_wall_ms(), text);
+	}
+}
+
 void crew_lost(struct core *c, struct worker *w, const char *why)
 {
 	struct lane *lane = w->lane;

@@ -35,6 +35,7 @@ enum {
 	DEPTH_MAX = 200,
 	OUTPUTS_MAX = 100000,
 	COPY_BYTES = 64 * 1024,
+	UNREAD_MAX = 4 << 20,
 };
 #define ENVIRON_MAX ((size_t)8 << 20)
 
@@ -203,6 +204,51 @@ void output_rotate(const char *path, int64_t max)
 		log_warn("%s cannot be cut: %s", path, strerror(errno));
 }
 
+/* The file that descriptors 1 and 2 of a Python worker are, as far as it exists, and may be a
+ * file's: what it has passed on it has cut out (runner/python/mist/printed.py). */
+static int unread_open(const char *directory, int flags, struct stat *ret)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/printed", directory);
+	_cleanup_(closep) int fd =
+		open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, ret) < 0 || !S_ISREG(ret->st_mode) || ret->st_nlink != 1)
+		return -1;
+	return TAKE_FD(fd);
+}
+
+void output_collect(const char *directory, const char *output)
+{
+	char part[COPY_BYTES];
+	struct stat st;
+	_cleanup_(closep) int from = unread_open(directory, O_RDWR, &st);
+	off_t least = from >= 0 && st.st_size > UNREAD_MAX ? st.st_size - UNREAD_MAX : 0;
+	off_t at = from < 0 ? -1 : lseek(from, least, SEEK_DATA);
+	if (at < 0)
+		return;
+	_cleanup_(closep) int to = output_open(output);
+	ssize_t n = to < 0 ? 0 : pread(from, part, sizeof part, at);
+	/* What was cut out of a block that is still in use is zeroes. */
+	while (n > 0 && part[0] == '\0') {
+		ssize_t zeroes = 1;
+		while (zeroes < n && part[zeroes] == '\0')
+			zeroes++;
+		at += zeroes;
+		n = pread(from, part, sizeof part, at);
+	}
+	if (n > 0 && copy_rest(from, to, at) == 0)
+		(void)!ftruncate(from, 0); /* it is not added twice */
+}
+
+void output_bound_unread(const char *directory, int64_t max)
+{
+	enum { BLOCK = 512 };
+	struct stat st;
+	_cleanup_(closep) int fd = unread_open(directory, O_RDWR, &st);
+	if (fd >= 0 && (int64_t)st.st_blocks * BLOCK > max && st.st_size > max / 2)
+		(void)fallocate(
+			fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size - max / 2);
+}
+
 struct output {
 	char *path;
 	struct timespec at;
@@ -280,6 +326,7 @@ static void prune_outputs(
 struct clearing {
 	uv_work_t work;
 	char *directory, *output, *logs;
+	bool keeps_output;
 	char **in_use;
 	int64_t keep;
 	struct timespec since;
@@ -290,8 +337,10 @@ static void clear(uv_work_t *work)
 	struct clearing *c = work->data;
 	(void)fail_point(FAIL_LAUNCHER_REMOVE);
 	end_descendants(c->directory);
+	if (c->output && c->keeps_output)
+		output_collect(c->directory, c->output);
 	tree_remove(c->directory);
-	if (c->output)
+	if (c->output && !c->keeps_output)
 		output_remove(c->output);
 	if (c->in_use)
 		prune_outputs(c->logs, c->keep, c->in_use, &c->since);
@@ -329,6 +378,7 @@ void leavings_clear(uv_loop_t *loop, const struct leavings *l)
 	c->work.data = c;
 	c->directory = xstrdup(l->directory);
 	c->output = l->output ? xstrdup(l->output) : NULL;
+	c->keeps_output = l->keeps_output;
 	c->logs = xstrdup(l->logs);
 	c->in_use = copy_paths(l->in_use);
 	c->keep = l->keep;

@@ -27,10 +27,18 @@ int output_open(const char *path);
  * worker goes on writing to PATH. Not on the core's thread. */
 void output_rotate(const char *path, int64_t max);
 
+/* What the worker of that directory printed and could not pass on itself, since it crashed, is
+ * added to the file that it prints to: 4 MiB of it at most. */
+void output_collect(const char *directory, const char *output);
+
+/* Bounds what a worker has not passed on yet: of more than `max` bytes the newer half stays. */
+void output_bound_unread(const char *directory, int64_t max);
+
 /* What to do once a worker's process is gone, or never was. Copied. */
 struct leavings {
 	const char *directory;     /* removed, with all that is in it */
-	const char *output;        /* removed; NULL: kept */
+	const char *output;        /* what it printed to; NULL: that is left alone */
+	bool keeps_output;         /* else it is removed */
 	const char *logs;          /* the folder of outputs */
 	const char *const *in_use; /* those of workers that live, NULL-ended: of the others of the
 				      folder the `keep` newest are kept. NULL: all are */

@@ -99,7 +99,7 @@ struct member *member_new(struct room *r, struct worker *w)
 	w->process = m;
 	m->id = xstrdup(w->id);
 	m->directory = xasprintf("%s/%s", r->directory, w->id);
-	m->output = xasprintf("%s/worker-%s.log", r->logs, w->id);
+	m->output = output_path(r, w->id);
 	m->deadline.fire = member_late;
 	m->watch.fire = watch;
 	m->out = -1;
@@ -173,13 +173,14 @@ static char *last_words(const char *output)
 struct words_work {
 	uv_work_t work;
 	struct member *member;
-	char *why, *output, *words;
+	char *why, *directory, *output, *words;
 };
 
 /* On a thread of the pool. */
 static void words_read(uv_work_t *work)
 {
 	struct words_work *w = container_of(work, struct words_work, work);
+	output_collect(w->directory, w->output);
 	w->words = last_words(w->output);
 }
 
@@ -194,30 +195,45 @@ static void gone_before_ready(struct member *m, const char *why, const char *wor
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
+static void gone_at_work(struct member *m, const char *why, const char *words)
+{
+	if (words)
+		crew_last_words(m->room->core, m->worker, words);
+	crew_lost(m->room->core, m->worker, why);
+}
+
 static void words_done(uv_work_t *work, int status)
 {
 	struct words_work *w = container_of(work, struct words_work, work);
 	struct member *m = w->member;
 	(void)status;
-	beat_doing("a worker that did not start");
+	beat_doing("the last words of a worker");
 	if (!m->is_freed) {
-		if (m->worker)
+		bool was_ready = m->has_been_ready;
+		if (m->worker && was_ready)
+			gone_at_work(m, w->why, w->words);
+		else if (m->worker)
 			gone_before_ready(m, w->why, w->words);
-		member_clear(m, false);
+		member_clear(m, was_ready);
 		member_free(m);
 	}
 	member_put(m);
 	free(w->why);
+	free(w->directory);
 	free(w->output);
 	free(w->words);
 	free(w);
 }
 
-/* Its process is gone, and it was never ready: what it printed last is in the text of that. */
+/* Its process is gone: what it printed last is in the text of that if it was never ready, and in
+ * the log of its job if it had one. */
 static void begin_words(struct member *m, const char *why)
 {
 	struct words_work *w = xcalloc(1, sizeof *w);
-	*w = (struct words_work){ .member = m, .why = xstrdup(why), .output = xstrdup(m->output) };
+	*w = (struct words_work){ .member = m,
+		.why = xstrdup(why),
+		.directory = xstrdup(m->directory),
+		.output = xstrdup(m->output) };
 	m->is_gone = true;
 	m->n_refs++;
 	timer_clear(core_timers(m->room->core), &m->deadline);
@@ -236,6 +252,12 @@ void member_gone(struct member *m, const char *why)
 	if (m->session)
 		session_end(m->session);
 	if (m->worker && m->worker->state == WORKER_STARTING) {
+		begin_words(m, why);
+		return;
+	}
+	/* Of several jobs nobody knows whose they are. */
+	if (m->worker && !is_clean && m->worker->n_jobs == 1 && m->worker->capacity == 1) {
+		crew_away(m->room->core, m->worker);
 		begin_words(m, why);
 		return;
 	}
@@ -477,7 +499,8 @@ static void clear_now(struct member *m, bool keep_output)
 	int64_t keep = m->room->settings.outputs_kept;
 	_cleanup_(freep) const char **in_use = keep_output ? outputs_in_use(m) : NULL;
 	leavings_clear(m->room->loop, &(struct leavings){ .directory = m->directory,
-					      .output = keep_output && keep ? NULL : m->output,
+					      .output = m->output,
+					      .keeps_output = keep_output && keep,
 					      .logs = m->room->logs,
 					      .in_use = in_use,
 					      .keep = keep });

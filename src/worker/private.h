@@ -58,6 +58,7 @@ struct member {
 
 /* room.c */
 void room_tick_soon(struct room *r);
+char *output_path(const struct room *r, const char *id); /* of what a worker prints */
 
 /* member.c */
 struct member *member_new(struct room *r, struct worker *w);

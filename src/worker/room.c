@@ -76,14 +76,16 @@ struct rotation {
 	struct room *room;
 	int64_t max;
 	size_t n;
-	char **paths;
+	char **paths, **directories;
 };
 
 static void rotate(uv_work_t *work)
 {
 	struct rotation *t = work->data;
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
 		output_rotate(t->paths[i], t->max);
+		output_bound_unread(t->directories[i], t->max);
+	}
 }
 
 static void rotated(uv_work_t *work, int status)
@@ -91,9 +93,12 @@ static void rotated(uv_work_t *work, int status)
 	struct rotation *t = work->data;
 	(void)status;
 	t->room->is_rotating = false;
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
 		free(t->paths[i]);
+		free(t->directories[i]);
+	}
 	free(t->paths);
+	free(t->directories);
 	free(t);
 }
 
@@ -106,8 +111,12 @@ static void rotate_outputs(struct room *r)
 	*t = (struct rotation){ .room = r, .max = r->settings.output_max };
 	t->work.data = t;
 	t->paths = xcalloc(n, sizeof *t->paths);
-	list_each (it, &r->members)
-		t->paths[t->n++] = xstrdup(container_of(it, struct member, node)->output);
+	t->directories = xcalloc(n, sizeof *t->directories);
+	list_each (it, &r->members) {
+		const struct member *m = container_of(it, struct member, node);
+		t->paths[t->n] = xstrdup(m->output);
+		t->directories[t->n++] = xstrdup(m->directory);
+	}
 	r->is_rotating = true;
 	must(uv_queue_work(r->loop, &t->work, rotate, rotated) == 0);
 }
@@ -122,6 +131,11 @@ static void on_tick(struct timers *t, struct timer *timer)
 		rotate_outputs(r);
 	if (!list_empty(&r->members) || is_noisy)
 		room_tick_soon(r);
+}
+
+char *output_path(const struct room *r, const char *id)
+{
+	return xasprintf("%s/worker-%s.log", r->logs, id);
 }
 
 void room_tick_soon(struct room *r)
@@ -451,8 +465,11 @@ static void scan_one(struct room *r, const char *id)
 	if (!w) {
 		if (is_alive)
 			kill((pid_t)-pid, SIGKILL);
-		leavings_clear(
-			r->loop, &(struct leavings){ .directory = directory, .logs = r->logs });
+		_cleanup_(freep) char *output = output_path(r, id);
+		leavings_clear(r->loop, &(struct leavings){ .directory = directory,
+						.output = output,
+						.keeps_output = true,
+						.logs = r->logs });
 		return;
 	}
 	struct member *m = member_new(r, w);
