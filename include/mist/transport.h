@@ -170,6 +170,7 @@ struct transport_env {
 	struct store *store;   /* for reading only */
 	const char *artifacts; /* the folder of the repository; lives as long as the instance */
 	struct transport *self;
+	const char *directory; /* the gateway's own, of its data; as `artifacts` */
 };
 
 struct transport_ops {

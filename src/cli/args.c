@@ -40,6 +40,7 @@ static const struct {
 	{ 'x', 'x', "external-id", required_argument },
 	{ 'P', 'P', "priority", required_argument },
 	{ 'k', 'k', "idempotency-key", required_argument },
+	{ 'T', 'n', "tail", required_argument },
 	{ 'S', 'O', "offset", required_argument },
 	{ 'N', 'F', "function", required_argument },
 };
@@ -124,6 +125,9 @@ static void take(struct cli *cli, struct args *args, char key, enum show *show)
 		break;
 	case 'k':
 		args->key = optarg;
+		break;
+	case 'T':
+		args->tail = optarg;
 		break;
 	case 'S':
 		args->offset = optarg;

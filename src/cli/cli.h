@@ -35,7 +35,7 @@ struct args {
 	int n_words;
 	const char *context, *timeout, *file, *prefix, *status, *limit; /* NULL: not given */
 	const char *level, *external_id, *key, *offset, *function;      /* the same */
-	const char *priority;                                           /* the same */
+	const char *priority, *tail;                                    /* the same */
 	bool is_following, is_dry, is_forced;
 };
 

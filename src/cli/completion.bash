@@ -22,7 +22,7 @@ _mist()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-u | --url | -c | --context | -t | --timeout | -P | --priority | -x | --external-id | -k | --idempotency-key) ((i++)) ;;
-		-s | --status | -F | --function | -l | --limit | -O | --offset | -L | --level | -p | --prefix) ((i++)) ;;
+		-s | --status | -F | --function | -l | --limit | -O | --offset | -L | --level | -p | --prefix | --tail) ((i++)) ;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
@@ -39,7 +39,7 @@ _mist()
 	-s | --status) names='initialized queued job-file-downloading started cancelling finished cancelled failed' ;;
 	-L | --level) names='debug info warn error' ;;
 	-F | --function) names=$(_mist_names functions name) ;;
-	-u | --url | -t | --timeout | -l | --limit | -p | --prefix | -P | --priority | -x | --external-id | -k | --idempotency-key | -O | --offset)
+	-u | --url | -t | --timeout | -l | --limit | -p | --prefix | -P | --priority | -x | --external-id | -k | --idempotency-key | -O | --offset | --tail)
 		return ;;
 	esac
 	if [ -z "$names" ] && [[ $word = -* ]]; then
@@ -48,6 +48,7 @@ _mist()
 		run | submit) names+=' --context --timeout --priority --external-id --idempotency-key' ;;
 		wait) names+=' --timeout' ;;
 		logs) names+=' --follow --level' ;;
+		workers) names+=' --follow --tail' ;;
 		jobs) names+=' --status --function --context --external-id --limit --offset' ;;
 		artifacts) names+=' --force' ;;
 		apply) names+=' --file --dry-run --prefix' ;;
@@ -60,9 +61,9 @@ _mist()
 		wait | logs | cancel) [ -n "$verb" ] || names=$(_mist_names jobs jobId) ;;
 		functions | contexts | workers | jobs | artifacts)
 			case $verb in
-			'') names='list show delete' && { [ "$command" != artifacts ] || names+=' get put'; } ;;
+			'') names='list show delete' && { [ "$command" != artifacts ] || names+=' get put'; } && { [ "$command" != workers ] || names+=' output'; } ;;
 			put) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
-			show | delete | get) names=$(_mist_names_of "$command") ;;
+			show | delete | get | output) names=$(_mist_names_of "$command") ;;
 			esac
 			;;
 		esac

@@ -18,6 +18,7 @@ _mist_noun() # NOUN
 	local -a verbs
 	if ((CURRENT == 2)); then
 		verbs=('list:all of them' 'show:one of them' 'delete:delete, stop or cancel one')
+		[[ $1 != workers ]] || verbs+=('output:what one printed')
 		[[ $1 != artifacts ]] || verbs+=('get:fetch one' 'put:send a file')
 		_describe verb verbs
 	elif ((CURRENT == 3)) && [[ $words[2] = put ]]; then
@@ -60,7 +61,14 @@ _mist()
 	command) _describe command commands ;;
 	argument)
 		case $words[1] in
-		functions | contexts | workers) _mist_noun $words[1] ;;
+		functions | contexts) _mist_noun $words[1] ;;
+		workers)
+			if [[ $words[CURRENT] = -* || $words[CURRENT-1] = (-n|--tail) ]]; then
+				_arguments $common '(-f --follow)'{-f,--follow}'[until the worker has ended]' '(-n --tail)'{-n,--tail}'[the last lines]:number:'
+			else
+				_mist_noun workers
+			fi
+			;;
 		artifacts)
 			if [[ $words[CURRENT] = -* ]]; then
 				_arguments $common '(-o --force)'{-o,--force}'[although functions use it, or would not load any more]'

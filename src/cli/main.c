@@ -33,10 +33,15 @@ static const struct command commands[] = {
 	{ "contexts", "", 0, 2, noun_command,
 		"contexts that functions run in\n"
 		"usage: mist contexts [list | show NAME | delete NAME]\n" },
-	{ "workers", "", 0, 2, noun_command,
+	{ "workers", "fT", 0, 2, noun_command,
 		"processes that run jobs\n"
-		"usage: mist workers [list | show NAME | delete NAME]\n"
+		"usage: mist workers [list | show NAME | output [options] NAME | delete NAME]\n"
 		"\n"
+		"  -f, --follow   of output: go on until the worker has ended\n"
+		"  -n, --tail N   of output: only the last N lines (the last MiB)\n"
+		"\n"
+		"output prints what the worker and its jobs have printed, also of one that "
+		"crashed.\n"
 		"delete stops the worker; a job that runs on it fails.\n" },
 	{ "jobs", "slSNcx", 0, 2, noun_command,
 		"jobs, the latest first\n"

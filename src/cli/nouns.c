@@ -3,7 +3,8 @@
  *
  * A noun is a row: its address at the gateway, the columns of its list, what its deletion is
  * called. To people a list is a table and a thing its fields; to programs both are the JSON that
- * the gateway sent. Artifacts are files and can also be fetched and sent (artifacts.c). */
+ * the gateway sent. Artifacts are files and can also be fetched and sent (artifacts.c), and workers
+ * print. */
 #include "cli/nouns.h"
 
 #include <stdio.h>
@@ -126,6 +127,19 @@ static int show(struct cli *cli, const struct noun *noun, const char *name)
 	return print_answer(cli, path, NULL);
 }
 
+static int worker_output(struct cli *cli, const char *name, const struct args *args)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	char *path = path_of("workers", name, "output");
+	path = path_query(path, "tail", args->tail);
+	path = path_query(path, "follow", args->is_following ? "true" : NULL);
+	int code = http_do(cli,
+		&(struct http_call){ .path = path, .to = stdout, .is_patient = args->is_following },
+		&reply);
+	free(path);
+	return code;
+}
+
 static int remove_one(
 	struct cli *cli, const struct noun *noun, const char *name, const struct args *args)
 {
@@ -155,6 +169,9 @@ static int check_options(const struct args *args, const char *verb)
 		return complain(EXIT_USAGE,
 			"%s %s: its options are those of list; see mist %s --help",
 			args->command->name, verb, args->command->name);
+	if ((args->is_following || args->tail) && strcmp(verb, "output") != 0)
+		return complain(EXIT_USAGE, "%s %s: --follow and --tail are for output",
+			args->command->name, verb);
 	if (args->is_forced && !is_forced_here)
 		return complain(EXIT_USAGE, "%s %s: --force is for put and delete",
 			args->command->name, verb);
@@ -163,7 +180,8 @@ static int check_options(const struct args *args, const char *verb)
 
 static int no_such_verb(const struct args *args)
 {
-	static const char *const verbs[] = { "list", "show", "delete", "get", "put", NULL };
+	static const char *const verbs[] = { "list", "show", "output", "delete", "get", "put",
+		NULL };
 	char hint[NEAR_HINT];
 	return complain(EXIT_USAGE, "%s: see mist %s --help for what can follow it%s",
 		args->command->name, args->command->name,
@@ -189,6 +207,8 @@ int noun_command(struct cli *cli, const struct args *args)
 		return no_such_verb(args);
 	if (strcmp(verb, "show") == 0)
 		return show(cli, noun, name);
+	if (noun->columns == worker_columns && strcmp(verb, "output") == 0)
+		return worker_output(cli, name, args);
 	if (strcmp(verb, "delete") == 0)
 		return remove_one(cli, noun, name, args);
 	if (is_artifact && strcmp(verb, "put") == 0)

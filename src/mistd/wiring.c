@@ -37,7 +37,7 @@ struct gateway {
 	struct transport **doors; /* the first is HTTP */
 	size_t n_doors, n_serving;
 	char id[UUID_TEXT];
-	char *artifacts;
+	char *artifacts, *directory;
 	struct watchdog *watchdog;
 	int64_t watchdog_ms, stop_grace_ms;
 	bool watchdog_exits;
@@ -157,7 +157,8 @@ static int open_doors(struct gateway *g, const struct settings *s, struct fault 
 		.loop = g->loop,
 		.timers = core_timers(g->core),
 		.store = g->store,
-		.artifacts = g->artifacts };
+		.artifacts = g->artifacts,
+		.directory = g->directory };
 	g->doors = xcalloc(1 + s->n_transports, sizeof *g->doors);
 	int r = transport_open(&g->doors[0], &http_transport, &s->http, &env, f);
 	if (r < 0)
@@ -179,6 +180,7 @@ static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 		.crew_room = g->room,
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
+	g->directory = xstrdup(s->mist.data_directory);
 	g->artifacts = xasprintf("%s/artifacts", s->mist.data_directory);
 	int r = open_doors(g, s, f);
 	if (r < 0)
@@ -332,5 +334,6 @@ void gateway_free(struct gateway *g)
 	store_close(g->store);
 	closep(&g->lock_fd);
 	free(g->artifacts);
+	free(g->directory);
 	free(g);
 }

@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -174,15 +175,17 @@ int output_open(const char *path)
 	return -EEXIST;
 }
 
-/* What stands from `at` on, also what is being added meanwhile. 0 or negative errno. */
-static int copy_rest(int from, int to, off_t at)
+/* What stands from `at` on, also what is being added meanwhile, but not for as long as somebody
+ * adds faster than this: `most` bytes. 0 or negative errno. */
+static int copy_rest(int from, int to, off_t at, int64_t most)
 {
 	char part[COPY_BYTES];
-	ssize_t n;
-	while ((n = pread(from, part, sizeof part, at)) > 0) {
+	ssize_t n = 0;
+	while (most > 0 && (n = pread(from, part, sizeof part, at)) > 0) {
 		if (write(to, part, (size_t)n) != n)
 			return -ENOSPC;
 		at += n;
+		most -= n;
 	}
 	return n < 0 ? -errno : 0;
 }
@@ -193,12 +196,16 @@ void output_rotate(const char *path, int64_t max)
 	_cleanup_(closep) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= max / 2)
 		return;
+	/* Who follows it must not look in between, nor may a lock that a function took stop this.
+	 */
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK && st.st_size <= max)
+		return;
 	_cleanup_(freep) char *older = xasprintf("%s.1", path);
 	unlink(older);
 	_cleanup_(closep) int to =
 		open(older, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
 	off_t from = st.st_size > max / 2 ? st.st_size - max / 2 : 0;
-	if (to < 0 || copy_rest(fd, to, from) < 0)
+	if (to < 0 || copy_rest(fd, to, from, max) < 0)
 		unlink(older); /* the disk is full: then the older half goes */
 	if (ftruncate(fd, 0) < 0)
 		log_warn("%s cannot be cut: %s", path, strerror(errno));
@@ -235,7 +242,7 @@ void output_collect(const char *directory, const char *output)
 		at += zeroes;
 		n = pread(from, part, sizeof part, at);
 	}
-	if (n > 0 && copy_rest(from, to, at) == 0)
+	if (n > 0 && copy_rest(from, to, at, UNREAD_MAX) == 0)
 		(void)!ftruncate(from, 0); /* it is not added twice */
 }
 

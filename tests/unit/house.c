@@ -220,7 +220,8 @@ static void open_core(struct house *h)
 			.loop = &h->loop,
 			.timers = core_timers(h->core),
 			.store = h->store,
-			.artifacts = "/nowhere" };
+			.artifacts = "/nowhere",
+			.directory = "/nowhere" };
 		assert_int_equal(
 			transport_open(&h->doors[i], &loopback_transport, NULL, &env, &f), 0);
 	}

@@ -28,6 +28,7 @@
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
 #include "transport/http/target.h"
+#include "transport/http/workers/output.h"
 
 enum {
 	DISCARD_MAX = 1 << 30,
@@ -261,6 +262,8 @@ void request_free(struct request *rq)
 	closep(&rq->hashed_fd);
 	if (rq->stream)
 		stream_leave(rq->stream);
+	if (rq->follower)
+		follower_leave(rq->follower);
 	json_decref(rq->deployed);
 	free(rq->problem_errors);
 	json_decref(rq->echo);
@@ -299,6 +302,8 @@ static struct MHD_Response *response_of(struct request *rq)
 	}
 	if (rq->stream && !rq->answer)
 		response = stream_response(rq);
+	else if (rq->follower && !rq->answer)
+		response = follower_response(rq);
 	else if (rq->pages && !rq->answer)
 		response = pages_response(rq);
 	else if (rq->answer_fd >= 0)
@@ -350,7 +355,7 @@ static void charge_answer(struct request *rq)
 static enum MHD_Result request_send(struct request *rq)
 {
 	(void)fail_point(FAIL_HTTP_ANSWER);
-	bool is_lasting = rq->upgrade || (rq->stream && !rq->answer);
+	bool is_lasting = rq->upgrade || ((rq->stream || rq->follower) && !rq->answer);
 	charge_answer(rq);
 	struct MHD_Response *response = response_of(rq);
 	rq->is_answered = true;

@@ -23,6 +23,7 @@
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
+struct follower;
 struct http;
 struct pages;
 struct request;
@@ -98,8 +99,7 @@ struct request {
 	char *id;                        /* what "{id}" or "{path}" stood for; owned */
 	struct buf body;
 	int64_t body_charged, answer_charged; /* of http->bodies and http->answers */
-	bool is_begun, is_handled, is_answered;
-	bool is_http_1_1;
+	bool is_begun, is_handled, is_answered, is_http_1_1;
 	bool is_closing; /* the connection ends with the answer */
 	bool is_told;    /* it was answered before its body came: request_tell */
 	bool is_head;
@@ -112,16 +112,17 @@ struct request {
 	handler_fn *work; /* on the pool */
 	struct pool_task task;
 	struct upload *upload;
-	bool is_forced;        /* the parameter `force` of an upload */
-	int hashed_fd, hash;   /* artifact_sha */
-	int64_t limit, offset; /* of a list that is read on the pool */
-	struct pages *pages;   /* of a list, until they are the response's */
-	struct stream *stream; /* of events, until it is the response's */
-	json_t *cloud;         /* it came as a CloudEvent: message_print's `reply`; */
-	json_t *cloud_headers; /* the attributes of the answer, NULL: none */
-	json_t *deployed;      /* of a deployment: what becomes of its artifacts */
-	char *problem_errors;  /* JSON for the problem's `errors`; owned, NULL: none */
-	json_t *echo;          /* the first generation's answer repeats its request */
+	bool is_forced;              /* the parameter `force` of an upload */
+	int hashed_fd, hash;         /* artifact_sha */
+	int64_t limit, offset, tail; /* of what is read on the pool */
+	struct pages *pages;         /* of a list, until they are the response's */
+	struct stream *stream;       /* of events, until it is the response's */
+	struct follower *follower;   /* of what a worker prints; the same */
+	json_t *cloud;               /* it came as a CloudEvent: message_print's `reply`; */
+	json_t *cloud_headers;       /* the attributes of the answer, NULL: none */
+	json_t *deployed;            /* of a deployment: what becomes of its artifacts */
+	char *problem_errors;        /* JSON for the problem's `errors`; owned, NULL: none */
+	json_t *echo;                /* the first generation's answer repeats its request */
 	struct ask ask;
 	enum exposition_format exposition_format; /* of metrics_show */
 	struct admission admission;
@@ -239,7 +240,7 @@ handler_fn function_list, function_show, function_create, function_update, funct
 handler_fn context_list, context_show, context_create, context_update, context_delete;
 handler_fn artifact_list, artifact_upload, artifact_get, artifact_sha, artifact_delete;
 handler_fn artifact_worker_jar, deployment_make;
-handler_fn worker_list, worker_show, worker_stop, worker_connect;
+handler_fn worker_list, worker_show, worker_stop, worker_output, worker_connect;
 handler_fn events_stream, events_websocket;
 handler_fn unreadable_list, unreadable_show, unreadable_drop;
 handler_fn root_show, ui_redirect, ui_show;

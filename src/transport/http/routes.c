@@ -57,6 +57,8 @@ const struct route routes[] = {
 	{ METHOD_GET, "/v2/api/workers/{id}", worker_show },
 	{ METHOD_DELETE, "/v2/api/workers/{id}", worker_stop },
 	{ METHOD_GET, "/v2/api/workers/{id}/jobs", job_list, .query = LIST " function" },
+	{ METHOD_GET, "/v2/api/workers/{id}/output", worker_output,
+		.query = "tail offset limit follow" },
 	{ METHOD_GET, "/v2/api/ws/all", events_websocket, .query = "withLogs withProgress level" },
 	{ METHOD_GET, "/v2/api/ws/jobs/{id}", events_websocket,
 		.query = "withLogs withProgress level" },

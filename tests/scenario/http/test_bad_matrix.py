@@ -59,6 +59,8 @@ QUERIES = {
     ("POST", "/v2/hidden/devrun"): {"force": ["", "maybe", "%00"]},
     ("POST", "/v2/api/functions"): {"force": ["", "maybe", "%00"]}, UPLOAD: {"force": ["", "maybe", "%00"]},
     DEPLOYMENT: {"dryRun": ["", "maybe", "%00"]},
+    ("GET", "/v2/api/workers/{id}/output"): {"tail": ["", "x", "-1", "1000001"], "offset": ["", "-1", "1.5", "1&tail=1"],
+                                             "limit": ["", "0", "16777217"], "follow": ["", "maybe"]},
     ("GET", "/v2/api/artifacts/{id}/sha"): {"algorithm": ["", "md5", "sha1%00"]},
     ("GET", "/v2/workers/connect"): {"worker": ["", "..", "%FF", "x" * 3000]},
     ("GET", "/v2/api/ws/all"): {"withLogs": ["", "maybe"]}, ("GET", "/v2/api/ws/jobs/{id}"): {"withLogs": ["maybe"]},

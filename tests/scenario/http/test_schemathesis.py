@@ -71,6 +71,8 @@ def known(gateway, document):
         also(components["requestBodies"][name]["content"]["application/json"], {}, {"i": 1}, {"i": 1, "s": "x", "lines": 2})
     components["schemas"]["CloudEvent"]["properties"]["data"] = {"anyOf": [
         {"enum": [{"functionId": "typed", "parameters": {"i": 1}}, {"i": 1}, {}]}, {}]}
+    output = document["paths"]["/v2/api/workers/{id}/output"]["get"]
+    output["parameters"] = [parameter for parameter in output["parameters"] if parameter["name"] != "follow"]  # it goes on while the worker lives
     for name in "DevRun", "FirstGenerationRun":
         components["schemas"][name]["properties"]["path"] = {"anyOf": [{"enum": [FUNCTIONS, "some.py"]}, {"type": "string"}]}
     return document

@@ -55,6 +55,19 @@ struct server *server_called(void)
 	return this_server;
 }
 
+void server_sleep(struct sleeper *s)
+{
+	list_append(&this_server->sleepers, &s->node);
+	MHD_suspend_connection(s->conn);
+}
+
+static void wake_sleepers(struct server *server)
+{
+	struct list *n;
+	while ((n = list_pop(&server->sleepers)))
+		MHD_resume_connection(container_of(n, struct sleeper, node)->conn);
+}
+
 static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
 	enum MHD_ConnectionNotificationCode what)
 {
@@ -98,9 +111,12 @@ static void server_turn(struct server *server)
 	}
 	server->now_ms = clock_mono_ms();
 	connections_cut_owed(server);
+	bool is_sweep = server->now_ms - server->swept_ms >= SWEEP_MS;
+	if (is_sweep)
+		wake_sleepers(server);
 	MHD_run(server->daemon);
 	server->n_in_vain = n > 0 || server->n_calls != n_calls ? 0 : server->n_in_vain + 1;
-	if (server->now_ms - server->swept_ms >= SWEEP_MS)
+	if (is_sweep)
 		connections_sweep(server, server->now_ms);
 }
 
@@ -124,6 +140,7 @@ static void *serve(void *arg)
 	server->swept_ms = server->now_ms;
 	while (!atomic_load(&server->http->is_stopping))
 		server_turn(server);
+	wake_sleepers(server); /* libmicrohttpd does not end with one */
 	server_leave(server);
 	return NULL;
 }
@@ -185,6 +202,7 @@ static int server_start(struct http *http, const struct server_callbacks *callba
 	for (size_t i = 0; i < ARRAY_SIZE(server->phases); i++)
 		list_init(&server->phases[i]);
 	list_init(&server->idle_looks);
+	list_init(&server->sleepers);
 	connections_publish(server);
 	server->durations = durations_new();
 	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -13,6 +13,12 @@
 
 struct http_durations;
 
+/* A connection whose answer has nothing to say for a moment. */
+struct sleeper {
+	struct list node; /* alone while it is awake; who frees it removes it */
+	struct MHD_Connection *conn;
+};
+
 struct server {
 	struct http *http;
 	struct MHD_Daemon *daemon;
@@ -28,10 +34,11 @@ struct server {
 	_Atomic unsigned n_cuttable[2], n_to_cut[2];
 	/* The thread's own: */
 	struct list phases[_CONNECTION_PHASE_MAX]; /* of struct connection, the oldest first */
-	struct list idle_looks;   /* the same of those who idle, looked at longest ago first */
-	unsigned n_calls;         /* of our callbacks, by libmicrohttpd */
-	unsigned n_in_vain;       /* turns in a row in which nothing happened */
-	int64_t now_ms, swept_ms; /* monotonic */
+	struct list idle_looks; /* the same of those who idle, looked at longest ago first */
+	struct list sleepers;
+	unsigned n_calls;                 /* of our callbacks, by libmicrohttpd */
+	unsigned n_in_vain;               /* turns in a row in which nothing happened */
+	int64_t now_ms, swept_ms;         /* monotonic */
 	struct http_durations *durations; /* of its requests; written by it, read by any */
 };
 
@@ -48,5 +55,7 @@ struct server *server_called(void); /* on the thread that is called */
 void server_enter(struct server *server);
 void server_leave(struct server *server);
 void server_wake(struct server *server); /* any thread */
+/* In the reader of its answer, which returns 0 then: it is called again in half a second or so. */
+void server_sleep(struct sleeper *s);
 int servers_start(struct http *http, const struct server_callbacks *callbacks);
 void servers_stop(struct http *http);
