@@ -18,7 +18,7 @@ JOBS = os.path.join(ROOT, "jobs")
 START_S = 90
 
 CODE = """
-import time
+import subprocess, sys, time
 import mist
 
 class Box:
@@ -53,6 +53,12 @@ def properties(ctx):
 
 def conf(ctx, key: str): return ctx.spark.sparkContext.getConf().get(key)
 def stops(ctx): ctx.spark.stop()
+def shows(ctx):
+    ctx.spark.range(2).show()
+    system = ctx.spark.sparkContext._jvm.java.lang.System
+    system.out.println("by the JVM"); system.err.println("by its other stream")
+    subprocess.run(["echo", "by a child"]); print("by Python", file=sys.stderr)
+    ctx.spark.sparkContext._jvm.org.slf4j.LoggerFactory.getLogger("L").warn("logged")
 def bad_sql(ctx): return ctx.spark.sql("select nothing from nowhere")
 def kills_jvm(ctx):
     try: ctx.spark.sparkContext._jvm.java.lang.Runtime.getRuntime().halt(9)
@@ -141,6 +147,19 @@ def test_what_functions_do_with_spark(launch, user_file, tmp_path):
 
     assert peer.run("stops", code, "stops")["type"] == "finished"
     assert peer.run("again", code, "shifted", by=1)["result"] == [2, 3]
+    peer.drain()
+    assert launch.process.wait(30) == 0
+
+
+def test_what_is_printed_with_spark_is_in_the_jobs_log(launch, gateway, user_file):
+    code = user_file(CODE)
+    peer = launch()
+    assert peer.run("j", code, "shows")["type"] == "finished"
+    said = [(e["level"], e["message"]) for e in peer.log("j")]
+    assert [text for text in said if text != ("WARN", "L: logged")] == [
+        *(("INFO", line) for line in ("+---+", "| id|", "+---+", "|  0|", "|  1|", "+---+", "", "by the JVM", "by its other stream",
+                                      "by a child")), ("WARN", "by Python")]
+    assert said.count(("WARN", "L: logged")) == 1 and all(f"by {who}\n" in gateway.said() for who in ("the JVM", "a child", "Python"))
     peer.drain()
     assert launch.process.wait(30) == 0
 

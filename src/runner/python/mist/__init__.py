@@ -16,6 +16,8 @@ The first parameter is the job's Context if it is annotated so, or has no annota
     mist.Cancelled    raised in a function whose job is to stop
     mist.testing      tries a function without a gateway (import it: from mist import testing)
 
+What a function prints is in its job's log too.
+
 src/runner/python/README.md, in share/doc/mist of an installation, has all of it on one page.
 `python -m mist.worker` is started by the gateway, not by hand."""
 

@@ -22,7 +22,7 @@ import queue
 import threading
 import time
 
-from mist import fetch, frames, logs, spark, streaming
+from mist import fetch, frames, logs, printed, spark, streaming
 from mist.arguments import convert
 from mist.context import Context
 from mist.errors import Cancelled, explain, shorten
@@ -70,9 +70,11 @@ class Job:
         self.ended_on = None
         self.entries = collections.deque()   # (at, level, message)
         self.n_dropped = 0
+        self.printed = {}                    # printed.Lines, by stream and thread
         self.log_is_posted = False
         self.said_progress = None     # the newest
         self.told_progress = None     # the one that the gateway was told, and the connection
+        self._has_waited = False      # in vain for room in `entries`
         self._outbox = outbox
         self._lock = threading.Lock()
         self._thread = None        # its identity while interruptions are allowed
@@ -81,15 +83,18 @@ class Job:
         if len(self.entries) >= ENTRIES_MAX and not (may_wait and self._wait_for_room()):
             self.n_dropped += 1
             return
+        self._has_waited = False
         self.entries.append((at or now_ms(), level, clean(shorten(message, ENTRY_CHARS_MAX))))
         if not self.log_is_posted or len(self.entries) % 1000 == 0:
             self.log_is_posted = True
             self._outbox.post_lazily(self)
 
     def _wait_for_room(self):
+        """Not for each of very many lines."""
         until = time.monotonic() + ROOM_WAIT_S
         while len(self.entries) >= ENTRIES_MAX:
-            if not self._outbox.is_connected or time.monotonic() > until:
+            if self._has_waited or not self._outbox.is_connected or time.monotonic() > until:
+                self._has_waited = True
                 return False
             time.sleep(0.002)
         return True
@@ -210,6 +215,10 @@ class Jobs:
         with self._lock:
             return next(iter(self._running.values())) if len(self._running) == 1 else None
 
+    def all_running(self):
+        with self._lock:
+            return list(self._running.values())
+
     @property
     def n_running(self):
         return len(self._running)
@@ -244,6 +253,7 @@ class Jobs:
 
     def _perform(self, job):
         logs.current_job.set(job)
+        printed.begin(job)
         frame = job.frame
         job.open()
         path = frame["path"]
@@ -265,14 +275,16 @@ class Jobs:
         self._loader.release(job.id)
         if self.spark_log is not None:
             self.spark_log.settle()
-        if error is None:
-            job.finish(result_text)
-        elif job.is_cancelled:
-            job.cancelled()
-        else:
-            job.fail(explain(error))
+        printed.end(job)
+        reason = None if error is None else explain(error)
         job.frame = None
-        with self._lock:
+        with self._lock:  # once it is told that this one ended, the next may come, and find its place free
+            if error is None:
+                job.finish(result_text)
+            elif job.is_cancelled:
+                job.cancelled()
+            else:
+                job.fail(reason)
             self._running.pop(job.id, None)
             if job.has_slot:
                 self._free_slots.append(job.slot)

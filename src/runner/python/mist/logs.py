@@ -2,8 +2,8 @@
 """What is said while a job runs, brought to the job's log.
 
 Python's logging: one handler on the root logger. A record belongs to the job it was logged through (ctx.log), else to
-the job whose thread logs, else, for threads that a job started, to the job that runs if only one does. What belongs
-to no job goes to the worker's stderr. print() stays on stdout: it is the process's, not the job's.
+the job whose thread logs or that started the thread (printed.py), else to the job that runs if only one does. What
+belongs to no job goes to the worker's output.
 
 Spark's driver: log4j writes to a FIFO that a thread here reads (spark.attach_log). Under spark-submit the driver's
 stderr is not ours to redirect: the JVM is the parent of this process. A record there carries the job's id if a job's
@@ -16,7 +16,6 @@ import fcntl
 import logging
 import os
 import select
-import sys
 import tempfile
 import termios
 import threading
@@ -41,6 +40,8 @@ job_log = logging.Logger("mist.job", logging.DEBUG)
 job_log.parent = logging.getLogger()
 
 _handler = None
+_is_forked = False
+_before_entry = None  # printed.py: what was printed before it comes before it
 
 
 def level_name(number):
@@ -49,6 +50,32 @@ def level_name(number):
     if number >= logging.WARNING:
         return "WARN"
     return "INFO" if number >= logging.INFO else "DEBUG"
+
+
+NOBODY = object()  # of a thread that works for no job, whichever runs
+
+
+def known_job():
+    """The job that the thread works for, as far as the thread itself says so; or NOBODY, or None."""
+    job = current_job.get() or getattr(threading.current_thread(), "_mist_job", None)
+    return job if job is NOBODY or (job is not None and job.outcome is None) else None
+
+
+def job_of_thread(jobs):
+    job = known_job() or jobs.sole()
+    return None if job is NOBODY else job
+
+
+def precede(act):
+    """Calls it before each entry."""
+    global _before_entry
+    _before_entry = act
+
+
+def forget_jobs():
+    """This process is a fork of the worker."""
+    global _is_forked, _before_entry
+    _is_forked, _before_entry = True, None
 
 
 class JobHandler(logging.Handler):
@@ -65,10 +92,12 @@ class JobHandler(logging.Handler):
         self.lock = None
 
     def emit(self, record):
-        job = getattr(record, "mist_job", None) or current_job.get() or self._jobs.sole()
-        if job is None:
+        job = getattr(record, "mist_job", None) or job_of_thread(self._jobs)
+        if job is None or _is_forked:
             self._orphans.handle(record)
             return
+        if _before_entry is not None:
+            _before_entry()
         try:
             message = self._text(record)
         except Exception as e:
@@ -90,9 +119,9 @@ class JobHandler(logging.Handler):
         return message
 
 
-def install(jobs):
-    """Called once, before anything of the user's is imported."""
-    stderr = logging.StreamHandler(sys.stderr)
+def install(jobs, output):
+    """Called once, before anything of the user's is imported. `output` takes the worker's own log."""
+    stderr = logging.StreamHandler(output)
     stderr.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     global _handler
     _handler = JobHandler(jobs, stderr)

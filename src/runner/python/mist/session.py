@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 from mist import frames
 from mist.errors import explain, sentence
 from mist.frames import ProtocolError
-from mist.logs import worker_log
+from mist.logs import NOBODY, worker_log
 from mist.texts import clean
 
 PROTOCOL = 1
@@ -266,8 +266,9 @@ class Session:
                 job.fail(f"the gateway did not take the result: {reason}", outcome.at)
 
     def _on_describe(self, frame):
-        threading.Thread(target=self._describe, args=(frame, self._connection), name="mist-describe",
-                         daemon=True).start()
+        thread = threading.Thread(target=self._describe, args=(frame, self._connection), name="mist-describe", daemon=True)
+        thread._mist_job = NOBODY
+        thread.start()
 
     def _describe(self, frame, connection):
         answer = {"type": "described", "id": frame["id"]}

@@ -281,3 +281,11 @@ def attach_log(path, pattern):
     core.config.Configurator.setLevel("org.apache.spark.scheduler.FairSchedulableBuilder", log4j.Level.ERROR)
     logger_context.updateLoggers()
     _thread_context = log4j.ThreadContext
+
+
+def print_to(path):
+    """Makes System.out and System.err of the JVM append to a file. log4j has its own hold of what they were before."""
+    jvm = _active_context()._jvm
+    stream = jvm.java.io.PrintStream(jvm.java.io.FileOutputStream(path, True), True)
+    jvm.java.lang.System.setOut(stream)
+    jvm.java.lang.System.setErr(stream)

@@ -26,7 +26,7 @@ except ImportError as e:  # the one thing that this Python has to have; who set 
     sys.exit(f"mist worker: {sys.executable} has no package websockets of version 13 or newer, which a worker needs ({e}): "
              f"{sys.executable} -m pip install websockets")
 
-from mist import logs, spark, streaming, texts  # noqa: E402
+from mist import logs, printed, spark, streaming, texts  # noqa: E402
 from mist.errors import explain  # noqa: E402
 from mist.jobs import Jobs  # noqa: E402
 from mist.load import Loader  # noqa: E402
@@ -61,12 +61,14 @@ def main():
     outbox = Outbox()
     loader = Loader()
     jobs = Jobs(settings.capacity, outbox, loader)
-    logs.install(jobs)
+    logs.install(jobs, printed.install(jobs))
     _in_background(heed_signals, _signal_pipe(), jobs, outbox)
     if spark.is_wanted() and not settings.describer:
         if not start_spark(settings, jobs):
             return leave(CANNOT_START)
         _in_background(watch, outbox)
+    if settings.capacity == 1 and not settings.describer:
+        capture()
     outbox.start()
     return leave(Session(settings, jobs, outbox, loader, about).run())
 
@@ -91,6 +93,16 @@ def start_spark(settings, jobs):
     except Exception as e:
         worker_log.warning("Spark's log does not reach the jobs' logs: %s", e)
     return True
+
+
+def capture():
+    """One job at a time: all that is printed is its."""
+    try:
+        path = printed.capture()
+        if spark.is_up():
+            spark.print_to(path)
+    except Exception as e:
+        worker_log.warning("what is not printed by Python does not reach the jobs' logs: %s", e)
 
 
 def report(settings, reason):
@@ -149,8 +161,7 @@ def _tidy():
         spark.stop()
     except Exception as e:
         worker_log.warning("Spark did not stop in order: %s", e)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    printed.settle()
 
 
 def _in_background(target, *args):
