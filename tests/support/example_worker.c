@@ -88,6 +88,18 @@ static void log_lines(struct mist_job *job, void *arg)
 	mist_job_finish(job, json_integer(n));
 }
 
+/* Prints, to both, and leaves the last line without an end. */
+static void prints(struct mist_job *job, void *arg)
+{
+	const char *text = json_string_value(json_object_get(mist_job_parameters(job), "text"));
+	(void)arg;
+	printf("printed %s\n", text);
+	mist_job_log(job, MIST_INFO, "logged %s", text);
+	fprintf(stderr, "to stderr\nno ");
+	printf("end");
+	mist_job_finish(job, NULL);
+}
+
 /* Leaves a line in a file, so that a test can count how often a job ran. */
 static void record(struct mist_job *job, void *arg)
 {
@@ -116,6 +128,7 @@ static const struct {
 	{ "crash", "{}", crash },
 	{ "big", "{\"bytes\": {\"type\": \"MInt\"}}", big },
 	{ "record", "{\"path\": {\"type\": \"MString\"}, \"n\": {\"type\": \"MInt\"}}", record },
+	{ "print", "{\"text\": {\"type\": \"MString\"}}", prints },
 	{ "log", "{\"lines\": {\"type\": \"MInt\"}}", log_lines },
 };
 

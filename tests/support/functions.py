@@ -7,6 +7,8 @@ import decimal
 import enum
 import os
 import signal
+import subprocess
+import sys
 import time
 import typing
 
@@ -155,3 +157,23 @@ def environment(ctx):
 @mist.function
 def big(n: int):
     return "x" * n
+
+
+@mist.function
+def prints(ctx, text: str, until: str = ""):
+    """Says it in every way that there is."""
+    print("print", text)
+    sys.stderr.write("stderr " + text + "\n")
+    ctx.log.info("log %s", text)
+    subprocess.run(["echo", "child", text], check=True)
+    while until and not os.path.exists(until):
+        time.sleep(0.01)
+    sys.stdout.write("the end of " + text)
+
+
+@mist.function
+def crashes(ctx, text: str):
+    """Leaves last words, as a C library does before it aborts."""
+    os.write(2, f"free(): {text}\n".encode())
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(60)

@@ -12,7 +12,7 @@ PLAIN = {"runtime": "plain", "worker-mode": "shared", "max-jobs": 4, "jobs-per-w
 
 def plain_functions():
     names = ("record", "wait_for", "stubborn", "die", "typed", "whoami", "chatty", "nothing", "odd_values", "unencodable", "big", "report",
-             "takes_any", "hold", "leave_children", "leave_nameless_child", "babble", "environment")
+             "takes_any", "hold", "leave_children", "leave_nameless_child", "babble", "environment", "prints", "crashes")
     functions = {name: {"path": FUNCTIONS, "class-name": name, "context": "plain"} for name in names}
     functions["missing"] = {"path": "/no/such/artifact.py", "class-name": "f", "context": "plain"}
     functions["no-such-name"] = {"path": FUNCTIONS, "class-name": "no_such_name", "context": "plain"}
@@ -21,7 +21,7 @@ def plain_functions():
 
 
 def c_functions():
-    return {name: {"class-name": name, "context": "example"} for name in ("noop", "echo", "sleep", "fail", "crash", "big", "log")}
+    return {name: {"class-name": name, "context": "example"} for name in ("noop", "echo", "sleep", "fail", "crash", "big", "log", "print")}
 
 
 class Gateway(Mistd):

@@ -4,6 +4,7 @@
 #include "mist/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +23,7 @@
 static struct mist_worker *worker;
 static pthread_t thread; /* that runs it */
 static bool is_running;
+static int kept_stdout;      /* functions print to nowhere meanwhile */
 static atomic_bool released; /* what the function "hold" waits for */
 
 static void noop(struct mist_job *job, void *arg)
@@ -74,6 +76,18 @@ static void chatty(struct mist_job *job, void *arg)
 	(void)arg;
 	for (int i = 0; i < 2500; i++)
 		mist_job_log(job, MIST_INFO, "line %d", i);
+	mist_job_finish(job, NULL);
+}
+
+/* Prints what it was told to, until it is released. */
+static void prints(struct mist_job *job, void *arg)
+{
+	(void)arg;
+	printf("%s\nno end", json_string_value(json_object_get(mist_job_parameters(job), "text")));
+	fflush(stdout);
+	while (!atomic_load(&released))
+		(void)poll(NULL, 0, 1);
+	printf("\n\nafter\n");
 	mist_job_finish(job, NULL);
 }
 
@@ -130,6 +144,7 @@ static int setup(void **state)
 		{ "fails", fails, NULL },
 		{ "silent", silent, NULL },
 		{ "chatty", chatty, NULL },
+		{ "prints", prints, NULL },
 		{ "big", result_of, (void *)make_big },
 		{ "nul", result_of, (void *)make_nul },
 		{ "nul-in-a-name", result_of, (void *)make_nul_in_a_name },
@@ -138,6 +153,13 @@ static int setup(void **state)
 	};
 	struct gate *g = xcalloc(1, sizeof *g);
 	gate_init(g);
+	/* Were it a file, what libmist itself says there would be taken for printed by functions.
+	 */
+	fflush(stdout);
+	kept_stdout = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	check(kept_stdout >= 0 && null >= 0 && dup2(null, STDOUT_FILENO) >= 0);
+	close(null);
 	atomic_store(&released, false);
 	worker = mist_worker_new();
 	for (size_t i = 0; i < ARRAY_SIZE(served); i++)
@@ -151,6 +173,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct gate *g = *state;
+	fflush(stdout);
+	check(dup2(kept_stdout, STDOUT_FILENO) >= 0);
+	close(kept_stdout);
 	gate_done(g);
 	if (!is_running) /* after a failure it may still use its memory */
 		mist_worker_free(worker);
@@ -655,6 +680,47 @@ static void a_gateway_that_breaks_the_protocol_is_told_and_left(void **state)
 	drain(g);
 }
 
+/* The next entries of the log, in however many frames they come. */
+static void expect_lines(struct gate *g, const char *const *lines, size_t n_lines)
+{
+	for (size_t n = 0; n < n_lines;) {
+		const json_t *entries = json_object_get(gate_expect(g, "log"), "entries");
+		for (size_t i = 0; i < json_array_size(entries); i++, n++) {
+			const json_t *entry = json_array_get(entries, i);
+			check(n < n_lines);
+			check_str(json_string_of(entry, "level"), "INFO");
+			check_str(json_string_of(entry, "message"), lines[n]);
+		}
+	}
+}
+
+static void what_a_function_prints_is_in_its_log(void **state)
+{
+	struct gate *g = *state;
+	char path[] = "/tmp/mist-printed-XXXXXX";
+	int file = mkostemp(path, O_APPEND | O_CLOEXEC);
+	check(file >= 0 && dup2(file, STDOUT_FILENO) >= 0);
+	unlink(path);
+	check(write(file, "before\n", 7) == 7);
+	start_worker();
+	gate_open(g);
+	run_one(g, "prints");
+	/* The end of a line is not waited for for ever. */
+	expect_lines(g, (const char *const[]){ "h\xc3\xa9", "no end" }, 2);
+	check_int(ftruncate(file, 0), 0); /* the gateway has moved it away */
+	atomic_store(&released, true);
+	expect_lines(g, (const char *const[]){ "", "after" }, 2);
+	gate_expect(g, "finished");
+	ack(g, JOB_1);
+	check(write(file, "between\n", 8) == 8);
+	start(g, JOB_2, "noop");
+	gate_expect(g, "started");
+	gate_expect(g, "finished");
+	ack(g, JOB_2);
+	drain(g);
+	close(file);
+}
+
 #define ROW(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -681,6 +747,7 @@ int main(void)
 		ROW(a_job_outlives_the_connection_and_a_gateway_that_moved),
 		ROW(without_a_gateway_it_ends_with_5_after_the_grace),
 		ROW(a_drain_waits_for_the_running_job_and_its_ack),
+		ROW(what_a_function_prints_is_in_its_log),
 		ROW(it_describes_what_it_serves),
 		ROW(a_gateway_that_breaks_the_protocol_is_told_and_left),
 	};

@@ -164,7 +164,7 @@ static bool is_full(const struct mist_job *job)
 	       job->entries.len >= frame_max / 8;
 }
 
-static void add_entry(struct mist_job *job, enum mist_level level, char *text)
+void job_add_entry(struct mist_job *job, enum mist_level level, char *text)
 {
 	if (is_full(job))
 		session_tell_running(job->session);
@@ -207,8 +207,10 @@ void mist_job_log(struct mist_job *job, enum mist_level level, const char *forma
 	}
 	if ((unsigned)level > MIST_ERROR)
 		level = MIST_ERROR;
+	(void)fflush(stdout);
 	session_lock(job->session);
-	add_entry(job, level, text);
+	printed_take(&job->session->printed, job, false); /* what came before it */
+	job_add_entry(job, level, text);
 	session_unlock(job->session);
 }
 

@@ -58,6 +58,9 @@ void job_fit_end(struct mist_job *job, size_t frame_max);
 /* Whether there is something between `started` and the end to tell. */
 bool job_has_news(const struct mist_job *job);
 
+/* Another entry of the log; may cut the text. With the session's lock. */
+void job_add_entry(struct mist_job *job, enum mist_level level, char *text);
+
 /* The `log` frame of the waiting entries. */
 void job_say_entries(struct mist_job *job, struct buf *ret);
 void job_forget_entries(struct mist_job *job);

@@ -51,6 +51,7 @@ void session_init(struct session *s, const struct functions *functions)
 	map_init(&s->held);
 	list_init(&s->queue);
 	list_init(&s->ended);
+	printed_open(&s->printed);
 	s->lost_ms = s->next_try_ms = clock_mono_ms();
 	s->retry_ms = RETRY_MIN_MS;
 }
@@ -75,6 +76,7 @@ void session_done(struct session *s)
 		job_free(job);
 	}
 	map_done(&s->held);
+	printed_close(&s->printed);
 	pthread_cond_destroy(&s->connected);
 	pthread_mutex_destroy(&s->lock);
 }

@@ -12,6 +12,7 @@
 #include "runner/c/functions.h"
 #include "runner/c/job.h"
 #include "runner/c/link.h"
+#include "runner/c/printed.h"
 
 enum session_state {
 	SESSION_AWAY,  /* no connection */
@@ -58,6 +59,7 @@ struct session {
 	size_t n_active;          /* held and not ended */
 	size_t n_untold;          /* of `ended`, not sent on this connection */
 	struct mist_job *running;
+	struct printed printed;
 	int64_t call_began_ms;
 	unsigned n_unflushed; /* ends since the last flush, and their bytes */
 	size_t unflushed_bytes;

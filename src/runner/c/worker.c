@@ -16,6 +16,7 @@
 #include "mist/worker.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -68,6 +69,7 @@ static void call(struct mist_worker *w, struct mist_job *job)
 	const char *name = json_string_value(json_object_get(job->start, "className"));
 	const struct function *f = functions_find(&w->functions, name);
 	session_begin(s, job);
+	printed_begin(&s->printed);
 	session_unlock(s);
 	if (f) {
 		f->fn(job, f->arg);
@@ -78,7 +80,9 @@ static void call(struct mist_worker *w, struct mist_job *job)
 		functions_miss(&w->functions, name, &miss);
 		mist_job_fail(job, miss.data);
 	}
+	(void)fflush(stdout);
 	session_lock(s);
+	printed_take(&s->printed, job, true);
 	session_end_job(s, job);
 }
 
@@ -143,6 +147,7 @@ static void *pulse(void *arg)
 				s->running->id);
 			_exit(s->status);
 		}
+		printed_take(&s->printed, s->running, false);
 		session_serve(s);
 	}
 	session_unlock(s);
