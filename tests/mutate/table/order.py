@@ -98,4 +98,11 @@ EDITS = [
          "scenario/cli/test_cli_options.py::test_arguments_that_are_wrong_otherwise_stay_wrong"),
     Edit("jobs are found by any external id", "src/store/sqlite_reader.c", 'q->external_id ? " AND external_id = ?8" : "",', '"",',
          "test-store::a_page_is_of_the_context_and_the_external_id_asked_for"),
+    Edit("threads that a job starts belong to nobody", "src/runner/python/mist/printed.py",
+         "self._mist_job = None if _serves_everybody(self) else logs.known_job()", "self._mist_job = None",
+         "unit/python/test_printed.py::test_threads_of_several_jobs_are_told_apart"),
+    Edit("what was printed before a job is the job's", "src/runner/c/printed.c", "p->at = size_of(p);", "p->at += 0;",
+         "test-libmist::what_a_function_prints_is_in_its_log"),
+    Edit("what is printed waits behind what is logged", "src/runner/python/mist/printed.py", "logs.precede(self._capture.drain)", "pass",
+         "unit/python/test_printed.py::test_what_does_not_go_through_python_belongs_to_the_one_job"),
 ]
