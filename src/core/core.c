@@ -89,7 +89,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->edits);
 	list_init(&c->deletions);
 	list_init(&c->fetches);
-	list_init(&c->looks);
+	c->looker = looker_new(c);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
 	map_init(&c->watched);
@@ -355,6 +355,7 @@ void core_free(struct core *c)
 	}
 	acks_forget(c, NULL);
 	describe_free_all(c);
+	looker_free(c->looker);
 	keys_free(c);
 	outbox_free(c);
 	map_each (n, &c->lanes) {

@@ -9,11 +9,8 @@
  * some seconds only, since it may be a library that was missing. A describer that fails makes the
  * requests fail, not the gateway: the next request tries again.
  *
- * Artifacts lie where users put them, and a network's file system may not answer. So they are
- * looked at on a thread of the loop's pool, a few at a time, since each may stay there. Whoever
- * wants to know waits until a look takes LOOK_MS, or, before it is begun, until none has ended for
- * so long (or for the describe timeout); after that what was known is good enough, and where
- * nothing was, the request fails.
+ * Artifacts lie where users put them, and a network's file system may not answer (artifact/look.c).
+ * When a look is late, what was known is good enough, and where nothing was, the request fails.
  *
  * What only Hadoop's client can read is described by a worker of the function's own context, which
  * has that client and its settings; one is started if there is none. Of an artifact that is not on
@@ -21,29 +18,15 @@
  */
 #include "core/private.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/fail_point.h"
 #include "base/log.h"
 #include "domain/params.h"
 
-enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000, LOOK_MS = 2000, LOOKS_MAX = 2 };
-
-struct look {
-	uv_work_t work;
-	struct list node; /* in core->looks, until it is begun */
-	struct core *core;
-	char *key, *path;            /* of the signature, which may be gone meanwhile */
-	int64_t queued_ms, began_ms; /* monotonic; began 0: it is not begun */
-	struct artifact_mark mark;
-	const char *why; /* it cannot be used; NULL: it can */
-};
+enum { LOOK_AGAIN_MS = 1000, ASK_AGAIN_MS = 5000 };
 
 static void describe_timed_out(struct timers *t, struct timer *timer);
-static void look_timed_out(struct timers *t, struct timer *timer);
 static void signature_begin(struct core *c, struct signature *s);
 
 /* What a signature is of: not the name alone, since a definition that is being put, or run once, is
@@ -67,7 +50,6 @@ static struct signature *signature_get(
 		s->name = xstrdup(f->name);
 		s->context = context ? context_ref(context) : NULL;
 		s->timeout.fire = describe_timed_out;
-		s->look_timer.fire = look_timed_out;
 		list_init(&s->waiting);
 		list_init(&s->in_lane);
 		map_add_str(&c->signatures, &s->by_key, s->key);
@@ -147,74 +129,21 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
 }
 
-/* To be compared only: a time that the file system made up may be out of range, and wraps. */
-static int64_t ns_of(const struct timespec *t)
-{
-	return (int64_t)((uint64_t)t->tv_sec * UINT64_C(1000000000) + (uint64_t)t->tv_nsec);
-}
-
 static bool is_same_mark(const struct artifact_mark *a, const struct artifact_mark *b)
 {
 	return a->device == b->device && a->inode == b->inode && a->size == b->size &&
 	       a->changed_ns == b->changed_ns && a->modified_ns == b->modified_ns;
 }
 
-static void look_free(struct look *look)
+static void signature_look(struct signature *s)
 {
-	list_remove(&look->node);
-	free(look->key);
-	free(look->path);
-	free(look);
-}
-
-/* On a thread of the pool. */
-static void look_work(uv_work_t *work)
-{
-	struct look *look = container_of(work, struct look, work);
-	struct stat st = { 0 };
-	int r = fail_point(FAIL_ARTIFACT_LOOK);
-	if (r == 0 && (stat(look->path, &st) || access(look->path, R_OK)))
-		r = -errno;
-	/* A worker that opened a pipe would wait for ever. */
-	look->why = r ? strerror(-r) : S_ISREG(st.st_mode) ? NULL : "it is no file";
-	/* The time of the last change of anything: a copy that keeps size and times has another. */
-	look->mark = (struct artifact_mark){ .device = st.st_dev,
-		.inode = st.st_ino,
-		.size = st.st_size,
-		.changed_ns = ns_of(&st.st_ctim),
-		.modified_ns = ns_of(&st.st_mtim) };
-}
-
-static void look_done(uv_work_t *work, int status);
-
-static void begin_looks(struct core *c)
-{
-	while (!list_empty(&c->looks) && c->n_looking < LOOKS_MAX && !c->is_let_go) {
-		struct look *look = container_of(list_pop(&c->looks), struct look, node);
-		c->n_looking++;
-		look->began_ms = clock_mono_ms();
-		must(uv_queue_work(c->loop, &look->work, look_work, look_done) == 0);
-	}
-}
-
-static void look_begin(struct signature *s)
-{
-	struct look *look = xcalloc(1, sizeof *look);
-	look->core = s->core;
-	look->queued_ms = clock_mono_ms();
-	look->key = xstrdup(s->key);
-	look->path = xstrdup(s->function->location);
-	s->look = look;
 	s->is_look_late = false;
-	timer_set(&s->core->timers, &s->look_timer, LOOK_MS);
-	list_append(&s->core->looks, &look->node);
-	begin_looks(s->core);
+	s->look = look_begin(s->core, s->key, s->function->location);
 }
 
 /* Drops what is known if its artifact is another by now. */
-static void signature_looked(struct signature *s, const struct look *look)
+static void signature_looked(struct signature *s, const struct looked *look)
 {
-	timer_clear(&s->core->timers, &s->look_timer);
 	s->look = NULL;
 	s->is_look_late = false;
 	s->checked_ms = clock_mono_ms();
@@ -234,20 +163,19 @@ static void signature_looked(struct signature *s, const struct look *look)
 		signature_begin(s->core, s);
 }
 
-static void look_done(uv_work_t *work, int status)
+/* That waits for this one. NULL: nobody does, any more. */
+static struct signature *signature_of(struct core *c, const struct look *look, const char *key)
 {
-	struct look *look = container_of(work, struct look, work);
-	struct core *c = look->core;
-	struct map_node *n = map_find_str(&c->signatures, look->key);
+	struct map_node *n = map_find_str(&c->signatures, key);
 	struct signature *s = n ? container_of(n, struct signature, by_key) : NULL;
-	(void)status;
-	beat_doing("an artifact that was looked at");
-	c->n_looking--;
-	c->looked_ms = clock_mono_ms();
-	if (s && s->look == look)
-		signature_looked(s, look);
-	look_free(look);
-	begin_looks(c);
+	return s && s->look == look ? s : NULL;
+}
+
+void describe_looked(struct core *c, const struct looked *looked)
+{
+	struct signature *s = signature_of(c, looked->look, looked->key);
+	if (s)
+		signature_looked(s, looked);
 }
 
 static void signature_fail_unseen(struct signature *s)
@@ -258,26 +186,11 @@ static void signature_fail_unseen(struct signature *s)
 	signature_fail(s, why);
 }
 
-/* When to stop waiting for it: many may be before it, and as long as they get on it comes to its
- * turn. */
-static int64_t look_until(const struct look *look)
+void describe_look_late(struct core *c, const struct look *look, const char *key)
 {
-	const struct core *c = look->core;
-	if (look->began_ms)
-		return look->began_ms + LOOK_MS;
-	int64_t turn_ms = c->looked_ms + LOOK_MS;
-	int64_t max_ms = look->queued_ms + c->limits.describe_timeout_ms;
-	return turn_ms < max_ms ? turn_ms : max_ms;
-}
-
-static void look_timed_out(struct timers *t, struct timer *timer)
-{
-	struct signature *s = container_of(timer, struct signature, look_timer);
-	int64_t left_ms = look_until(s->look) - clock_mono_ms();
-	if (left_ms > 0) {
-		timer_set(t, timer, left_ms);
+	struct signature *s = signature_of(c, look, key);
+	if (!s)
 		return;
-	}
 	s->is_look_late = true;
 	if (s->described || s->error)
 		signature_answer(s);
@@ -307,7 +220,7 @@ static bool signature_has_to_look(struct signature *s, const struct function *f)
 		(s->checked_ms && now - s->checked_ms < LOOK_AGAIN_MS && !s->error))
 		return false;
 	if (!s->look)
-		look_begin(s);
+		signature_look(s);
 	return !s->is_look_late;
 }
 
@@ -478,9 +391,8 @@ void describe_fail_all(struct core *c, const char *why)
 
 static void signature_free(struct signature *s)
 {
-	if (s->look && !list_empty(&s->look->node)) /* else it is under way, and finds nobody */
-		look_free(s->look);
-	timer_clear(&s->core->timers, &s->look_timer);
+	if (s->look)
+		look_forget(s->look);
 	timer_clear(&s->core->timers, &s->timeout);
 	list_remove(&s->in_lane);
 	signature_forget(s);
@@ -548,8 +460,8 @@ void describe_look_again(struct core *c, const char *location)
 		if (!s->function || strcmp(s->function->location, location) != 0)
 			continue;
 		s->checked_ms = 0;
-		if (s->look) /* perhaps at the file of before */
-			look_begin(s);
+		if (s->look && look_is_begun(s->look)) /* perhaps at the file of before */
+			signature_look(s);
 	}
 }
 

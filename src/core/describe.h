@@ -5,16 +5,10 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/timers.h"
+#include "core/artifact/look.h"
 #include "core/core.h"
 
 struct lane;
-struct look;
-
-/* By which an artifact's content is known again. */
-struct artifact_mark {
-	uint64_t device, inode;
-	int64_t size, changed_ns, modified_ns;
-};
 
 /* What is known of the arguments of one definition of a function. */
 struct signature {
@@ -29,7 +23,6 @@ struct signature {
 	struct artifact_mark mark;
 	int64_t checked_ms, failed_ms; /* failed: a worker said so; 0: none did */
 	struct look *look;             /* at the artifact, under way; NULL: none is */
-	struct timer look_timer;
 	bool is_look_late;
 	struct list waiting; /* of struct described_wait */
 	char id[UUID_TEXT];  /* of the describe under way; "" none */

@@ -78,9 +78,7 @@ struct core {
 	struct list unrecorded, moved, dirty;
 	size_t parameter_bytes, fetched_bytes; /* parameters.c */
 	struct list fetches;
-	struct list looks; /* describe.c: that are not begun */
-	unsigned n_looking;
-	int64_t looked_ms; /* when the last one ended, monotonic; 0: none has */
+	struct looker *looker;
 	_Atomic int64_t request_bytes,
 		request_bytes_max; /* in the mailbox, or waiting for a signature */
 	struct list edits;         /* of functions and contexts, under way */

@@ -100,6 +100,25 @@ def test_many_artifacts_on_a_slow_disk_are_all_looked_at(tmp_path):
         gateway.close()
 
 
+def test_a_file_system_that_does_not_answer_hides_no_artifact_of_another(tmp_path):
+    (tmp_path / "artifact.bin").write_bytes(b"1")
+    paths = {"one": str(tmp_path / "artifact.bin"), "two": str(tmp_path / "artifact.bin"), "three": str(tmp_path / "artifact.bin"), "elsewhere": "/proc/self/exe"}
+    functions = {name: {"class-name": "echo", "context": "example", "path": path} for name, path in paths.items()}
+    gateway = Mistd(gateways.c_sections(functions=functions), env={"MIST_FAIL_POINTS": "core.artifact.look:delay=60000@1,core.artifact.look:delay=60000@2"})
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for answer in [pool.submit(gateway.post, f"/v2/api/functions/{name}/jobs", json={"text": "x"}) for name in ("one", "two")]:
+                assert answer.result().status_code == 503 and "the disk does not answer" in answer.result().json()["detail"]
+        assert gateway.run("elsewhere", {"text": "x"})["payload"] == "x"
+        held = gateway.post("/v2/api/functions/three/jobs", json={"text": "x"})
+        assert held.status_code == 503, "it costs no third thread: that one would find it"
+        began = time.monotonic()
+        finish(gateway)
+        assert time.monotonic() - began < 10 * PATIENCE, "nobody waits for it at the end"
+    finally:
+        gateway.close()
+
+
 def test_a_configuration_that_is_read_for_long_holds_up_nobody(hanging):
     gateway = hanging(f"mistd.config.read:delay={HANG_MS}@1,mistd.config.read:EIO@2")
     gateway.process.send_signal(signal.SIGHUP)
