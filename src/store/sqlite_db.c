@@ -9,9 +9,10 @@
  * to 64 MiB. The file is readable by its owner only: parameters of jobs are nobody else's business;
  * SQLite gives its side files the same mode.
  *
- * The schema's version is in `user_version`. migrations[n] leads from version n to n + 1, each in a
- * transaction of its own; the first is schema.sql. A database from a newer program is refused
- * rather than guessed at. SQLite's own error codes end in this file. */
+ * The schema's version is in `user_version`. migrations[n] leads from version n to n + 1; the first
+ * is schema.sql. What stands in a step never changes. All that are missing are one transaction: if
+ * it fails, for want of room, say, the program of before can still read the database. One from a
+ * newer program is refused rather than guessed at. SQLite's own error codes end in this file. */
 #include "store/sqlite_db.h"
 
 #include <errno.h>
@@ -51,6 +52,13 @@ static const char job_filters_sql[] =
 	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
 	"CREATE INDEX job_context ON job (context, id)";
 
+/* Those that a job had in version 4, for the step to 5. */
+#define COLUMNS_OF_4                                                                               \
+	"id, state, function, path, class_name, context, source, external_id, reply_to, trace, "   \
+	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
+	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
+	"result, parameters"
+
 /* A row is read without what is long in it. SQLite reads a row from its beginning, over all of the
  * pages of what stands before, so arguments and results stand last, and before them how long the
  * arguments are (bytes; 0 in a row that somebody wrote by hand). And the rows are in the order of a
@@ -86,8 +94,8 @@ static const char long_last_sql[] =
 	"	result TEXT,"
 	"	parameters TEXT NOT NULL"
 	") STRICT;"
-	"INSERT INTO job_copy (" JOB_COLUMNS_SHORT "parameters, parameters_length) "
-	"SELECT " JOB_COLUMNS_SHORT "parameters, length(CAST(parameters AS BLOB)) FROM job;"
+	"INSERT INTO job_copy (" COLUMNS_OF_4 ", parameters_length) "
+	"SELECT " COLUMNS_OF_4 ", length(CAST(parameters AS BLOB)) FROM job;"
 	"DROP TABLE job;"
 	"ALTER TABLE job_copy RENAME TO job;"
 	"CREATE INDEX job_open ON job (id) WHERE state < 5;"
@@ -256,15 +264,16 @@ static int migrate(sqlite3 *db, const char *path, struct fault *f)
 	if (version > 0 && version < newest)
 		log_info("the database %s is brought from schema %d to %d: this may take a while",
 			path, version, newest);
-	for (; version < newest; version++) {
-		char done[64];
-		snprintf(done, sizeof done, "PRAGMA user_version = %d; COMMIT", version + 1);
-		if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-			sqlite3_exec(db, migrations[version], NULL, NULL, NULL) != SQLITE_OK ||
-			sqlite3_exec(db, done, NULL, NULL, NULL) != SQLITE_OK)
-			return db_fault(db, path, f); /* closing the connection rolls back */
-	}
-	return 0;
+	if (version == newest)
+		return 0;
+	char done[64];
+	snprintf(done, sizeof done, "PRAGMA user_version = %d; COMMIT", newest);
+	int r = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	for (; r == SQLITE_OK && version < newest; version++)
+		r = sqlite3_exec(db, migrations[version], NULL, NULL, NULL);
+	if (r == SQLITE_OK)
+		r = sqlite3_exec(db, done, NULL, NULL, NULL);
+	return r == SQLITE_OK ? 0 : db_fault(db, path, f); /* closing the connection rolls back */
 }
 
 int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in the data directory: whatever it is, the gateway starts, and says what it could not read."""
+import contextlib
 import json
 import os
 import shutil
@@ -256,6 +257,23 @@ def test_a_schema_that_is_not_known_is_refused(c_mist, version, words):
     assert f"is {version}, expected" in check_data(gateway, 1)[0]
     r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
     assert r.returncode == 1 and words in r.stderr
+
+
+def test_an_upgrade_that_fails_half_way_changes_nothing(c_mist):
+    gateway = c_mist()
+    job = gateway.submit("echo", {"text": "x"})
+    gateway.wait(job)
+    gateway.stop()
+    # As version 3 was, and with something in the way of the step from 4 to 5.
+    spoil(gateway, "DROP INDEX job_external", "DROP INDEX job_context", "CREATE TABLE job_copy (x)", "PRAGMA user_version = 3")
+    r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
+    assert r.returncode == 1 and "job_copy" in r.stderr
+    with contextlib.closing(sqlite3.connect(gateway.data / "mist.db")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("SELECT name FROM sqlite_master WHERE name = 'job_context'").fetchall() == []
+    spoil(gateway, "DROP TABLE job_copy")
+    gateway.restart()
+    assert gateway.job(job)["status"] == "finished"
 
 
 def test_a_row_that_cannot_be_read_is_the_same_answer_wherever_it_is_met(plain_mist, tmp_path):
