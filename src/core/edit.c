@@ -8,7 +8,9 @@
  *
  * One name has one edit at a time; others wait until it has taken effect or failed. So what an edit
  * was checked against (is there one of that name? is it still what the asker read?) is what it
- * changes, and of two askers with the same If-Match one is refused. */
+ * changes, and of two askers with the same If-Match one is refused. An artifact that a deployment
+ * replaces is held in the same way: a function of it is described from the old file or from the new
+ * one, and not from the old one to be called with the new one. */
 #include "core/edit.h"
 
 #include <errno.h>
@@ -29,11 +31,42 @@ struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun, const
 	return e;
 }
 
+struct edit *edit_new_artifact(struct core *c, struct ask *a, const char *name)
+{
+	struct edit *e = edit_new(c, a, STORE_FUNCTION, name);
+	e->is_artifact = true;
+	return e;
+}
+
 bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun, const char *name)
 {
 	list_each (n, &c->edits) {
 		struct edit *e = container_of(n, struct edit, node);
-		if (e->noun == noun && strcmp(e->name, name) == 0) {
+		if (!e->is_artifact && e->noun == noun && strcmp(e->name, name) == 0) {
+			list_append(&e->waiting, &a->waiting);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool edit_must_wait_for_artifact(struct core *c, struct ask *a, const char *name)
+{
+	list_each (n, &c->edits) {
+		struct edit *e = container_of(n, struct edit, node);
+		if (e->is_artifact && strcmp(e->name, name) == 0) {
+			list_append(&e->waiting, &a->waiting);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool edit_must_wait_for_users(struct core *c, struct ask *a, const char *artifact)
+{
+	list_each (n, &c->edits) {
+		struct edit *e = container_of(n, struct edit, node);
+		if (e->function && strcmp(e->function->settings.path, artifact) == 0) {
 			list_append(&e->waiting, &a->waiting);
 			return true;
 		}
@@ -290,6 +323,11 @@ void edit_function(struct core *c, struct ask *a)
 	if (check_function(c, a, &a->fault) < 0 ||
 		function_read_json(a->body, &s, &a->ignored, &a->fault) < 0) {
 		ask_answer(a);
+		return;
+	}
+	if (edit_must_wait_for_artifact(c, a, s.path)) {
+		conf_done(function_conf, &s);
+		free(TAKE_PTR(a->ignored)); /* it is all read again then */
 		return;
 	}
 	bool is_forced = a->force && a->kind == ASK_FUNCTION_CREATE;

@@ -4,7 +4,8 @@
 
 #include "core/private.h"
 
-/* A change of one function or context under way; nobody else changes it meanwhile. */
+/* A change of one function or context under way; nobody else changes it meanwhile. Or a
+ * deployment's hold on an artifact that it replaces: nobody makes a function of that meanwhile. */
 struct edit {
 	struct mail mail;
 	struct core *core;
@@ -17,6 +18,7 @@ struct edit {
 	struct function *function;
 	struct context *context;
 	enum store_noun noun;
+	bool is_artifact; /* `name` is an artifact's, and nothing of the above is there */
 	struct described_wait wait;
 };
 
@@ -32,6 +34,11 @@ void ask_show_context(struct ask *a, const struct context *context, json_t *show
 struct edit *edit_new(struct core *c, struct ask *a, enum store_noun noun, const char *name);
 /* True: the ask comes back when the edit before it has ended. */
 bool edit_must_wait(struct core *c, struct ask *a, enum store_noun noun, const char *name);
+struct edit *edit_new_artifact(struct core *c, struct ask *a, const char *name);
+/* The same: somebody replaces the artifact of that name. */
+bool edit_must_wait_for_artifact(struct core *c, struct ask *a, const char *name);
+/* The same: somebody makes a function of it, which is described from the file that is there now. */
+bool edit_must_wait_for_users(struct core *c, struct ask *a, const char *artifact);
 /* What was written is what there is. */
 void edit_take_effect(struct edit *e);
 /* Frees it. Those who waited for it are added to `waiting`, and go on with edit_wake. */

@@ -10,8 +10,9 @@
  * is durable they take effect.
  *
  * Each name is held as by any other edit, so nobody changes it between the look at it and the write
- * (edit.c). A name that somebody else holds makes the whole deployment wait, before it holds any:
- * two of them never wait for each other. */
+ * (edit.c), and so is each artifact that is replaced, with all functions that are being made of it.
+ * A name that somebody else holds makes the whole deployment wait, before it holds any: two of them
+ * never wait for each other. */
 #include "core/deployment/deployment.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ struct part {
 					       now. One of both, where nothing of it changes */
 	const struct context *context;      /* that it is described in; NULL: the catalog's */
 	struct described_wait old_wait, trial_wait;
-	bool is_loading; /* before */
+	bool is_loading; /* before, or nobody can say just now */
 	char *error;     /* of the trial */
 	enum fault_code fault;
 };
@@ -47,6 +48,7 @@ struct deployment {
 	struct ask *ask;
 	struct part *parts; /* the contexts first */
 	size_t n_parts, n_contexts, n_pending;
+	struct edit **artifacts; /* that hold the names of those that are replaced */
 	json_t *errors;
 	enum fault_code fault; /* of the first of them */
 	int status;
@@ -137,6 +139,15 @@ static bool must_wait(struct core *c, struct ask *a, const struct affected *affe
 	for (i = 0; i < affected->n; i++)
 		if (edit_must_wait(c, a, STORE_FUNCTION, affected->list[i]->name))
 			return true;
+	for (i = 0; i < a->n_staged; i++)
+		if (edit_must_wait_for_artifact(c, a, a->staged[i].name) ||
+			edit_must_wait_for_users(c, a, a->staged[i].name))
+			return true;
+	json_array_foreach (json_object_get(a->body, "functions"), i, item) {
+		const char *path = json_string_of(item, "path");
+		if (path && edit_must_wait_for_artifact(c, a, path))
+			return true;
+	}
 	return false;
 }
 
@@ -192,7 +203,8 @@ static void old_described(struct described_wait *wait, struct core *c, const str
 {
 	struct part *p = container_of(wait, struct part, old_wait);
 	(void)c;
-	p->is_loading = s->described;
+	bool is_unknown = s->fault == FAULT_NO_WORKER || s->fault == FAULT_UNAVAILABLE;
+	p->is_loading = s->described || is_unknown;
 	p->before = s->described ? function_described_json(p->old, s) : function_json(p->old);
 	deployment_step(p->deployment);
 }
@@ -431,6 +443,9 @@ static void deployment_end(struct deployment *d)
 	list_init(&waiting);
 	for (size_t i = 0; i < d->n_parts; i++)
 		part_done(&d->parts[i], &waiting);
+	for (size_t i = 0; i < a->n_staged; i++)
+		edit_leave(d->artifacts[i], &waiting);
+	free(d->artifacts);
 	json_decref(d->errors);
 	free(d->parts);
 	free(d);
@@ -603,6 +618,9 @@ void deployment_begin(struct core *c, struct ask *a)
 	d->core = c;
 	d->ask = a;
 	d->errors = json_array();
+	d->artifacts = xcalloc(a->n_staged + 1, sizeof(struct edit *));
+	for (size_t i = 0; i < a->n_staged; i++)
+		d->artifacts[i] = edit_new_artifact(c, a, a->staged[i].name);
 	d->parts = xcalloc(n_contexts + n_functions + affected.n + 1, sizeof *d->parts);
 	read_parts(d, "contexts", STORE_CONTEXT, read_context);
 	d->n_contexts = d->n_parts;

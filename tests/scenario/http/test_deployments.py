@@ -2,6 +2,7 @@
 """POST /v2/api/deployments: artifacts, contexts and functions together, or nothing."""
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -97,6 +98,25 @@ def test_functions_that_are_not_named_are_asked_before_their_artifact_is_replace
     assert list(changed["before"]["execute"]) == ["n"] and list(changed["after"]["execute"]) == ["n", "s"]
     assert "took effect: 1 artifacts, 0 contexts, 0 functions" in gateway.stderr()
     assert gateway.run("twice", {"n": 1, "s": "x"})["payload"] == 2  # at once: the new signature is in force
+
+
+def test_a_deployment_waits_for_one_that_makes_a_function_of_the_same_file(gateway, tmp_path):
+    """Else the function of the first would be checked against its file, and be called with that of the second."""
+    good(deploy(gateway, contexts=[CONTEXT]))
+    slow = (f"import pathlib, time\n\npathlib.Path('{tmp_path}/begun').touch()\n"
+            f"while not pathlib.Path('{tmp_path}/go').exists():\n    time.sleep(0.02)\n") + TWICE
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(deploy, gateway, {"twice.py": slow}, functions=[FUNCTION])
+        until((tmp_path / "begun").exists, what="the first to be described")
+        thrice = {**FUNCTION, "name": "thrice", "className": "thrice"}
+        second = pool.submit(deploy, gateway, {"twice.py": TWICE.replace("twice", "thrice")}, functions=[thrice])
+        third = pool.submit(gateway.post, "/v2/api/functions", json={**FUNCTION, "name": "third"})
+        until(lambda: gateway.get("/v2/api/contexts/mine").ok)
+        (tmp_path / "go").touch()
+        good(first.result())
+        problem = bad(second.result())
+        assert "twice" in [e["name"] for e in problem["errors"]] and third.result().status_code == 200
+    assert gateway.run("twice", {"n": 2})["payload"] == 4 and gateway.run("third", {"n": 3})["payload"] == 6
 
 
 def test_a_function_that_was_broken_before_is_in_nobodys_way(gateway):
