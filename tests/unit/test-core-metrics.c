@@ -159,8 +159,13 @@ static void a_context_that_is_made_counts_from_then_on(void **state)
 {
 	struct house *h = *state;
 	run_in(h, "later");
+	run_in(h, "other-1");
+	assert_metric(
+		h, "\nmist_context_workers{context=\"unregistered\",state=\"idle\"} 2\n", true);
+	assert_metric(h, "context=\"other-", false);
+	assert_metric(h, "context=\"later\"", false);
 	assert_metric(h,
-		"context=\"unregistered\",transport=\"loopback\",outcome=\"finished\"} 1\n", true);
+		"context=\"unregistered\",transport=\"loopback\",outcome=\"finished\"} 2\n", true);
 	make_context(h, "later");
 	run_in(h, "later");
 	assert_metric(h,

@@ -87,6 +87,11 @@ static struct job_series *series_get(
 	return is_full && strcmp(function, "other") != 0 ? NULL : series_add(c, key, len);
 }
 
+bool job_series_has_context(const struct core *c, const char *name)
+{
+	return catalog_has_context(c->catalog, name) || strcmp(name, "default") == 0;
+}
+
 static struct job_series *series_of(struct live_job *l)
 {
 	struct core *c = l->core;
@@ -96,10 +101,8 @@ static struct job_series *series_of(struct live_job *l)
 		return lane->series;
 	const char *transport = transport_of(l);
 	struct job_series *s = series_get(c,
-		catalog_function(c->catalog, fn->name) ? fn->name : "unregistered",
-		catalog_has_context(c->catalog, lane->name) || strcmp(lane->name, "default") == 0
-			? lane->name
-			: "unregistered",
+		catalog_function(c->catalog, fn->name) ? fn->name : JOB_SERIES_UNREGISTERED,
+		job_series_has_context(c, lane->name) ? lane->name : JOB_SERIES_UNREGISTERED,
 		transport);
 	if (!s)
 		s = series_get(c, "other", "other", transport);

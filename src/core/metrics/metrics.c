@@ -5,6 +5,8 @@
  * added to and never changed. deploy/metrics.md lists them all. */
 #include "core/metrics/metrics.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "base/metrics/exposition.h"
 #include "core/private.h"
@@ -162,18 +164,52 @@ static enum shown_state state_of(const struct worker *w)
 	return w->n_jobs ? BUSY : w->is_draining || w->is_killed || w->has_left ? DRAINING : IDLE;
 }
 
-static void put_context(const struct lane *lane, struct exposition *e)
+/* Of one context, or of all that are not registered. */
+struct context_figures {
+	const char *name;
+	int64_t queued, running, broken, workers[_SHOWN_STATE_MAX];
+};
+
+static void context_add(struct context_figures *sum, const struct lane *lane)
 {
-	const char *const labels[] = { "context", lane->name, NULL };
-	int64_t states[_SHOWN_STATE_MAX] = { 0 };
 	list_each (n, &lane->workers)
-		states[state_of(container_of(n, struct worker, in_lane))]++;
-	exposition_put(e, &families[QUEUED], labels, (int64_t)lane_length(lane));
-	exposition_put(e, &families[RUNNING], labels, lane->n_running);
-	exposition_put(e, &families[BROKEN], labels, lane->is_broken);
+		sum->workers[state_of(container_of(n, struct worker, in_lane))]++;
+	sum->queued += (int64_t)lane_length(lane);
+	sum->running += lane->n_running;
+	sum->broken |= lane->is_broken;
+}
+
+static void context_put(const struct context_figures *sum, struct exposition *e)
+{
+	const char *const labels[] = { "context", sum->name, NULL };
+	exposition_put(e, &families[QUEUED], labels, sum->queued);
+	exposition_put(e, &families[RUNNING], labels, sum->running);
+	exposition_put(e, &families[BROKEN], labels, sum->broken);
 	for (size_t i = 0; i < _SHOWN_STATE_MAX; i++)
 		exposition_put(e, &families[CONTEXT_WORKERS],
-			LABELS("context", lane->name, "state", state_names[i]), states[i]);
+			LABELS("context", sum->name, "state", state_names[i]), sum->workers[i]);
+}
+
+/* A client may name any context in the forms of Mist's first generation: those are one, as in
+ * job_series.c. */
+static void put_contexts(struct core *c, struct exposition *e)
+{
+	struct context_figures others = { .name = JOB_SERIES_UNREGISTERED };
+	bool has_others = false;
+	map_each (n, &c->lanes) {
+		const struct lane *lane = container_of(n, struct lane, by_name);
+		struct context_figures own = { .name = lane->name };
+		bool is_other = !job_series_has_context(c, lane->name) ||
+				strcmp(lane->name, others.name) == 0;
+		if (lane->is_describer)
+			continue;
+		context_add(is_other ? &others : &own, lane);
+		has_others |= is_other;
+		if (!is_other)
+			context_put(&own, e);
+	}
+	if (has_others)
+		context_put(&others, e);
 }
 
 static void put_stuck(const char *name, const struct transport_state *s, struct exposition *e)
@@ -274,11 +310,7 @@ void core_metrics_put(struct core *c, struct exposition *e)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		exposition_put(e, &families[rows[i].family], NO_LABELS, rows[i].value);
-	map_each (n, &c->lanes) {
-		const struct lane *lane = container_of(n, struct lane, by_name);
-		if (!lane->is_describer)
-			put_context(lane, e);
-	}
+	put_contexts(c, e);
 	put_log(e);
 	job_series_put(c, e);
 	store_metrics_put(c->store, e);
