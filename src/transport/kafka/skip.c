@@ -45,6 +45,8 @@ static void finish(struct consumer *c, struct partition *p)
 	log_error("transport %s: topic %s, partition %d, offsets %" PRId64 " to %" PRId64
 		  " are skipped: %s",
 		k->name, p->topic, (int)p->number, first, s->last, f.text);
+	free(TAKE_PTR(p->unreadable)); /* perhaps nothing comes behind it for long */
+	c->table.is_stuck_news = true;
 	struct entry *e = table_take_gap(&c->table, p, s->last);
 	struct letter *l = request_dead_gap(k, p->topic, p->number, first, s->last, &f);
 	e->consumer = c;

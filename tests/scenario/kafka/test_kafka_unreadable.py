@@ -44,12 +44,16 @@ KINDS = {"packed": (pack, "a batch may be larger, when unpacked, than consumer.r
          "damaged": (damage, "its bytes are damaged")}
 
 
+def new_client(kafka, prefix):
+    return Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000",
+                                                       "fetch.error.backoff.ms": "100"})
+
+
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def client(kafka, prefix, request):
     """Its partition 1 has a record, a batch that cannot be read, and another record."""
     make, words = request.param
-    client = Door(kafka, prefix, partitions=2, consumer={"receive.message.max.bytes": "1100000", "fetch.max.bytes": "1000000",
-                                                         "fetch.error.backoff.ms": "100"})
+    client = new_client(kafka, prefix)
     client.words = words
     send(client, "before")
     make(kafka, client.requests)
@@ -96,3 +100,14 @@ def test_it_is_skipped_with_a_dead_letter_where_that_is_said(c_mist, kafka, clie
     send(client, "later")
     until(lambda: sorted(answered(replies)) == ["before", "behind", "later"])
     assert len(dead.records) == 1
+
+
+def test_nothing_is_stuck_when_the_last_of_a_partition_was_skipped(c_mist, kafka, prefix):
+    client = new_client(kafka, prefix)
+    send(client, "before")
+    damage(kafka, client.requests)
+    gateway = c_mist(transports=[{**client.settings, "unreadable": "skip"}])
+    kafka.read(client.dead).wait_one()
+    until(lambda: kafka.committed(client.group, client.requests)[1] == BAD + 1)
+    until(lambda: metric(gateway, "mist_transport_stuck_partitions", transport="main") == 0, what="an end of the complaint")
+    assert "can be taken" not in gateway.transports()["main"].get("detail", "")
