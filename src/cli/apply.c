@@ -221,8 +221,7 @@ static int deploy(struct apply *a, bool is_dry)
 		&(struct http_call){ .method = "POST",
 			.path = is_dry ? "/v2/api/deployments?dryRun=true" : "/v2/api/deployments",
 			.parts = parts,
-			.n_parts = n,
-			.is_patient = true },
+			.n_parts = n },
 		&reply);
 	free(parts);
 	if (code)

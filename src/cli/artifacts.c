@@ -84,8 +84,7 @@ static int send_file(struct cli *cli, const char *file, const char *name, bool i
 	struct http_call call = { .method = "POST",
 		.path = is_unchecked ? "/v2/api/artifacts?force=true" : "/v2/api/deployments",
 		.parts = &part,
-		.n_parts = 1,
-		.is_patient = true };
+		.n_parts = 1 };
 	return http_do(cli, &call, &reply);
 }
 

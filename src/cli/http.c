@@ -12,12 +12,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/near.h"
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 
-enum { CONNECT_MS = 10000, ANSWER_S = 120, JSON_DEPTH_MAX = 128, NOT_FOUND = 404 };
+enum { CONNECT_MS = 10000, ANSWER_S = 120, LOADED_S = 3600, JSON_DEPTH_MAX = 128, NOT_FOUND = 404 };
 #define SHOWN_MAX   ((size_t)64 * 1024)
 #define NEAR_MAX    ((size_t)4 << 20)
 #define ANSWER_MAX  ((size_t)1 << 30)
@@ -33,6 +34,10 @@ struct transfer {
 	struct http *http;
 	const struct http_call *call;
 	struct http_reply *reply;
+	/* Of a form: */
+	curl_off_t n_moved;    /* bytes, both ways */
+	int64_t moved_ms;      /* monotonic: when the last of them did; 0: it is new */
+	bool is_sent, is_late; /* as a whole; it was given up */
 };
 
 int http_open(struct cli *cli)
@@ -89,11 +94,28 @@ static size_t take_bytes(char *data, size_t size, size_t n, void *arg)
 	return buf_add(&t->reply->body, data, size * n) == 0 ? size * n : 0;
 }
 
-static int look_at_interrupt(
-	void *arg, curl_off_t down, curl_off_t now_down, curl_off_t up, curl_off_t now_up)
+/* A form is sent for as long as that takes, and the gateway may load functions before it answers;
+ * but nobody waits for ever for a gateway that takes nothing, or says nothing. */
+static void look_at_time(struct transfer *t, curl_off_t size, curl_off_t n_sent, curl_off_t n_come)
 {
-	(void)arg, (void)down, (void)now_down, (void)up, (void)now_up;
-	return interrupt_came();
+	int64_t now_ms = clock_mono_ms();
+	if (!t->moved_ms || n_sent + n_come != t->n_moved) {
+		t->n_moved = n_sent + n_come;
+		t->moved_ms = now_ms;
+	}
+	t->is_sent = size > 0 && n_sent >= size;
+	t->is_late = now_ms - t->moved_ms > (t->is_sent ? LOADED_S : ANSWER_S) * (int64_t)1000;
+}
+
+/* libcurl asks once a second or more often whether to go on. */
+static int look_at_transfer(
+	void *arg, curl_off_t answer_size, curl_off_t n_come, curl_off_t size, curl_off_t n_sent)
+{
+	struct transfer *t = arg;
+	(void)answer_size;
+	if (t->call->parts)
+		look_at_time(t, size, n_sent, n_come);
+	return t->is_late || interrupt_came();
 }
 
 static void set_up(const struct cli *cli, const struct http_call *call, struct transfer *t)
@@ -110,14 +132,15 @@ static void set_up(const struct cli *cli, const struct http_call *call, struct t
 	curl_easy_setopt(curl, CURLOPT_NOPROXY, h->no_proxy);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-	if ((call->parts || call->to) && !call->is_patient) {
+	if (call->to && !call->is_patient) {
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, STALL_BYTES);
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)ANSWER_S);
-	} else if (!call->is_patient) {
+	} else if (!call->parts && !call->is_patient) {
 		curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)ANSWER_S);
 	}
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_interrupt);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_transfer);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
 	if (call->body)
@@ -166,8 +189,14 @@ static curl_mime *make_form(CURL *curl, const struct http_call *call)
 	return form;
 }
 
-static int explain(const struct cli *cli, CURLcode code)
+static int explain(const struct cli *cli, const struct transfer *t, CURLcode code)
 {
+	if (t->is_late)
+		return complain(EXIT_UNREACHABLE,
+			"the gateway at %s gave no answer: for %d s it has %s", cli->url,
+			t->is_sent ? LOADED_S : ANSWER_S,
+			t->is_sent ? "said nothing" : "taken nothing of what is sent");
+
 	const char *reason = cli->http->reason[0] ? cli->http->reason : curl_easy_strerror(code);
 	switch (code) {
 	case CURLE_ABORTED_BY_CALLBACK:
@@ -215,7 +244,7 @@ int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *r
 		ret->job = job_of_location(curl);
 	curl_slist_free_all(headers);
 	curl_mime_free(form);
-	return code == CURLE_OK ? 0 : call->max ? EXIT_GATEWAY : explain(cli, code);
+	return code == CURLE_OK ? 0 : call->max ? EXIT_GATEWAY : explain(cli, &t, code);
 }
 
 /* The gateway's words as they are, in as many lines as they have; a terminal gets them as shown.h

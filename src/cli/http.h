@@ -31,7 +31,8 @@ struct http_call {
 	int64_t from;    /* > 0: bytes from here on */
 	const char *key; /* Idempotency-Key, or NULL */
 	size_t max;      /* bytes of an answer, more is none; 0: very many */
-	bool is_patient; /* the answer may take as long as a job takes */
+	bool is_patient; /* the answer may take as long as a job takes. To a form it may take an
+			  * hour: functions are loaded before it */
 };
 
 struct http_reply {
