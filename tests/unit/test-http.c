@@ -10,6 +10,7 @@
 
 #include "transport/http/metrics/metrics.h"
 #include "transport/http/request.h"
+#include "transport/http/server/accept.h"
 #include "transport/http/server/head.h"
 #include "transport/http/target.h"
 
@@ -345,10 +346,42 @@ static void metrics_are_told_as_they_are_asked_for(void **state)
 			fail_msg("%s", cases[i].accept ? cases[i].accept : "NULL");
 }
 
+static void events_are_told_to_who_names_them_and_wants_them(void **state)
+{
+	static const struct {
+		const char *accept;
+		bool is_wanted;
+	} cases[] = {
+		{ NULL, false },
+		{ "", false },
+		{ "*/*", false },
+		{ "text/*", false },
+		{ "text/event-stream", true },
+		{ "Text/Event-Stream ; charset=utf-8", true },
+		{ "text/event-stream, */*", true },
+		{ "text/html;q=0.1, text/event-stream", true },
+		{ "text/event-stream;version=7", true },
+		{ "text/event-stream;q=0.001", true },
+		{ "text/event-stream;q=0", false },
+		{ "text/event-stream ; Q=0.000, */*", false },
+		{ "text/event-stream;q=0.5, text/plain;q=0.6", false },
+		{ "text/event-stream;q=0.5, text/plain;q=0.5", true },
+		{ "text/event-stream;q=0.5, text/*", false },
+		{ "text/event-streams", false },
+		{ "text/event-stream-x, text/event", false },
+		{ ",; ,text/event-stream", true },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (accept_names(cases[i].accept, "text/event-stream") != cases[i].is_wanted)
+			fail_msg("%s", cases[i].accept ? cases[i].accept : "NULL");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(metrics_are_told_as_they_are_asked_for),
+		cmocka_unit_test(events_are_told_to_who_names_them_and_wants_them),
 		cmocka_unit_test(what_was_ignored_is_named_once),
 		cmocka_unit_test(a_host_is_an_address_or_a_name_of_ours),
 		cmocka_unit_test(a_head_leaves_nothing_open),

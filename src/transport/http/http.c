@@ -324,6 +324,8 @@ static struct MHD_Response *response_of(struct request *rq)
 		MHD_add_response_header(response, "Preference-Applied", rq->preference_applied);
 	if (rq->ask.tag && rq->status < 400)
 		MHD_add_response_header(response, "ETag", rq->ask.tag);
+	if (rq->uses_accept)
+		MHD_add_response_header(response, "Vary", "Accept");
 	if (rq->allow)
 		MHD_add_response_header(response, "Allow", rq->allow);
 	if (rq->is_closing)

@@ -100,9 +100,9 @@ struct request {
 	struct buf body;
 	int64_t body_charged, answer_charged; /* of http->bodies and http->answers */
 	bool is_begun, is_handled, is_answered, is_http_1_1;
-	bool is_closing; /* the connection ends with the answer */
-	bool is_told;    /* it was answered before its body came: request_tell */
-	bool is_head;
+	bool is_closing;               /* the connection ends with the answer */
+	bool is_told;                  /* it was answered before its body came: request_tell */
+	bool is_head, uses_accept;     /* the method is HEAD; the answer depends on Accept */
 	bool with_logs, with_progress; /* of a subscriber */
 	enum log_line_level log_level; /* the same; 0: all */
 	bool is_owed;                  /* counted in http->n_owed */

@@ -46,7 +46,7 @@ def busy(plain_mist_for_module):
                                                  ("text/plain;q=0.9, application/openmetrics-text;q=0.5", PLAIN)])
 def test_the_format_is_the_one_that_was_asked_for(busy, accept, content_type):
     answer = fetch(busy, accept)
-    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["Content-Type"] == content_type and answer.headers["Vary"] == "Accept"
     assert answer.text.endswith("# EOF\n") == (content_type == OPEN)
     found = families(answer)
     assert found["mist_jobs_ended"].type == "counter" and found["mist_job_wait_seconds"].type == "histogram"

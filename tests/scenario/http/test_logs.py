@@ -260,7 +260,7 @@ def test_a_log_is_followed_as_events_by_who_accepts_them_with_signs_of_life(talk
     with Stream(talker.mist, url, headers=SSE) as stream, Follower(talker.mist, talker.id) as text:
         assert b"Content-Type: text/event-stream" in stream.head and b"Content-Type: text/plain" in text.head
         for head in (stream.head, text.head):
-            assert b"Cache-Control: no-cache, no-transform" in head and b"X-Accel-Buffering: no" in head
+            assert b"Cache-Control: no-cache, no-transform" in head and b"X-Accel-Buffering: no" in head and b"\r\nVary: Accept" in head
         block = stream.block()
         while block != {"": "keep-alive"}:
             assert block["event"] == "logs"

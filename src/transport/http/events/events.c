@@ -27,13 +27,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "transport/http/events/events.h"
 #include "transport/http/events/replay.h"
 #include "transport/http/request.h"
+#include "transport/http/server/accept.h"
 
 enum {
 	TICK_MS = 5000,
@@ -501,25 +501,13 @@ void events_stream(struct request *rq)
 	stream_begin(rq, s);
 }
 
-/* Does the client ask for that type? Wildcards do not: a browser and curl send them always. */
-static bool accepts_events(struct request *rq)
-{
-	static const char type[] = "text/event-stream";
-	const char *p = header_text(rq, "Accept");
-	for (; p && *p; p += strcspn(p, ","), p += *p == ',') {
-		p += strspn(p, " \t");
-		size_t len = strcspn(p, ",; \t");
-		if (len == strlen(type) && strncasecmp(p, type, len) == 0)
-			return true;
-	}
-	return false;
-}
-
 void log_stream(struct request *rq, bool is_followed)
 {
 	struct place told = { 0 };
 	struct fault f;
-	bool is_text = !is_followed || !accepts_events(rq);
+	bool is_text =
+		!is_followed || !accept_names(header_text(rq, "Accept"), "text/event-stream");
+	rq->uses_accept = is_followed;
 	rq->with_logs = true;
 	if (!is_text && read_place(rq, &told, &f) < 0) {
 		answer_fault(rq, &f);

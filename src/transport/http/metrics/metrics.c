@@ -7,6 +7,7 @@
 
 #include "base/metrics/process.h"
 #include "transport/http/request.h"
+#include "transport/http/server/accept.h"
 #include "transport/http/server/server.h"
 
 enum { METRICS_MAX = 64 << 20 };
@@ -66,8 +67,19 @@ static void metrics_ready(struct request *rq)
 	answer_text(rq, 200, exposition_content_type(rq->exposition_format), text, strlen(text));
 }
 
+enum exposition_format exposition_of_accept(const char *accept)
+{
+	struct accept_wish open = accept_wish(accept, "application/openmetrics-text", "1.0.0"),
+			   text = accept_wish(accept, "text/plain", "0.0.4");
+	bool is_named = open.precision == ACCEPT_NAMED && open.q >= text.q;
+	return open.q && (is_named || !text.q) && open.precision > ACCEPT_ANY
+		       ? EXPOSITION_OPENMETRICS
+		       : EXPOSITION_PROMETHEUS;
+}
+
 void metrics_show(struct request *rq)
 {
+	rq->uses_accept = true;
 	rq->exposition_format = exposition_of_accept(header_text(rq, "Accept"));
 	rq->ask.kind = ASK_METRICS;
 	rq->ask.exposition = exposition_new(rq->exposition_format, METRICS_MAX);

@@ -6,7 +6,10 @@
 
 struct request;
 
-/* accept.c: which format the header Accept (NULL: there is none) asks for. */
+/* Which of the two formats the header Accept (NULL: there is none) asks for. OpenMetrics is for
+ * those who name it, in the version that we write, and want it at least as much as plain text.
+ * Everybody else gets plain text, which every reader of metrics knows: also those who say nothing,
+ * who take anything, or who ask for what is not to be had. */
 enum exposition_format exposition_of_accept(const char *accept);
 
 /* durations.c: how long requests took until their answer began, by route and status. Each HTTP
