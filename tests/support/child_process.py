@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other people's servers as children of a test: their ports, their life, and that none outlives the test process."""
+import os
 import random
 import signal
 import socket
@@ -14,13 +15,15 @@ LOG_SHOWN = 20_000
 # The kernel ends a child with the thread that started it. A test may start a server in a thread that does not last; this one does.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
 _handed_out = set()
+# Tests that run side by side have ports of their own.
+_SIDE, _SIDES = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
 def free_port():
     """A port that nobody listens on, and that no client gets for its own end while a server is away for a moment."""
     below = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        port = random.randrange(10_000, max(below, 20_000))
+        port = random.randrange(10_000 + _SIDE, max(below, 20_000), _SIDES)
         if port in _handed_out:
             continue
         with socket.socket() as s:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gateways with the functions of tests/support: in plain Python workers, and in the example worker in C."""
+import contextlib
 import json
 import os
 import signal
@@ -80,7 +81,8 @@ class Gateway(Mistd):
     def kill_workers(self):
         pids = self.worker_processes()
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, signal.SIGKILL)
         until(lambda: not any(self.is_alive(pid) for pid in pids), what="the end of the workers")
 
 

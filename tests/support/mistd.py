@@ -48,13 +48,14 @@ def runtimes():
 
 
 def until(probe, timeout=30, what="the condition"):
-    """The first true value of probe(); fails when there is none in time."""
+    """The first true value of probe(); fails when there is none in time. Who was held up himself looks once more."""
     deadline = time.monotonic() + timeout * PATIENCE
     while True:
+        is_last = time.monotonic() > deadline
         value = probe()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if is_last:
             raise AssertionError(f"{what}: not within {timeout * PATIENCE:g} s; last seen {value!r}")
         time.sleep(0.01)
 
@@ -105,8 +106,12 @@ class Mistd:
         return [gateway_binary(), "--config", self.config, *(word for s in sets for word in ("--set", s))]
 
     def start(self, timeout=20):
-        """Starts it, on the port it had before if it had one, and waits for the line that says it is ready."""
+        """Starts it, on the port it had before if it had one, and waits for the line that says it is ready. The port is one that the
+        kernel gives nobody while the gateway is away."""
+        from support.child_process import free_port
+
         assert self.process is None, "mistd is running"
+        self.port = self.port or free_port()
         with open(self.home / "stdout", "wb") as out, open(self.home / "stderr", "ab") as err:
             self.process = subprocess.Popen(self.command(), cwd=self.home, env=self.env, stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=err)

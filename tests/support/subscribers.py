@@ -112,7 +112,10 @@ class WebSocket(Connection):
         return payload.decode()
 
     def event(self):
-        return json.loads(self.text())
+        """The next one that is no sign of life."""
+        while (event := json.loads(self.text())) == {"event": "keep-alive"}:
+            pass
+        return event
 
 
 class Stream(Connection):
