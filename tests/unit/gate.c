@@ -17,7 +17,7 @@
 #include "frame.h"
 #include "unit.h"
 
-enum { DEADLINE_MS = 10 * 1000 };
+enum { DEADLINE_MS = 30 * 1000 };
 
 int gate_listen(void)
 {

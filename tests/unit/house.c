@@ -163,7 +163,7 @@ const struct core_limits limits = { .queue_max = 5,
 	.backlog_max = 1000,
 	.backlog_bytes_max = 100000,
 	.cancel_grace_ms = 20,
-	.describe_timeout_ms = 1000,
+	.describe_timeout_ms = 60000,
 	.log_max = 1 << 20,
 	.progress_ms = 100,
 	.keys_max = 10,
@@ -331,4 +331,14 @@ void await_true(struct house *h, bool (*probe)(struct house *h))
 		assert_true(clock_mono_ms() < deadline);
 		uv_run(&h->loop, UV_RUN_NOWAIT);
 	}
+}
+
+void turn_for(struct house *h, int64_t ms)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	for (; ms > 0; ms--) {
+		uv_run(&h->loop, UV_RUN_NOWAIT);
+		nanosleep(&moment, NULL);
+	}
+	uv_run(&h->loop, UV_RUN_NOWAIT);
 }

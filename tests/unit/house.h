@@ -13,7 +13,7 @@
 #include "mist/store.h"
 #include "transport/loopback/loopback.h"
 
-enum { WORKERS_MAX = 16, DEADLINE_MS = 5000 };
+enum { WORKERS_MAX = 16, DEADLINE_MS = 30000 };
 
 /* A crew whose workers get ready on the next turn of the loop and do with jobs what the test says.
  */
@@ -81,3 +81,7 @@ void submit(struct house *h, const char *arguments); /* to f, by the first door 
 json_t *await(struct house *h, const char *kind);
 void await_and_drop(struct house *h, const char *kind);
 void await_true(struct house *h, bool (*probe)(struct house *h));
+
+/* Runs the loop for so long at least: once for each millisecond, so that a test that is held up in
+ * one of them has the others left. */
+void turn_for(struct house *h, int64_t ms);

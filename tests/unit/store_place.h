@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "mist/store.h"
 
-enum { DEADLINE_MS = 20000 };
+enum { DEADLINE_MS = 60000 };
 
 struct place {
 	char dir[64];
@@ -43,9 +43,10 @@ int settle(struct store *st);
 	do {                                                                                       \
 		const struct timespec _moment = { .tv_nsec = 2000000 };                            \
 		int64_t _until = clock_mono_ms() + DEADLINE_MS;                                    \
-		while (!(cond) && clock_mono_ms() < _until)                                        \
+		bool _is_so;                                                                       \
+		while (!(_is_so = (cond)) && clock_mono_ms() < _until)                             \
 			nanosleep(&_moment, NULL);                                                 \
-		check(cond);                                                                       \
+		check(_is_so);                                                                     \
 	} while (0)
 
 struct job *job_make(const char *function, int number);

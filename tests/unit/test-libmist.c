@@ -606,10 +606,11 @@ static void a_job_outlives_the_connection_and_a_gateway_that_moved(void **state)
 static void without_a_gateway_it_ends_with_5_after_the_grace(void **state)
 {
 	struct gate *g = *state;
-	gate_write_file(g, 0.3);
 	start_worker();
 	gate_open(g);
 	hold_one(g);
+	gate_write_file(g, 0.3); /* from the next connection on: it had time to come this far */
+	gate_open(g);
 	close(g->listener);
 	gate_hang_up(g);
 	g->listener = -1;
