@@ -16,7 +16,7 @@ from mist.load import Loader
 from scripted_gateway import ROOT, RUNNER
 
 FUNCTIONS = os.path.join(ROOT, "tests", "support", "mistpy_functions.py")
-START_S = 90
+START_S = 180
 
 INSTALLED = '''
 class Named:

@@ -9,13 +9,13 @@ import zipfile
 import pyspark
 import pytest
 
-from scripted_gateway import ROOT, RUNNER
+from scripted_gateway import ROOT, RUNNER, WAIT_S
 
 pytestmark = pytest.mark.spark
 
 SPARK_HOME = os.path.dirname(pyspark.__file__)
 JOBS = os.path.join(ROOT, "jobs")
-START_S = 90
+START_S = 180
 
 CODE = """
 import subprocess, sys, time
@@ -112,7 +112,7 @@ def test_the_shipped_functions_run(launch, tmp_path):
     failed = run("fails-on-purpose", "fails_on_purpose")
     assert failed["type"] == "failed" and "RuntimeError: on purpose" in failed["error"]
     peer.drain()
-    assert launch.process.wait(30) == 0
+    assert launch.process.wait(WAIT_S) == 0
 
 
 def test_what_functions_do_with_spark(launch, user_file, tmp_path):
@@ -148,7 +148,7 @@ def test_what_functions_do_with_spark(launch, user_file, tmp_path):
     assert peer.run("stops", code, "stops")["type"] == "finished"
     assert peer.run("again", code, "shifted", by=1)["result"] == [2, 3]
     peer.drain()
-    assert launch.process.wait(30) == 0
+    assert launch.process.wait(WAIT_S) == 0
 
 
 def test_what_is_printed_with_spark_is_in_the_jobs_log(launch, gateway, user_file):
@@ -181,5 +181,5 @@ def test_what_the_driver_logs_reaches_the_job_whose_thread_logs(launch, user_fil
 def test_a_worker_ends_with_its_jvm(launch, user_file):
     peer = launch()
     peer.start("j", user_file(CODE), "kills_jvm")
-    assert launch.process.wait(30) != 0
-    assert peer.is_over.wait(10)
+    assert launch.process.wait(WAIT_S) != 0
+    assert peer.is_over.wait(WAIT_S)
