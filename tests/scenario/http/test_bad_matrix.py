@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from support.gateways import FUNCTIONS
-from support.mistd import ROOT
+from support.mistd import PATIENCE, ROOT
 
 TABLE = (ROOT / "src" / "transport" / "http" / "routes.c").read_text()
 ROUTES = re.findall(r'\{ METHOD_(\w+), "([^"]+)", ', TABLE)
@@ -149,7 +149,7 @@ def gateway(plain_mist_for_module):
 
 def send(gateway, method, target, body=None, headers=None):
     """A request whose target no library makes better: (status, headers, body)."""
-    connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=30)
+    connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=30 * PATIENCE)
     try:
         connection.request(method, target, body, headers or {})
         answer = connection.getresponse()
@@ -231,7 +231,7 @@ def test_a_body_that_is_no_upload(gateway, route, content_type, body):
     b"GET /v2/api/status HTTP/1.1\r\nX: " + b"y" * 40_000, b"GET /v2/api/status HTTP/1.1\r\n" + b"A: b\r\n" * 5_000,
 ], ids=lambda line: str(line[:40]))
 def test_what_is_hardly_http_is_refused_or_cut_off(gateway, request_line):
-    with socket.create_connection((gateway.host, gateway.port), timeout=60) as s:
+    with socket.create_connection((gateway.host, gateway.port), timeout=60 * PATIENCE) as s:
         try:
             s.sendall(request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             s.shutdown(socket.SHUT_WR)

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from support.mistd import PATIENCE, until
 from support.raw_http import Answer, ask, connect, read_all
 
 STATUS = "GET /v2/api/status HTTP/1.1"
@@ -22,14 +23,16 @@ def gateway():
     gateway.close()
 
 
-def own_names():
-    return sorted({socket.gethostname(), socket.getfqdn()} - {""})  # in one order for all who collect tests
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:PORT", "[::1]:PORT", "10.1.2.3", "localhost", "LOCALHOST:1", "listed.example:443",
-                                  "a.below.example", "a.b.below.example", *own_names()])
+                                  "a.below.example", "a.b.below.example"])
 def test_the_gateways_own_names_are_served(gateway, host):
     assert ask(gateway, STATUS, f"Host: {host.replace('PORT', str(gateway.port))}").status == 200
+
+
+@pytest.mark.parametrize("name", [socket.gethostname, socket.getfqdn], ids=["short", "full"])
+def test_the_names_of_the_machine_are_served(gateway, name):
+    """The full one is asked for in the background: it is known a moment after the start."""
+    until(lambda: ask(gateway, STATUS, f"Host: {name()}").status == 200, what=f"the name {name()} to be known")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:PORT", "127.0.0.1.evil.example", "localhost.evil.example:PORT",
@@ -129,7 +132,7 @@ def test_a_chunked_body_without_an_end_is_refused_and_costs_nothing(gateway, res
             if leaves or not status:
                 s.shutdown(socket.SHUT_WR)
         data = read_all(s)
-    assert cpu_seconds(gateway) - before < 0.5
+    assert cpu_seconds(gateway) - before < 0.5 * PATIENCE
     if data and status:
         assert Answer(data).status == status, data
     assert data or leaves or not status, "silence"
@@ -146,7 +149,7 @@ def test_a_body_that_fills_the_buffer_exactly_does_not_hold_a_thread(c_mist):
     before = cpu_seconds(mist)
     statuses = [Answer(read_all(s)).status for s in clients]
     assert set(statuses) <= {400, 408}, statuses
-    assert cpu_seconds(mist) - before < 1
+    assert cpu_seconds(mist) - before < PATIENCE
 
 
 def test_a_head_that_leaves_no_room_for_that_of_an_answer_has_one_all_the_same(gateway):

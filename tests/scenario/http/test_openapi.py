@@ -231,7 +231,10 @@ def test_events_are_told_as_written(gateway):
         id = gateway.submit("chatty")
         kinds = set()
         while not kinds & {"finished", "failed"}:
-            kinds.add(check_event(ws.recv(30 * PATIENCE)))
+            event = ws.recv(30 * PATIENCE)
+            kind = check_event(event)
+            if json.loads(event).get("id") == id:
+                kinds.add(kind)
     assert {"initialized", "queued", "started", "logs", "finished"} <= kinds
     told = events_in(check(gateway.get(f"/v2/api/jobs/{id}/events?withLogs=true")).text)
     assert [told[0]["event"], told[-1]["event"]] == ["initialized", "finished"] and "logs" in {event["event"] for event in told}

@@ -2,6 +2,8 @@
 """What the README says of trust, under "Who may do what", is so."""
 import requests
 
+from support.mistd import PATIENCE
+
 REACHES = b"""
 import os, sqlite3
 import mist
@@ -25,7 +27,7 @@ def reach(ctx, path: str, database: str):
 
 def test_who_reaches_the_api_runs_any_code_as_the_gateway_and_jobs_reach_each_other(plain_mist, tmp_path):
     mist = plain_mist(contexts={"one": {"runtime": "plain"}, "other": {"runtime": "plain"}})
-    assert requests.post(mist.url + "/v2/api/artifacts", files={"file": ("reaches.py", REACHES)}, timeout=60).status_code == 200
+    assert requests.post(mist.url + "/v2/api/artifacts", files={"file": ("reaches.py", REACHES)}, timeout=60 * PATIENCE).status_code == 200
 
     def run(name, context, **parameters):
         answer = mist.post("/v2/hidden/devrun?force=true", json={"fakeName": name, "path": "reaches.py", "className": name,

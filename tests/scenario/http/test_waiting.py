@@ -7,6 +7,8 @@ import threading
 import pytest
 import requests
 
+from support.mistd import PATIENCE
+
 
 @pytest.fixture
 def gateway(plain_mist):
@@ -39,7 +41,7 @@ def test_wait_ends_with_202_when_the_job_takes_longer(gateway, tmp_path):
     r = post(gateway, "wait_for", {"path": str(flag)}, "wait=1")
     assert r.status_code == 202 and r.headers["Preference-Applied"] == "wait=1"
     job_id = r.json()["id"]
-    assert gateway.job(job_id)["status"] == "started"
+    gateway.wait(job_id, "started")
     flag.write_text("")
     assert gateway.wait(job_id)["status"] == "finished"
 
@@ -56,15 +58,13 @@ def test_a_refusal_is_a_refusal_whatever_was_preferred(gateway):
 
 
 def test_a_stop_answers_who_waits(plain_mist, tmp_path):
-    import threading
-
     gateway = plain_mist()
     answers = []
     thread = threading.Thread(target=lambda: answers.append(post(gateway, "wait_for", {"path": str(tmp_path / "never")}, "wait=60")))
     thread.start()
     gateway.until(lambda: gateway.get("/v2/api/jobs?status=started").json() != [])
     gateway.stop()
-    thread.join(30)
+    thread.join(30 * PATIENCE)
     assert answers and answers[0].status_code == 202
 
 
@@ -109,12 +109,13 @@ def test_many_at_once_with_one_key_make_one_job(gateway, tmp_path):
 
 
 def test_a_key_is_remembered_across_kill_9_and_forgotten_in_time(plain_mist, tmp_path):
-    gateway = plain_mist(limits={"idempotency-time": "3s"})
+    gateway = plain_mist(limits={"idempotency-time": "1h"})
     body = {"path": str(tmp_path / "ran"), "n": 1}
     first = keyed(gateway, "k", "record", body).json()["id"]
     gateway.kill9()
     gateway.restart()
     assert keyed(gateway, "k", "record", body).json()["id"] == first
+    gateway.reconfigure(limits={"idempotency-time": "1s"})
     gateway.until(lambda: keyed(gateway, "k", "record", body).json().get("id") not in (first, None))
 
 
