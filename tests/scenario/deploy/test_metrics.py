@@ -30,6 +30,16 @@ def families(answer):
     return {family.name: family for family in parse.text_string_to_metric_families(answer.text)}
 
 
+def fetch_both(gateway):
+    """Plain and OpenMetrics. None: a series came up between the two."""
+    before, open_, after = families(fetch(gateway)), families(fetch(gateway, OPEN)), families(fetch(gateway))
+
+    def series(found):
+        return {(s.name, frozenset(s.labels.items())) for family in found.values() for s in family.samples}
+
+    return (after, open_) if series(before) == series(after) else None
+
+
 @pytest.fixture(scope="module")
 def busy(plain_mist_for_module):
     """It has run jobs."""
@@ -60,7 +70,7 @@ def test_a_client_that_says_nothing_gets_plain_text(busy):
 
 def test_both_formats_tell_the_same(busy):
     """Names of families differ, but only by what the formats have of their own."""
-    plain, open_ = families(fetch(busy)), families(fetch(busy, OPEN))
+    plain, open_ = until(lambda: fetch_both(busy), what="no new series between the two")
     infos = {name for name, family in open_.items() if family.type == "info"}
     assert {name.removesuffix("_info") if name.removesuffix("_info") in infos else name for name in plain} == set(open_)
     assert infos == {"mist_build"}
@@ -134,11 +144,11 @@ def test_requests_are_told_by_route_and_status(plain_mist):
     gateway.run("typed", {"i": 1})
     assert gateway.post("/v2/api/functions/typed/jobs", json={}).status_code == 400
     assert gateway.post("/v2/api/functions/nobody/jobs", json={}).status_code == 404
-    assert metric(gateway, count, status="2xx", **jobs) == 1
-    assert metric(gateway, count, status="4xx", **jobs) == 2
+    until(lambda: metric(gateway, count, status="2xx", **jobs) == 1)
+    until(lambda: metric(gateway, count, status="4xx", **jobs) == 2)
     for i in range(20):
         assert gateway.get(f"/nothing/{i}").status_code == 404
-    assert metric(gateway, count, method="other", route="other", status="4xx") == 20
+    until(lambda: metric(gateway, count, method="other", route="other", status="4xx") == 20)
     assert gateway.session.head(gateway.url + "/health/live").status_code == 200
     assert metric(gateway, count, method="GET", route="/health/live", status="2xx") >= 1
     assert metric(gateway, "mist_http_connections") >= 1
@@ -155,7 +165,7 @@ def test_the_process_and_its_disk(busy):
     assert 3 < metric(busy, "process_open_fds") < metric(busy, "process_max_fds")
     assert 1 << 20 < metric(busy, "process_resident_memory_bytes") < metric(busy, "process_virtual_memory_bytes")
     assert metric(busy, "mist_build_info", version=busy.get("/v2/api/status").json()["mistVersion"]) == 1
-    assert metric(busy, "mist_context_workers", context="plain", state="idle") == 1
+    until(lambda: metric(busy, "mist_context_workers", context="plain", state="idle") == 1)
 
 
 def test_a_process_that_only_loads_signatures_is_no_worker(plain_mist):
