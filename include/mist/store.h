@@ -53,10 +53,10 @@ struct job_change {
 /* A file that is whole and on the disk is to have another name, in place of what has that. Both are
  * on one file system. */
 struct store_file {
-	char *from, *to; /* owned */
-	/* The store's: what `to` was before, under a name beside `from`; NULL: nothing. */
-	char *before;
-	bool is_replaced;
+	char *from, *to;  /* owned */
+	int status;       /* the store's: 0, or a negative errno: why it did not get its name */
+	bool is_replaced; /* the store's: it has it; in `done` of a failure: it has it still */
+	char *before; /* the store's: what `to` was, under a name beside `from`; NULL: nothing */
 };
 
 struct store_op {
@@ -80,8 +80,9 @@ struct store_op {
 	size_t bytes;  /* the store's: what it holds in memory */
 	bool is_whole; /* the store's: the job's arguments were in memory when it was posted, and
 			  stay there as long as it needs them */
-	/* Called once: 0 = durable, else a negative errno and the operation is forgotten. On the
-	 * store's thread and in the order posted, but while the disk does not answer those that
+	/* Called once: 0 = durable, else a negative errno and the operation is forgotten.
+	 * -EINPROGRESS: the disk does not answer, so it may become durable yet. On the store's
+	 * thread and in the order posted, but while the disk does not answer those that
 	 * were not begun are given up on another thread. An operation with `done` is one that
 	 * somebody waits for: it is committed at once, and when the disk refuses it is given up.
 	 * One without is kept and tried again until it is durable. May be NULL. */

@@ -87,3 +87,24 @@ int fault_prefix(struct fault *f, const char *format, ...)
 	sentence_clean(f->text, kept < had);
 	return REFUSED;
 }
+
+enum fault_code fault_of_errno(int error)
+{
+	switch (error) {
+	case EPERM:
+	case EACCES:
+	case EEXIST:
+	case EISDIR:
+	case ENOTDIR:
+	case ENOTEMPTY:
+	case ELOOP:
+	case EINVAL:
+	case EMLINK:
+	case ENAMETOOLONG:
+	case ENOSYS:
+	case EOPNOTSUPP:
+	case EXDEV:
+		return FAULT_CONFLICT;
+	}
+	return FAULT_UNAVAILABLE;
+}

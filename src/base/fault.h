@@ -41,5 +41,9 @@ int fault_set(struct fault *f, enum fault_code code, const char *format, ...)
 size_t sentence_print(char *ret, size_t size, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Of a step of the disk that failed with that errno: UNAVAILABLE if it may work later by itself,
+ * else CONFLICT, since what is there is in its way. Any thread. */
+enum fault_code fault_of_errno(int error);
+
 /* Puts "prefix: " before the sentence and returns the same negative number as fault_set. */
 int fault_prefix(struct fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));

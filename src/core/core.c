@@ -7,6 +7,8 @@
  * frames, and at rest nothing is delayed. */
 #include "core/private.h"
 
+#include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -235,6 +237,22 @@ void settle(struct core *c, void (*settled)(void *owner, int status), void *owne
 	op->done = settle_done;
 	op->owner = s;
 	store_post(c->store, op);
+}
+
+const char *write_error(int status)
+{
+	return status == -ETIMEDOUT || status == -EINPROGRESS ? "the disk does not answer"
+							      : strerror(-status);
+}
+
+void fault_of_write(struct fault *f, int status, const char *refusal, const char *doubt)
+{
+	if (status == -EINPROGRESS)
+		fault_set(f, FAULT_UNAVAILABLE,
+			"the disk does not answer: it is not known whether %s", doubt);
+	else
+		fault_set(f, FAULT_UNAVAILABLE, "%s: the store cannot write (%s)", refusal,
+			write_error(status));
 }
 
 /* Reading one job, on a thread of the loop's pool: a disk may take its time. */

@@ -155,8 +155,7 @@ static void edit_durable(struct mail *mail, void *owner)
 	} else {
 		json_decref(e->ask->json);
 		e->ask->json = NULL;
-		fault_set(&e->ask->fault, FAULT_UNAVAILABLE,
-			"it was not kept: the store cannot write (%s)", strerror(-e->status));
+		fault_of_write(&e->ask->fault, e->status, "it was not kept", "it was kept");
 	}
 	edit_end(e);
 }

@@ -179,8 +179,7 @@ static void life_durable(struct mail *mail, void *owner)
 		return;
 	}
 	struct fault f;
-	fault_set(&f, FAULT_UNAVAILABLE, "the job was not accepted: the store cannot write (%s)",
-		strerror(-l->durable_status));
+	fault_of_write(&f, l->durable_status, "the job was not accepted", "the job was accepted");
 	outbox_tell(l, &(struct job_event){
 			       .kind = EVENT_REFUSED, .fault = &f, .at_ms = clock_wall_ms() });
 	l->core->counts[EVENT_REFUSED]++;

@@ -521,7 +521,7 @@ static void again_kept(struct mail *mail, void *owner)
 		again_find(g, again_end);
 		return;
 	}
-	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-g->status));
+	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", write_error(g->status));
 	again_refuse(g, &f);
 }
 
@@ -600,7 +600,7 @@ static void again_settled(void *owner, int status)
 		again_find(g, again_found);
 		return;
 	}
-	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", strerror(-status));
+	fault_set(&f, FAULT_UNAVAILABLE, "the store cannot write: %s", write_error(status));
 	again_refuse(g, &f);
 }
 

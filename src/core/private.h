@@ -163,6 +163,11 @@ void acks_forget(struct core *c, const struct worker *w); /* NULL: all */
  * was refused */
 void settle(struct core *c, void (*settled)(void *owner, int status), void *owner);
 
+/* core.c: why a write failed, in words; and as a fault: "`refusal`: …" or, when that may still
+ * become untrue, that `doubt` is not known. */
+const char *write_error(int status);
+void fault_of_write(struct fault *f, int status, const char *refusal, const char *doubt);
+
 /* core.c: reads the job's row from the store on another thread, then calls `done` on the core's,
  * also at the end. 0, or as store_job_get; the row is borrowed, NULL without one. */
 typedef void job_read_fn(void *owner, int status, const struct job_row *row);

@@ -119,9 +119,9 @@ int files_replace(struct store_op *op)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < op->n_files; i++)
 		if (!op->files[i].is_replaced)
-			r = replace(&op->files[i]);
+			r = op->files[i].status = replace(&op->files[i]);
 	for (size_t i = 0; r == 0 && i < op->n_files; i++)
-		r = sync_folder_of(op->files[i].to);
+		r = op->files[i].status = sync_folder_of(op->files[i].to);
 	return r;
 }
 
@@ -148,7 +148,7 @@ void files_put_back(struct store_op *op)
 				strerror(errno));
 		else if (file->is_replaced)
 			(void)sync_folder_of(file->to);
-		file->is_replaced = false;
+		file->is_replaced = file->is_replaced && r < 0;
 	}
 }
 

@@ -6,8 +6,8 @@
 #include "mist/store.h"
 
 /* Each of the operation's files gets its name; what had it stays under another one until
- * files_keep or files_put_back. A second call does nothing. 0, or a negative errno; then
- * files_put_back. */
+ * files_keep or files_put_back. A second call does nothing. 0, or a negative errno, which is
+ * the status of the file that could not be had; then files_put_back. */
 int files_replace(struct store_op *op);
 
 void files_keep(struct store_op *op);     /* what they replaced goes */

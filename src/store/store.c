@@ -217,6 +217,15 @@ static bool is_weather(int r)
 	       r == -EUCLEAN;
 }
 
+/* A file of its own could not get its name: that says nothing of the database. */
+static bool has_refused_file(const struct store_op *op)
+{
+	bool is_refused = false;
+	for (size_t i = 0; i < op->n_files; i++)
+		is_refused |= op->files[i].status < 0;
+	return is_refused;
+}
+
 static bool is_gone(void *owner, const struct uuid *id)
 {
 	struct store *st = owner;
@@ -630,7 +639,7 @@ static void batch_write(struct store *st)
 	do {
 		struct store_op *bad = NULL;
 		int r = transact(st, until, &bad);
-		if (r < 0 && (!bad || is_weather(r))) {
+		if (r < 0 && (!bad || (is_weather(r) && !has_refused_file(bad)))) {
 			batch_fail(st, r);
 			return;
 		}
@@ -1019,7 +1028,7 @@ static void abandon_batch(struct store *st)
 {
 	for (struct store_op *op = st->batch.first; op; op = op->next)
 		if (op->done)
-			op->done(op->owner, op, -ETIMEDOUT);
+			op->done(op->owner, op, -EINPROGRESS);
 	finish(st, &st->posted, -ETIMEDOUT);
 }
 

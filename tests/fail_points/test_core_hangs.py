@@ -149,3 +149,14 @@ def test_nothing_is_made_of_an_artifact_that_is_being_deleted(hanging):
     assert refused.status_code == 503 and "Input/output error" in refused.json()["detail"] and path.exists()
     assert gateway.post("/v2/api/functions", json=made).status_code == 200
     finish(gateway)
+
+
+def test_an_artifact_that_cannot_be_renamed_says_nothing_of_the_store(hanging):
+    gateway = hanging("transport.http.artifact.rename:EIO@1")
+    files = [("file", ("new.bin", b"1"))]
+    refused = gateway.post("/v2/api/deployments", files=files)
+    assert refused.status_code == 503 and refused.headers["Retry-After"]
+    assert refused.json()["detail"] == "nothing was changed: the artifact new.bin cannot be replaced: Input/output error"
+    assert "the store cannot write" not in gateway.stderr()
+    assert gateway.post("/v2/api/deployments", files=files).status_code == 200
+    finish(gateway)

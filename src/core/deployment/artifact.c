@@ -116,7 +116,8 @@ static void deletion_done(uv_work_t *work, int status)
 	beat_doing("an artifact that was deleted");
 	list_remove(&d->node);
 	if (d->status < 0)
-		fault_set(&a->fault, d->status == -ENOENT ? FAULT_NOT_FOUND : FAULT_UNAVAILABLE,
+		fault_set(&a->fault,
+			d->status == -ENOENT ? FAULT_NOT_FOUND : fault_of_errno(-d->status),
 			"%.128s cannot be deleted: %s", a->name, strerror(-d->status));
 	else if (d->synced < 0)
 		fault_set(&a->fault, FAULT_UNAVAILABLE,

@@ -15,6 +15,7 @@
  * never wait for each other. */
 #include "core/deployment/deployment.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -51,7 +52,10 @@ struct deployment {
 	struct edit **artifacts; /* that hold the names of those that are replaced */
 	json_t *errors;
 	enum fault_code fault; /* of the first of them */
-	int status;
+	/* What the store's thread says of the write: */
+	int status, file_status; /* negative errno: of all, of `file` */
+	char *file;              /* that could not get its name; owned */
+	size_t n_left;           /* artifacts that could not be put back */
 };
 
 /* The document's own members, and that each thing in it has a name of its own. */
@@ -447,6 +451,7 @@ static void deployment_end(struct deployment *d)
 		edit_leave(d->artifacts[i], &waiting);
 	free(d->artifacts);
 	json_decref(d->errors);
+	free(d->file);
 	free(d->parts);
 	free(d);
 	ask_answer(a);
@@ -492,15 +497,29 @@ static void deployment_refuse(struct deployment *d)
 	deployment_end(d);
 }
 
+static void tell_failure(struct deployment *d)
+{
+	struct fault *f = &d->ask->fault;
+	json_decref(d->ask->json);
+	d->ask->json = NULL;
+	if (d->file)
+		fault_set(f, fault_of_errno(-d->file_status),
+			"nothing was changed: the artifact %.128s cannot be replaced: %s",
+			strrchr(d->file, '/') + 1, strerror(-d->file_status));
+	else
+		fault_of_write(f, d->status, "nothing was changed", "the deployment takes effect");
+	if (d->n_left)
+		fault_set(f, f->code,
+			"new artifacts that could not be put back: %zu; apart from these %s",
+			d->n_left, f->text);
+}
+
 static void deployment_durable(struct mail *mail, void *owner)
 {
 	struct deployment *d = container_of(mail, struct deployment, mail);
 	struct core *c = owner;
 	if (d->status < 0) {
-		json_decref(d->ask->json);
-		d->ask->json = NULL;
-		fault_set(&d->ask->fault, FAULT_UNAVAILABLE,
-			"nothing was changed: the store cannot write (%s)", strerror(-d->status));
+		tell_failure(d);
 		deployment_end(d);
 		return;
 	}
@@ -525,8 +544,16 @@ static void deployment_durable(struct mail *mail, void *owner)
 static void deployment_written(void *owner, struct store_op *op, int status)
 {
 	struct deployment *d = owner;
-	(void)op;
 	d->status = status;
+	/* Of one that is in progress they are still another thread's. */
+	for (size_t i = 0; i < op->n_files && status < 0 && status != -EINPROGRESS; i++) {
+		const struct store_file *file = &op->files[i];
+		d->n_left += file->is_replaced;
+		if (file->status == 0 || d->file)
+			continue;
+		d->file = xstrdup(file->to);
+		d->file_status = file->status;
+	}
 	mailbox_post_always(&d->core->mailbox, &d->mail);
 }
 

@@ -308,7 +308,7 @@ static int upload_finish(struct request *rq, struct upload *u, bool force, struc
 	if (r == -EEXIST)
 		return fault_set(
 			f, FAULT_CONFLICT, "Filename must be unique: found %s in repository", name);
-	return r < 0 ? fault_set(f, FAULT_UNAVAILABLE, "the artifact cannot be kept: %s",
+	return r < 0 ? fault_set(f, fault_of_errno(-r), "the artifact cannot be kept: %s",
 			       strerror(-r))
 		     : 0;
 }

@@ -21,7 +21,7 @@ enum { DOCUMENT_DEPTH_MAX = 16 };
 
 static int cannot_be_kept(const struct upload_file *file, int error, struct fault *f)
 {
-	return fault_set(f, FAULT_UNAVAILABLE, "the artifact %s cannot be kept: %s", file->name,
+	return fault_set(f, fault_of_errno(error), "the artifact %s cannot be kept: %s", file->name,
 		strerror(error));
 }
 
@@ -36,7 +36,7 @@ static int describe_file(const char *path, bool is_synced, json_t **ret)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
-		return -EEXIST;
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST;
 	if (is_synced) {
 		int r = fail_point(FAIL_ARTIFACT_SYNC);
 		if (r < 0 || fchmod(fd, 0750) < 0 || fdatasync(fd) < 0)

@@ -87,6 +87,14 @@ def test_a_file_that_does_not_load_replaces_nothing(gateway):
     assert gateway.get("/v2/api/artifacts/twice.py").text == TWICE and gateway.run("twice", {"n": 2})["payload"] == 4
 
 
+def test_what_is_in_the_way_of_an_artifact_is_a_conflict_that_does_not_pass(gateway):
+    (gateway.data / "artifacts" / "twice.py").mkdir()
+    upload = gateway.post("/v2/api/artifacts", files={"file": ("twice.py", TWICE)}, params={"force": "true"})
+    for refused in upload, deploy(gateway, {"twice.py": TWICE}, contexts=[CONTEXT], functions=[FUNCTION]):
+        assert "Is a directory" in bad(refused, 409)["detail"] and "Retry-After" not in refused.headers
+    assert gateway.get("/v2/api/contexts/mine").status_code == 404 and is_swept(gateway)
+
+
 def test_functions_that_are_not_named_are_asked_before_their_artifact_is_replaced(gateway):
     good(deploy(gateway, {"twice.py": TWICE}, contexts=[CONTEXT], functions=[FUNCTION]))
     problem = bad(deploy(gateway, {"twice.py": TWICE.replace("def twice", "def thrice")}))
