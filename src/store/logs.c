@@ -140,21 +140,45 @@ static bool may_pass(int r)
 	return false;
 }
 
+static struct uuid *told_of(struct logs *l, const struct uuid *id)
+{
+	for (int i = 0; l->n_told && i < LOGS_OPEN_MAX; i++)
+		if (memcmp(&l->told[i], id, sizeof *id) == 0)
+			return &l->told[i];
+	return NULL;
+}
+
+/* Once for each job: it may print much. */
+static void tell_lost(struct logs *l, const struct uuid *id, int r)
+{
+	char path[PATH_SIZE];
+	if (told_of(l, id))
+		return;
+	l->told[l->n_told++ % LOGS_OPEN_MAX] = *id;
+	logs_path(l, id, path, sizeof path);
+	log_limited(&l->lost, LOG_LEVEL_WARN,
+		"%s cannot be written, and what the log of a job would get is dropped: %s", path,
+		r == -EINVAL ? "it is no file" : strerror(-r));
+}
+
+void logs_tick(struct logs *l)
+{
+	log_limit_tick(&l->lost);
+}
+
 int logs_append(struct logs *l, const struct uuid *id, const char *text, size_t len)
 {
 	int fd = file_of(l, id);
 	int r = fd < 0 ? fd : fail_point(FAIL_STORE_LOG);
 	if (r == 0)
 		r = write_all(fd, text, len);
-	if (r < 0 && !may_pass(r) && !l->has_told) {
-		char path[PATH_SIZE];
-		logs_path(l, id, path, sizeof path);
-		log_warn("%s cannot be written, and what the log of a job would get is dropped: "
-			 "%s",
-			path, r == -EINVAL ? "it is no file" : strerror(-r));
-	}
-	l->has_told = r < 0 && !may_pass(r);
-	return r < 0 && may_pass(r) ? r : 0;
+	struct uuid *told = r == 0 ? told_of(l, id) : NULL;
+	if (told)
+		*told = (struct uuid){ { 0 } };
+	if (r == 0 || may_pass(r))
+		return r;
+	tell_lost(l, id, r);
+	return 0;
 }
 
 /* The id in "job-<id>.log". */

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "base/uuid.h"
 
 enum { LOGS_OPEN_MAX = 16 };
@@ -17,11 +18,16 @@ struct logs {
 		int fd; /* -1: free */
 	} open[LOGS_OPEN_MAX];
 	unsigned next; /* the one to be closed for the next file */
-	bool has_told; /* the last append was given up, and that was told */
+	/* The newest jobs of which it was told that their logs are dropped; all zeroes: none. */
+	struct uuid told[LOGS_OPEN_MAX];
+	unsigned n_told;
+	struct log_limit lost;
 };
 
 int logs_open(struct logs *l, const char *directory, struct fault *f);
 void logs_close(struct logs *l);
+
+void logs_tick(struct logs *l); /* now and then: writes how many such lines were left out */
 
 /* 0: it is written, or can never be, as something that is no file is in its place. Negative: the
  * disk refuses, which may pass; nothing of it was written. */

@@ -416,6 +416,7 @@ static int check(struct store *st)
 	figures_measure(&st->figures, st->directory,
 		r == 0 && st->ops->bytes ? st->ops->bytes(st->self) : -1);
 	leave(st);
+	logs_tick(&st->logs);
 	st->checked_ms = clock_mono_ms();
 	return r;
 }

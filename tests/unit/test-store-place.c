@@ -203,6 +203,30 @@ TEST(what_is_no_file_in_place_of_a_log_is_left_alone)
 	check_int(store_log_open(p->st, &none), -ENOENT);
 }
 
+/* A job whose log is in the way beside one that logs well, and then many of them. */
+TEST(of_a_log_that_cannot_be_written_it_is_told_once)
+{
+	struct place *p = *state;
+	struct uuid ids[100] = { 0 };
+	for (int i = 0; i < 100; i++) {
+		char path[200];
+		ids[i].bytes[0] = (uint8_t)(i + 1);
+		store_log_path(p->st, &ids[i], path, sizeof path);
+		must(i == 1 || mkdir(path, 0700) == 0);
+	}
+	log_set_level(LOG_LEVEL_WARN);
+	uint64_t before = log_count(LOG_LEVEL_WARN);
+	for (int i = 0; i < 200; i++)
+		log_text(p, &ids[i % 2], "a line\n");
+	check_int(settle(p->st), 0);
+	check_int(log_count(LOG_LEVEL_WARN) - before, 1);
+	for (int i = 2; i < 100; i++)
+		log_text(p, &ids[i], "a line\n");
+	check_int(settle(p->st), 0);
+	check_int(log_count(LOG_LEVEL_WARN) - before, LOG_LIMIT_LINES);
+	log_set_level(LOG_LEVEL_ERROR);
+}
+
 TEST(a_pipe_in_place_of_the_database_is_refused)
 {
 	struct place *p = *state;
@@ -353,6 +377,7 @@ int main(void)
 		ON(store_sqlite, files_that_were_moved_away_are_missed_and_welcome_back),
 		ON(store_sqlite, other_files_in_their_place_are_neither_written_nor_read),
 		ON(store_sqlite, a_folder_of_logs_that_was_removed_is_made_again),
+		ON(store_mem, of_a_log_that_cannot_be_written_it_is_told_once),
 		ON(store_sqlite, what_is_no_file_in_place_of_a_log_is_left_alone),
 		ON(store_sqlite, a_pipe_in_place_of_the_database_is_refused),
 		ON(store_sqlite, what_is_acknowledged_was_synced),
