@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { PRUNE_TICK_MS = 60 * 1000 };
+enum { PRUNE_TICK_MS = 60 * 1000, READING_MAX = 2 };
 
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -91,6 +91,7 @@ struct core *core_new(const struct core_parts *parts)
 	list_init(&c->edits);
 	list_init(&c->deletions);
 	list_init(&c->fetches);
+	list_init(&c->reads);
 	c->looker = looker_new(c);
 	list_init(&c->watches);
 	list_init(&c->watches_dirty);
@@ -255,9 +256,12 @@ void fault_of_write(struct fault *f, int status, const char *refusal, const char
 			write_error(status));
 }
 
-/* Reading one job, on a thread of the loop's pool: a disk may take its time. */
+/* Reading one job, on a thread of the loop's pool: a disk may take its time. A broker may send
+ * thousands of requests again, and each needs such a read: they leave threads of the pool, which
+ * are few, to what starts workers and jobs. */
 struct job_read {
 	uv_work_t work;
+	struct list node; /* in core->reads, until it is begun */
 	struct core *core;
 	struct uuid id;
 	job_read_fn *done;
@@ -272,19 +276,35 @@ static void job_read_work(uv_work_t *work)
 	r->status = store_job_get(r->core->store, &r->id, &r->row);
 }
 
+static void begin_reads(struct core *c);
+
 static void job_read_done(uv_work_t *work, int status)
 {
 	_cleanup_(freep) struct job_read *r = container_of(work, struct job_read, work);
 	_cleanup_(job_row_freep) struct job_row *row = r->row;
+	struct core *c = r->core;
 	beat_doing("a job that was read from the store");
+	c->n_reading--;
+	begin_reads(c);
 	r->done(r->owner, status < 0 ? status : r->status, row);
+}
+
+static void begin_reads(struct core *c)
+{
+	struct list *n;
+	while (c->n_reading < READING_MAX && (n = list_pop(&c->reads))) {
+		struct job_read *r = container_of(n, struct job_read, node);
+		c->n_reading++;
+		must(uv_queue_work(c->loop, &r->work, job_read_work, job_read_done) == 0);
+	}
 }
 
 void job_read(struct core *c, const struct uuid *id, job_read_fn *done, void *owner)
 {
 	struct job_read *r = xcalloc(1, sizeof *r);
 	*r = (struct job_read){ .core = c, .id = *id, .done = done, .owner = owner };
-	must(uv_queue_work(c->loop, &r->work, job_read_work, job_read_done) == 0);
+	list_append(&c->reads, &r->node);
+	begin_reads(c);
 }
 
 void core_check_stopped(struct core *c)

@@ -78,6 +78,8 @@ struct core {
 	struct list unrecorded, moved, dirty;
 	size_t parameter_bytes, fetched_bytes; /* parameters.c */
 	struct list fetches;
+	struct list reads; /* core.c: those of job_read() that are not begun */
+	unsigned n_reading;
 	struct looker *looker;
 	_Atomic int64_t request_bytes,
 		request_bytes_max; /* in the mailbox, or waiting for a signature */
@@ -168,8 +170,8 @@ void settle(struct core *c, void (*settled)(void *owner, int status), void *owne
 const char *write_error(int status);
 void fault_of_write(struct fault *f, int status, const char *refusal, const char *doubt);
 
-/* core.c: reads the job's row from the store on another thread, then calls `done` on the core's,
- * also at the end. 0, or as store_job_get; the row is borrowed, NULL without one. */
+/* core.c: reads the job's row from the store on another thread, a few at a time, then calls `done`
+ * on the core's, also at the end. 0, or as store_job_get; the row is borrowed, NULL without one. */
 typedef void job_read_fn(void *owner, int status, const struct job_row *row);
 void job_read(struct core *c, const struct uuid *id, job_read_fn *done, void *owner);
 

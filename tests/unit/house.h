@@ -55,8 +55,9 @@ extern _Atomic int house_disk;
  */
 enum { HOUSE_HOLDS = 1 };
 extern _Atomic int house_commit, house_commits_tried;
-/* While it is set no job is read from the store. */
+/* While it is set no job is read from the store; so many are being read. */
 extern _Atomic bool house_reading_hangs;
+extern _Atomic int house_reading;
 
 /* The context default of the tests: shared, and no worker of it ends for want of work. Its
  * spark_conf is a reference. */

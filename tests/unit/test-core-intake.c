@@ -170,6 +170,34 @@ static void a_key_is_of_one_request(void **state)
 	await_refusal(h, "the idempotency key key was used for another request");
 }
 
+static bool is_one_being_read(struct house *h)
+{
+	(void)h;
+	return house_reading > 0;
+}
+
+/* The threads that read it have other things to do, too. */
+static void a_key_that_comes_often_is_looked_up_a_few_times_at_once(void **state)
+{
+	enum { AGAIN = 20, AT_ONCE = 2 };
+	struct house *h = *state;
+	char first[UUID_TEXT], again[UUID_TEXT];
+	call(h, request(h, "key", "digest"));
+	await_id(h, "finished", first);
+	settle(h);
+	house_reading_hangs = true;
+	for (int i = 0; i < AGAIN; i++)
+		call(h, request(h, "key", "digest"));
+	await_true(h, is_one_being_read);
+	turn_for(h, 50);
+	assert_in_range(house_reading, 1, AT_ONCE);
+	house_reading_hangs = false;
+	for (int i = 0; i < AGAIN; i++) {
+		await_id(h, "initialized", again);
+		assert_string_equal(again, first);
+	}
+}
+
 static void of_the_keys_the_newest_are_kept(void **state)
 {
 	struct house *h = *state;
@@ -420,6 +448,7 @@ int main(void)
 		IN_A_HOUSE(a_call_that_waits_for_its_outcome_runs_at_once),
 		IN_A_HOUSE(priority_goes_before_age),
 		IN_A_HOUSE(a_key_is_of_one_request),
+		IN_A_HOUSE(a_key_that_comes_often_is_looked_up_a_few_times_at_once),
 		IN_A_HOUSE(of_the_keys_the_newest_are_kept),
 		IN_A_HOUSE(a_key_is_kept_for_its_time),
 		IN_A_HOUSE(jobs_have_a_limit_over_all_contexts),
