@@ -25,6 +25,8 @@ FAIL_POINT(CONFIG_READ, "mistd.config.read", EIO, "the configuration is read aga
 FAIL_POINT(ARTIFACT_LOOK, "core.artifact.look", EACCES,
 	"the artifact of a function is looked at, to know whether it is another by now")
 
+FAIL_POINT(LAUNCHER_COMMAND, "launcher.command", EIO,
+	"the command of a worker is made of what its runner and Spark have in their files")
 FAIL_POINT(LAUNCHER_DIRECTORY, "launcher.directory", ENOSPC, "the directory of a worker is made")
 FAIL_POINT(LAUNCHER_RECORD, "launcher.record", ENOSPC, "a file of a worker is written")
 FAIL_POINT(LAUNCHER_RENAME, "launcher.rename", EIO, "a written file of a worker gets its name")

@@ -4,8 +4,8 @@
  * Its directory `<data>/workers/<id>` is the record of it: `connect.json` (mode 0600) is what the
  * worker reads, `worker.json` what a later gateway reads to know it again. Both are written before
  * (or, the pid, right after) the process starts, and go when it is gone. A disk may take its time,
- * so they are written, and what a process printed last is read, on threads of the loop's pool. What
- * happens to the worker meanwhile is done when that is over.
+ * so they are written, what starts the process is looked up, and what it printed last is read, on
+ * threads of the loop's pool. What happens to the worker meanwhile is done when that is over.
  *
  * One deadline runs at a time: to become ready, to come back after its connection broke, or to end
  * after it was told to. The member tells the core exactly once that the worker is lost or did not
@@ -372,15 +372,19 @@ struct file_work {
 	struct member *member;
 	void (*written)(struct member *m, const char *path, int status);
 	char *directory, *record;
-	char *connect, *output; /* of one that is prepared; NULL: the record only */
-	const char *path;       /* which of them could not be written */
+	char *connect, *output;  /* of one that is prepared; NULL: the record only */
+	struct command *command; /* the same */
+	const char *path;        /* which of them could not be written */
 	int out, status;
 };
 
 static int write_files(struct file_work *f)
 {
-	int r = f->connect ? fail_point(FAIL_LAUNCHER_DIRECTORY) : 0;
+	int r = f->command ? command_make(f->command) : 0;
+	if (r < 0)
+		return r;
 	f->path = f->directory;
+	r = f->connect ? fail_point(FAIL_LAUNCHER_DIRECTORY) : 0;
 	if (r == 0 && f->connect && mkdir(f->directory, 0750) < 0)
 		r = -errno;
 	if (r == 0)
@@ -407,10 +411,13 @@ static void files_done(uv_work_t *work, int status)
 {
 	struct file_work *f = container_of(work, struct file_work, work);
 	struct member *m = f->member;
+	struct fault fault;
 	(void)status;
 	beat_doing("the files of a worker that were written");
 	m->writing = NULL;
 	m->out = f->out;
+	if (f->command && command_end(f->command, m, &fault) < 0)
+		m->spawn_error = xasprintf("The worker did not start: %s", fault.text);
 	if (m->clears != CLEAR_NOT)
 		clear_now(m, m->clears == CLEAR_BUT_OUTPUT);
 	if (!m->is_freed)
@@ -434,13 +441,14 @@ static void begin_files(struct member *m, struct file_work *f)
 	must(uv_queue_work(m->room->loop, &f->work, files_work, files_done) == 0);
 }
 
-void member_prepare(struct member *m, const struct context *context,
+void member_prepare(struct member *m, const struct runtime_settings *runtime,
 	void (*written)(struct member *m, const char *path, int status))
 {
 	struct file_work *f = xcalloc(1, sizeof *f);
 	m->secret = make_secret();
 	f->written = written;
-	f->connect = connect_of(m, context);
+	f->connect = connect_of(m, m->worker->context);
+	f->command = command_new(m, runtime);
 	f->output = xstrdup(m->output);
 	begin_files(m, f);
 }

@@ -7,6 +7,7 @@
 #include "worker/room.h"
 
 struct session;
+struct command;
 
 struct room {
 	uv_loop_t *loop;
@@ -70,10 +71,11 @@ void member_drains(struct member *m); /* it was told to end by itself: it has th
 void member_expect_back(struct member *m); /* it lost its connection: it has the reconnect grace */
 void member_await_ready(struct member *m); /* it has the start timeout */
 void member_ready(struct member *m);
-/* Makes the directory, its files and the open output of one that is to be started, on another
- * thread, and then calls `written`: 0, or a negative errno and the path that it is of, which is
- * borrowed. Not if it was freed meanwhile. */
-void member_prepare(struct member *m, const struct context *context,
+/* Makes the command, the directory, its files and the open output of one that is to be started, on
+ * another thread, and then calls `written`: 0, or a negative errno and the path that it is of,
+ * which is borrowed; or, path NULL, of the command, and m->spawn_error says why. Not if it was
+ * freed meanwhile. */
+void member_prepare(struct member *m, const struct runtime_settings *runtime,
 	void (*written)(struct member *m, const char *path, int status));
 /* Its record again, now that there is a pid. */
 void member_record(
@@ -85,8 +87,12 @@ json_t *member_read_json(const char *directory, const char *name);
 void member_clear(struct member *m, bool keep_output);
 
 /* process.c */
-/* What is to be started: m->args and m->env. */
-int process_prepare(struct member *m, const struct runtime_settings *runtime, struct fault *f);
+/* What is to be started, in three steps: a copy of all that says so; what is in files is looked up,
+ * on another thread, which may wait for a disk; m->args and m->env. Negative: why there is none.
+ * The last one frees it. */
+struct command *command_new(const struct member *m, const struct runtime_settings *runtime);
+int command_make(struct command *c);
+int command_end(struct command *c, struct member *m, struct fault *f);
 int process_spawn(struct member *m, struct fault *f); /* that, with m->out */
 void process_forget_command(struct member *m);
 void process_signal(const struct member *m, int signal);

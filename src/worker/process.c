@@ -6,6 +6,10 @@
  * to a file, not a pipe: it outlives the gateway. The secret is not on the command line and not in
  * the environment: only the path of the file that has it.
  *
+ * The command is made on a thread of the loop's pool, from a copy of what was said: where the
+ * runner is and what Spark's own properties are is looked up in files, on disks that may take their
+ * time.
+ *
  * A process is started on the core's thread, which its handle belongs to: libuv allows no other,
  * and returns when exec has succeeded or failed. A program on a file system that hangs holds the
  * core up for so long, and the watchdog says so (mist.watchdog).
@@ -33,6 +37,16 @@ extern char **environ;
 struct words {
 	char **v;
 	size_t n;
+};
+
+struct command {
+	char *id, *directory, *pass_environment, *runner; /* owned */
+	struct runtime_settings runtime;
+	const struct context *context; /* a reference */
+	bool is_describer;
+	struct words args, env;
+	int status;
+	struct fault fault;
 };
 
 static void words_add(struct words *w, char *word)
@@ -106,20 +120,19 @@ static bool is_passed(const char *list, const char *variable)
 }
 
 /* What of the gateway's own environment is none of its secrets, then what the runtime says. */
-static void add_environment(
-	const struct member *m, const struct runtime_settings *rt, struct words *env)
+static void add_environment(const struct command *c, struct words *env)
 {
-	_cleanup_(freep) char *file = worker_file(m->directory);
+	_cleanup_(freep) char *file = worker_file(c->directory);
 	const char *key;
 	json_t *value;
 	for (char **e = environ; *e; e++)
-		if (is_passed(m->room->settings.pass_environment, *e))
+		if (is_passed(c->pass_environment, *e))
 			words_add(env, xstrdup(*e));
-	json_object_foreach (rt->environment, key, value)
+	json_object_foreach (c->runtime.environment, key, value)
 		env_set(env, key, json_string_value(value));
 	env_set(env, WORKER_MARK, file);
-	if (rt->java[0])
-		env_set(env, "JAVA_HOME", rt->java);
+	if (c->runtime.java[0])
+		env_set(env, "JAVA_HOME", c->runtime.java);
 }
 
 static void env_prepend(struct words *env, const char *name, const char *path)
@@ -162,14 +175,14 @@ static char *installed(const char *path)
 	return xasprintf("%.*s%s", (int)(len - own), self, path);
 }
 
-static int add_python(struct member *m, const struct runtime_settings *rt, struct words *env,
-	char **ret_runner, struct fault *f)
+static int add_python(
+	const struct command *c, struct words *env, char **ret_runner, struct fault *f)
 {
 	/* Workers of an installed gateway run what was installed with it, those of one that is
 	 * being worked on run the source. */
 	_cleanup_(freep) char *own_runner = installed(MIST_INSTALLED_RUNNER),
 			      *own_proto = installed(MIST_INSTALLED_PROTO);
-	const char *const runners[] = { m->room->settings.runner, own_runner, MIST_SOURCE_RUNNER,
+	const char *const runners[] = { c->runner, own_runner, MIST_SOURCE_RUNNER,
 		MIST_INSTALLED_RUNNER };
 	const char *const protos[] = { own_proto, MIST_SOURCE_PROTO, MIST_INSTALLED_PROTO };
 	_cleanup_(freep) char *proto = find_folder(protos, ARRAY_SIZE(protos), "frames.json");
@@ -179,7 +192,7 @@ static int add_python(struct member *m, const struct runtime_settings *rt, struc
 			"the Python runner is not installed: %s has no mist/worker.py "
 			"(workers.runner)",
 			MIST_INSTALLED_RUNNER);
-	const char *python = or_env(rt->python, "PYSPARK_PYTHON", "python3");
+	const char *python = or_env(c->runtime.python, "PYSPARK_PYTHON", "python3");
 	env_set(env, "PYSPARK_PYTHON", python);
 	env_set(env, "PYSPARK_DRIVER_PYTHON", python);
 	env_set(env, "PYTHONUNBUFFERED", "1");
@@ -219,10 +232,10 @@ static void add_local_defaults(const struct context_settings *s, const struct wo
 		env_set(env, "SPARK_LOCAL_IP", "127.0.0.1");
 }
 
-static void add_spark_words(struct member *m, struct words *args, struct words *env,
+static void add_spark_words(const struct command *c, struct words *args, struct words *env,
 	const char *spark_home, const char *runner)
 {
-	const struct context_settings *s = &m->worker->context->settings;
+	const struct context_settings *s = &c->context->settings;
 	struct words options = { 0 };
 	const char *key;
 	json_t *value;
@@ -236,31 +249,36 @@ static void add_spark_words(struct member *m, struct words *args, struct words *
 	}
 	if (!json_object_get(s->spark_conf, "spark.app.name")) { /* --name would win over it */
 		words_add(args, xstrdup("--name"));
-		words_add(args, xstrdup(m->id));
+		words_add(args, xstrdup(c->id));
 	}
 	words_split(args, s->run_options);
 	words_add(args, xasprintf("%s/mist/worker.py", runner));
 }
 
-static int build_command(struct member *m, const struct runtime_settings *rt, struct words *args,
-	struct words *env, struct fault *f)
+static int build_command(
+	const struct command *c, struct words *args, struct words *env, struct fault *f)
 {
+	const struct runtime_settings *rt = &c->runtime;
 	_cleanup_(freep) char *runner = NULL;
-	add_environment(m, rt, env);
+	int r = fail_point(FAIL_LAUNCHER_COMMAND);
+	if (r < 0)
+		return fault_set(
+			f, FAULT_UNAVAILABLE, "its command cannot be made: %s", strerror(-r));
+	add_environment(c, env);
 	if (rt->kind == RUNTIME_PROGRAM) {
 		words_split(args, rt->command);
 		return args->n ? 0
 			       : fault_set(f, FAULT_BAD_REQUEST,
 					 "its runtime is a program and has no command");
 	}
-	int r = add_python(m, rt, env, &runner, f);
+	r = add_python(c, env, &runner, f);
 	if (r < 0)
 		return r;
 	const char *spark_home = or_env(rt->spark_home, "SPARK_HOME", "");
 	if (rt->kind == RUNTIME_SPARK && spark_home[0])
 		env_set(env, "SPARK_HOME", spark_home);
-	if (rt->kind == RUNTIME_PYTHON || m->is_describer) {
-		words_add(args, xstrdup(or_env(rt->python, "PYSPARK_PYTHON", "python3")));
+	if (rt->kind == RUNTIME_PYTHON || c->is_describer) {
+		words_add(args, xstrdup(or_env(c->runtime.python, "PYSPARK_PYTHON", "python3")));
 		words_add(args, xstrdup("-m"));
 		words_add(args, xstrdup("mist.worker"));
 		return 0;
@@ -270,7 +288,7 @@ static int build_command(struct member *m, const struct runtime_settings *rt, st
 			"its runtime has no spark-home and the gateway's environment no "
 			"SPARK_HOME: where is Spark?");
 	env_set(env, "MIST_SPARK", "1");
-	add_spark_words(m, args, env, spark_home, runner);
+	add_spark_words(c, args, env, spark_home, runner);
 	return 0;
 }
 
@@ -319,13 +337,40 @@ static void process_exited(uv_process_t *process, int64_t status, int signal)
 	member_gone(m, how);
 }
 
-int process_prepare(struct member *m, const struct runtime_settings *runtime, struct fault *f)
+struct command *command_new(const struct member *m, const struct runtime_settings *runtime)
 {
-	struct words args = { 0 }, env = { 0 };
-	int r = build_command(m, runtime, &args, &env, f);
-	m->args = args.v;
-	m->env = env.v;
-	return r;
+	struct command *c = xcalloc(1, sizeof *c);
+	c->id = xstrdup(m->id);
+	c->directory = xstrdup(m->directory);
+	c->pass_environment = xstrdup(m->room->settings.pass_environment);
+	c->runner = xstrdup(m->room->settings.runner);
+	conf_copy(runtime_conf, &c->runtime, runtime);
+	c->context = context_ref(m->worker->context);
+	c->is_describer = m->is_describer;
+	return c;
+}
+
+int command_make(struct command *c)
+{
+	c->status = build_command(c, &c->args, &c->env, &c->fault);
+	return c->status;
+}
+
+int command_end(struct command *c, struct member *m, struct fault *f)
+{
+	int status = c->status;
+	if (status < 0)
+		*f = c->fault;
+	m->args = c->args.v;
+	m->env = c->env.v;
+	context_unref(c->context);
+	conf_done(runtime_conf, &c->runtime);
+	free(c->id);
+	free(c->directory);
+	free(c->pass_environment);
+	free(c->runner);
+	free(c);
+	return status;
 }
 
 void process_forget_command(struct member *m)

@@ -201,6 +201,10 @@ static void prepared(struct member *m, const char *path, int status)
 	struct fault f;
 	m->is_preparing = false;
 	int r = status;
+	if (m->spawn_error) {
+		launch_failed(m);
+		return;
+	}
 	if (r < 0)
 		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", path, strerror(-r));
 	else if (m->is_unwanted || !m->worker)
@@ -222,16 +226,9 @@ static void crew_room_launch(
 	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
 {
 	struct member *m = member_new(room, w);
-	struct fault f;
 	m->is_describer = is_describer;
-	if (process_prepare(m, runtime, &f) < 0) { /* told on the next turn, as the seam promises */
-		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
-		m->overdue = launch_failed;
-		timer_set(core_timers(m->room->core), &m->deadline, 0);
-		return;
-	}
 	m->is_preparing = true;
-	member_prepare(m, w->context, prepared);
+	member_prepare(m, runtime, prepared);
 }
 
 static struct session *session_of(const struct worker *w)

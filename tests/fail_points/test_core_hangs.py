@@ -50,7 +50,7 @@ def finish(gateway):
     gateway.check_sanitizers()
 
 
-@pytest.mark.parametrize("point", ["launcher.directory", "launcher.record", "launcher.rename"])
+@pytest.mark.parametrize("point", ["launcher.command", "launcher.directory", "launcher.record", "launcher.rename"])
 def test_the_files_of_a_worker_hold_up_its_own_jobs_only(hanging, point):
     gateway = hanging(f"{point}:delay={HANG_MS}@1")
     with ThreadPoolExecutor(1) as pool:
