@@ -2,6 +2,7 @@
 """Live events by WebSocket and as Server-Sent Events."""
 import re
 import selectors
+import socket
 import threading
 
 import pytest
@@ -233,6 +234,12 @@ def test_the_past_and_the_present_meet_without_a_gap(mist):
         assert [n for n in names(events) if n != "logs"] == ["initialized", "queued", "worker-assigned", "started", "finished"]
         assert [e["message"] for e in entries(events)] == messages(mist, job_id)
         stream.close()
+
+
+def test_segments_are_short_on_one_machine_too(mist):
+    """Else they are as long as half of a window, and who reads on after its window was closed may get nothing for two minutes."""
+    with Stream(mist, "/v2/api/events") as stream:
+        assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 4096
 
 
 def test_a_follower_that_does_not_read_comes_back_for_the_rest(c_mist):

@@ -40,6 +40,14 @@ def run_many(gateway, n, text):
         sender.join()
 
 
+def in_the_kernel(client, gateway):
+    """What the kernel says of the gateway's end of a connection of this machine: its row of /proc/net/tcp."""
+    ports = [f":{gateway.port:04X}", f":{client.getsockname()[1]:04X}"]
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table]
+    return [row for row in rows if [row[1][-5:], row[2][-5:]] == ports]
+
+
 class Closed(Exception):
     """The gateway closed; `code` is the one of its close frame, if it sent one."""
 
@@ -50,6 +58,7 @@ class Closed(Exception):
 
 class Connection:
     def __init__(self, gateway, path, headers=(), receive_buffer=None):
+        self.gateway = gateway
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -64,7 +73,10 @@ class Connection:
         self.status = int(self.head.split()[1])
 
     def _more(self):
-        piece = self.socket.recv(1 << 16)
+        try:
+            piece = self.socket.recv(1 << 16)
+        except TimeoutError as e:  # bytes to send (the fifth column) that do not come are the kernel's, none the gateway's
+            raise TimeoutError(f"nothing came behind {self.data[-100:]}; {in_the_kernel(self.socket, self.gateway)}") from e
         if not piece:
             raise Closed
         self.data += piece

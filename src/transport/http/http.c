@@ -27,6 +27,7 @@
 #include "transport/http/metrics/metrics.h"
 #include "transport/http/server/head.h"
 #include "transport/http/server/server.h"
+#include "transport/http/server/tcp.h"
 #include "transport/http/target.h"
 #include "transport/http/workers/output.h"
 
@@ -528,6 +529,7 @@ static int listen_on(const char *host, int port, struct fault *f)
 		return fault_set(f, FAULT_BAD_REQUEST, "http.host %s: %s", host, gai_strerror(r));
 	int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	tcp_limit_segments(fd);
 	r = fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, BACKLOG) ? errno : 0;
 	freeaddrinfo(list);
 	if (!r)

@@ -10,7 +10,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { TCP_IS_ESTABLISHED = 1 }; /* in the kernel's net/tcp_states.h */
+enum {
+	TCP_IS_ESTABLISHED = 1, /* in the kernel's net/tcp_states.h */
+	SEGMENT_MAX = 4096      /* bytes; the kernel carries many of them at once all the same */
+};
 
 static bool info_read(int fd, struct tcp_counts *ret)
 {
@@ -46,4 +49,10 @@ void tcp_keep_asking(int fd, int seconds)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+void tcp_limit_segments(int fd)
+{
+	const int bytes = SEGMENT_MAX;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &bytes, sizeof bytes);
 }

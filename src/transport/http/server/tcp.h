@@ -22,3 +22,13 @@ void tcp_counts_glance(int fd, struct tcp_counts *ret);
 /* After so many seconds without a byte the kernel asks the other side's whether it knows the
  * connection, and ends it if it does not. */
 void tcp_keep_asking(int fd, int seconds);
+
+/* Of a socket that is going to listen: keeps the segments of its connections short, both ways.
+ *
+ * Between two programs of one machine a segment may be as long as half of the reader's window. A
+ * reader that let bytes lie until its window was closed, and then reads on, may first offer less
+ * than one segment, and say nothing of the rest, since the window is not going to be twice as wide.
+ * The kernel sends no part of a segment: it waits for its next probe of the window, and each comes
+ * twice as late as the one before, up to two minutes. Until then the reader gets nothing, not even
+ * signs of life. On a network segments are short anyway. */
+void tcp_limit_segments(int fd);
