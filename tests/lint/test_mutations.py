@@ -49,16 +49,16 @@ def test_the_score_decides(tmp_path, capsys, noticed, survived, untried, status,
     assert count.main(str(record)) == counts and len([json.loads(line) for line in record.read_text().splitlines()]) == len(results)
 
 
-@pytest.mark.parametrize("handler, words", [("default_int_handler", "KeyboardInterrupt"), ("SIG_IGN", "it did not end within")])
-def test_a_pytest_that_does_not_end_is_ended_and_what_it_said_is_kept(tmp_path, monkeypatch, handler, words):
+@pytest.mark.parametrize("handler, words, seconds", [("default_int_handler", "KeyboardInterrupt", 30), ("SIG_IGN", "it did not end within", 2)])
+def test_a_pytest_that_does_not_end_is_ended_and_what_it_said_is_kept(tmp_path, monkeypatch, handler, words, seconds):
     stand_in = tmp_path / "python"
     stand_in.write_text(f"#!{sys.executable}\nimport signal, time\nsignal.signal(signal.SIGINT, signal.{handler})\nprint('said', flush=True)\ntime.sleep(60)\n")
     stand_in.chmod(0o755)
-    monkeypatch.setattr(run, "PYTEST_END_SECONDS", 2)
+    monkeypatch.setattr(run, "PYTEST_END_SECONDS", seconds)
     monkeypatch.setattr(sys, "executable", str(stand_in))
     copy = run.Copy(tmp_path / "copy")
     copy.tree.mkdir()
-    assert copy.run_pytest(["test_a.py::test_one"], (), limit=1) == "pytest, which did not end"
+    assert copy.run_pytest(["test_a.py::test_one"], (), limit=4) == "pytest, which did not end"  # by then it has begun
     assert words in copy.said and "said\n" in copy.said
     copy.tidy()
     copy.scratch.rmdir()
