@@ -18,14 +18,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/disk/folder.h"
 #include "base/fail_point.h"
 #include "base/log.h"
 
 static int sync_folder_of(const char *path)
 {
 	_cleanup_(freep) char *folder = strndup(path, (size_t)(strrchr(path, '/') - path));
-	_cleanup_(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	return folder_sync(folder);
 }
 
 static char *name_of_before(const char *from)

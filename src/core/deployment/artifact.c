@@ -8,11 +8,11 @@
 #include "core/private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/disk/folder.h"
 #include "base/fail_point.h"
 #include "core/edit.h"
 
@@ -102,10 +102,8 @@ static void deletion_work(uv_work_t *work)
 	d->status = fail_point(FAIL_ARTIFACT_REMOVE);
 	if (d->status == 0 && unlink(d->path) < 0)
 		d->status = -errno;
-	if (d->status < 0)
-		return;
-	_cleanup_(closep) int fd = open(d->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d->synced = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	if (d->status == 0)
+		d->synced = folder_sync(d->folder);
 }
 
 static void deletion_done(uv_work_t *work, int status)

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/disk/folder.h"
 #include "base/fail_point.h"
 
 enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, HASH_BLOCK = 64 * 1024, DIGEST_MAX = 64 };
@@ -256,10 +257,7 @@ void upload_free(struct request *rq)
 static int sync_folder(const char *folder)
 {
 	int r = fail_point(FAIL_ARTIFACT_FOLDER);
-	if (r < 0)
-		return r;
-	_cleanup_(closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	return r < 0 ? r : folder_sync(folder);
 }
 
 /* Makes what was uploaded durable and gives it its name, which is to be as durable. A negative

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Folders of a file system. Any thread that may wait for the disk. */
+#pragma once
+
+/* Makes the names in a folder durable: those that were given, changed and removed before. 0 or a
+ * negative errno. */
+int folder_sync(const char *path);
