@@ -14,8 +14,6 @@
 #include "core/deployment/deployment.h"
 #include "core/edit.h"
 
-enum { METRICS_MAX = 64 << 20 };
-
 void ask_done(struct ask *a)
 {
 	free(a->name);
@@ -409,7 +407,7 @@ static void ask_unreadable_drop(struct core *c, struct ask *a)
 static void ask_metrics(struct core *c, struct ask *a)
 {
 	struct exposition *own =
-		a->exposition ? NULL : exposition_new(EXPOSITION_PROMETHEUS, METRICS_MAX);
+		a->exposition ? NULL : exposition_new(EXPOSITION_PROMETHEUS, EXPOSITION_MAX);
 	core_metrics_put(c, own ? own : a->exposition);
 	if (own)
 		a->text = exposition_take(own);

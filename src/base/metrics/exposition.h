@@ -32,7 +32,9 @@ struct metric {
 
 struct exposition;
 
-/* At most so many bytes of samples: those that have no room are left out. */
+/* At most so many bytes of samples: those that have no room are left out. EXPOSITION_MAX is for all
+ * that a gateway has. */
+enum { EXPOSITION_MAX = 64 << 20 };
 struct exposition *exposition_new(enum exposition_format format, size_t max);
 
 /* The families are shown in this order, those without samples, too. Samples may be put in any

@@ -10,7 +10,6 @@
 #include "transport/http/server/accept.h"
 #include "transport/http/server/server.h"
 
-enum { METRICS_MAX = 64 << 20 };
 enum { DURATION, CONNECTIONS, CONNECTIONS_LIMIT, WAITING, SUBSCRIBERS, BODIES, ANSWERS };
 
 static const struct metric families[] = {
@@ -82,6 +81,6 @@ void metrics_show(struct request *rq)
 	rq->uses_accept = true;
 	rq->exposition_format = exposition_of_accept(header_text(rq, "Accept"));
 	rq->ask.kind = ASK_METRICS;
-	rq->ask.exposition = exposition_new(rq->exposition_format, METRICS_MAX);
+	rq->ask.exposition = exposition_new(rq->exposition_format, EXPOSITION_MAX);
 	request_ask(rq, metrics_ready);
 }
