@@ -193,9 +193,8 @@ static void subscribe_failed5(void *context, MQTTAsync_failureData5 *data)
 /* With QoS 0, which a broker may give where more is asked for, requests would be lost. */
 static void subscribed(const struct subscription *s, int qos)
 {
-	enum { REFUSED = 0x80 };
 	struct link *l = s->link;
-	if (qos == 0 || qos == REFUSED) {
+	if (qos == 0 || qos == CODE_REFUSED) {
 		subscription_failed(s, qos ? qos : CODE_NO_QOS, NULL);
 		return;
 	}

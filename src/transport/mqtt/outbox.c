@@ -61,7 +61,6 @@ enum { PACKET_OVERHEAD = 32, PROPERTY_OVERHEAD = 5 };
 
 /* What brokers answer, in MQTT 5. */
 enum {
-	CODE_REFUSED = 0x80, /* and all that are larger */
 	CODE_TOO_LARGE = 0x95,
 };
 /* One that is refused for now goes again after LATER_MS, twice as long each time. */

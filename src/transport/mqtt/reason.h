@@ -5,6 +5,9 @@
 #include "mist/transport.h"
 #include "transport/mqtt/paho.h"
 
+/* This code and all that are larger refuse something. MQTT 3.1.1 knows no other in a SUBACK. */
+enum { CODE_REFUSED = 0x80 };
+
 struct mqtt_reason {
 	int code;
 	const char *name, *remedy; /* as the specification has it; what people can do, or "" */
