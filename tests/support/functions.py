@@ -37,14 +37,19 @@ def wait_for(ctx, path: str):
 
 @mist.function
 def stubborn(ctx, path: str):
-    """Does not end when it is asked to."""
-    open(path + ".running", "w").close()
-    while not os.path.exists(path):
+    """Does not end when it is asked to, wherever the interruption comes; from when there is PATH.running on."""
+    while True:
         try:
-            time.sleep(0.05)
+            while True:
+                try:
+                    open(path + ".running", "w").close()
+                    while not os.path.exists(path):
+                        time.sleep(0.05)
+                    return "ended by itself"
+                except BaseException:
+                    time.sleep(0.05)
         except BaseException:
             pass
-    return "ended by itself"
 
 
 @mist.function

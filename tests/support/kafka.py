@@ -313,9 +313,22 @@ class Kafka:
     def create_topic(self, *names, partitions=1, replicas=None, **settings):
         """Returns when every partition has a leader. settings: of the topics, with _ for the dots."""
         config = {name.replace("_", "."): str(value) for name, value in settings.items()}
-        topics = [NewTopic(name, partitions, replicas or self.size, config=config) for name in names]
-        for future in self.admin.create_topics(topics, operation_timeout=TIMEOUT).values():
-            future.result(TIMEOUT * PATIENCE)
+        missing = list(names)
+
+        def made():
+            topics = [NewTopic(name, partitions, replicas or self.size, config=config) for name in missing]
+            for name, future in self.admin.create_topics(topics, operation_timeout=TIMEOUT).items():
+                try:
+                    future.result(TIMEOUT * PATIENCE)
+                except confluent_kafka.KafkaException as e:
+                    # A broker that was not scheduled for some seconds is thought dead by its controller until it is heard of.
+                    if e.args[0].code() != confluent_kafka.KafkaError.INVALID_REPLICATION_FACTOR:
+                        raise
+                    continue
+                missing.remove(name)
+            return not missing
+
+        until(made, what=f"topics {', '.join(names)}")
         for name in names:
             until(lambda: all(leader >= 0 for leader in self.leaders(name).values() or [-1]), what=f"leaders of topic {name}")
         return names[0]

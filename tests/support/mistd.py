@@ -105,7 +105,7 @@ class Mistd:
         sets = [*self._own_sets, f"http.port={self.port}", *self.sets]
         return [gateway_binary(), "--config", self.config, *(word for s in sets for word in ("--set", s))]
 
-    def start(self, timeout=20):
+    def start(self, timeout=60):
         """Starts it, on the port it had before if it had one, and waits for the line that says it is ready. The port is one that the
         kernel gives nobody while the gateway is away."""
         from support.child_process import free_port
@@ -184,7 +184,9 @@ class Mistd:
         return _read(self.home / "stdout")
 
     def stderr(self):
-        return _read(self.home / "stderr")
+        """Of one that runs, whole lines only: the last one may be half written."""
+        text = _read(self.home / "stderr")
+        return text[:text.rfind("\n") + 1] if self.process and self.process.poll() is None else text
 
     def log(self):
         """stderr, and what its workers printed: for people."""

@@ -69,12 +69,23 @@ class OldBroker(Relay):
 
     LEVEL = 8  # where it stands in a CONNECT whose length takes one byte; two move it by one
 
+    @staticmethod
+    def first_packet(client):
+        """All that has come once it is whole; nothing where the client has left before."""
+        first = b""
+        while _body(first) is None:
+            data = client.recv(4096)
+            if not data:
+                return b""
+            first += data
+        return first
+
     def __init__(self, broker):
         self.seen = []
         super().__init__(broker)
 
     def join(self, client):
-        first = client.recv(4096)
+        first = self.first_packet(client)
         level = first[self.LEVEL + (first[1] >> 7)] if first else 0
         self.seen.append(level)
         if level == 4:

@@ -36,6 +36,20 @@ def read_all(s):
     return data
 
 
+def read_answer(s):
+    """The next answer on a connection that goes on, whole; it has to have a Content-Length."""
+    data, length = b"", None
+    while length is None or len(data) < length:
+        block = s.recv(65536)
+        if not block:
+            break
+        data += block
+        head, is_whole, _ = data.partition(b"\r\n\r\n")
+        if is_whole:
+            length = len(head) + 4 + int(re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)[1])
+    return Answer(data)
+
+
 def ask(gateway, *lines, body=b"", close=True):
     """The answer to a request of these lines; `close` asks for the end of the connection, which shows that it came. It has to be as
     proto/openapi.yaml says."""

@@ -13,6 +13,8 @@ import time
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+TIMEOUT = 120
+
 
 def hello(**changes):
     return json.dumps({"type": "hello", "protocol": 1, "capacity": 1, "resumes": [], **changes})
@@ -93,13 +95,13 @@ def every(note):
                     if not is_hello:
                         f.flush()
                         ws.send(hello(resumes=[job] if job else []))
-                        welcome = json.loads(ws.recv(timeout=20))
+                        welcome = json.loads(ws.recv(timeout=TIMEOUT))
                         job = None if job in welcome["forget"] else job
                         job = job or next_job(ws)
                     ws.send(frame.replace("JOB", job or ""))
                     ws.send('{"type": "surprise"}')
                     while True:
-                        answer = json.loads(ws.recv(timeout=20))
+                        answer = json.loads(ws.recv(timeout=TIMEOUT))
                         if answer["type"] == "start":
                             job = answer["job"]
                         if answer["type"] == "error":
@@ -115,7 +117,7 @@ def session():
     with open(os.environ["MIST_WORKER_FILE"]) as f:
         file = json.load(f)
     return connect(f"{file['url']}?worker={file['worker']}", additional_headers={"Authorization": "Bearer " + file["secret"]},
-                   compression=None, max_size=None)
+                   compression=None, max_size=None, open_timeout=TIMEOUT)
 
 
 def next_job(ws):
@@ -143,7 +145,7 @@ def misbehave(mode, note):
             for frame in frames:
                 ws.send(frame)
             while True:
-                frame = json.loads(ws.recv(timeout=20))
+                frame = json.loads(ws.recv(timeout=TIMEOUT))
                 if frame["type"] == "error":
                     reason = frame["reason"]
         except ConnectionClosed as closed:
