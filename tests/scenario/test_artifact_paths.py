@@ -101,7 +101,9 @@ def test_a_function_over_http_is_described_run_and_changed_in_a_living_worker(st
     first = mist.run("away", {"n": 1})["payload"]
     before = len(files.sent)
     again = mist.run("away", {"n": 2})["payload"]
-    assert (first["says"], again["says"]) == ("one", "one") and files.sent[before:] == [("/code/job.py", 304)]
+    # Whoever describes functions looks, too, when what it knows is some seconds old.
+    asked = files.sent[before:]
+    assert (first["says"], again["says"]) == ("one", "one") and ("/code/job.py", 304) in asked and len(asked) <= 2
     files.put("/code/job.py", CODE % "two")
     changed = mist.run("away", {"n": 3})["payload"]
     assert changed["says"] == "two" and changed["pid"] == first["pid"] and files.sent[-1] == ("/code/job.py", 200)
@@ -139,9 +141,16 @@ def test_what_the_server_has_not_is_said_with_its_status_and_is_found_once_it_is
     files.put("/late.py", CODE % "late")
     until(lambda: "away" in loaded(mist), what="the function")
     assert says(mist) == "late"
-    del files.files["/late.py"]
-    job_id = mist.submit("away")
-    job = mist.wait(job_id, "failed")
+
+    def accepted_without_a_file():
+        files.put("/late.py", CODE % "late")
+        until(lambda: "away" in loaded(mist), what="the function")
+        says(mist)  # what is known of the function is new, or it would be asked for again
+        del files.files["/late.py"]
+        answer = mist.post(f"{FUNCTIONS}/away/jobs", json={})
+        return answer.status_code == 200 and answer.json()["id"]
+
+    job = mist.wait(until(accepted_without_a_file), "failed")
     assert job["jobResult"].endswith(f"{url}: the server answered 404 Not Found")
 
 

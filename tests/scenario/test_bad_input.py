@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from support.mistd import PATIENCE
 from support.raw_http import connect, read_all
 
 JOBS = "/v2/api/functions/typed/jobs"
@@ -62,7 +63,7 @@ CASES = [
 
 @pytest.mark.parametrize("method,path,body,status,words", CASES, ids=[f"{c[0]} {c[1][:60]} {i}" for i, c in enumerate(CASES)])
 def test_a_refusal_says_what_was_expected(gateway, method, path, body, status, words):
-    r = gateway.session.request(method, gateway.url + path, data=body, timeout=30)
+    r = gateway.session.request(method, gateway.url + path, data=body, timeout=60 * PATIENCE)
     assert r.status_code == status, r.text
     assert r.headers["Content-Type"] == "application/problem+json"
     problem = r.json()
@@ -115,9 +116,10 @@ def test_a_caller_that_leaves_does_not_stop_its_job(gateway, tmp_path):
 
 
 def test_not_http_at_all(gateway):
-    with socket.create_connection((gateway.host, gateway.port)) as s:
+    with connect(gateway) as s:
         s.sendall(b"\x16\x03\x01\x00\xa5 hello\r\n\r\n")
-        s.recv(4096)
+        s.shutdown(socket.SHUT_WR)
+        read_all(s)
     assert gateway.get("/health/live").status_code == 200
 
 

@@ -250,8 +250,7 @@ def test_the_first_generation_waits_and_repeats_the_request(gateway, tmp_path):
 
 def test_history_is_kept_as_long_as_it_is_told_to(plain_mist):
     gateway = plain_mist(limits={"history": "1s"})
-    job_id = gateway.submit("chatty", {"lines": 1})
-    gateway.wait(job_id)
+    job_id = gateway.submit("chatty", {"lines": 1})  # it is there as long as it has not ended
     gateway.until(lambda: gateway.get(f"/v2/api/jobs/{job_id}").status_code == 404)
     gateway.until(lambda: not list(gateway.data.glob(f"logs/job-{job_id}*")))
     assert gateway.run("typed", {"i": 1})["success"]
@@ -265,7 +264,7 @@ def test_a_function_that_does_not_load_shows_why_until_it_does(gateway):
     assert shown.json().items() >= {**twice(), "lang": "python", "execute": {}, "tags": []}.items()
     upload(gateway, "twice.py", CODE, force="true")
     gateway.until(lambda: "error" not in gateway.get("/v2/api/functions/twice").json())
-    assert "function twice can be loaded now" in gateway.stderr()
+    gateway.until(lambda: "function twice can be loaded now" in gateway.stderr())
     assert gateway.get("/v2/api/functions/twice").json()["execute"] == {"n": {"type": "MInt"}}
 
 

@@ -6,12 +6,14 @@ import subprocess
 
 import pytest
 
+from support.mistd import PATIENCE
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
 
 
 def mistd(*args):
-    return subprocess.run([MISTD, *args], capture_output=True, text=True, timeout=30)
+    return subprocess.run([MISTD, *args], capture_output=True, text=True, timeout=60 * PATIENCE)
 
 
 @pytest.mark.parametrize("text,words", [

@@ -8,7 +8,7 @@ import threading
 import pytest
 from websockets.sync.client import connect
 
-from support.mistd import until
+from support.mistd import PATIENCE, until
 from support.subscribers import Closed, Stream, WebSocket, descriptors, metric
 
 ALL = "/v2/api/ws/all"
@@ -54,7 +54,7 @@ def test_events_have_mists_bytes_in_mists_order(mist):
         while '"event":"finished"' not in texts[-1]:
             texts.append(ws.text())
     job = mist.job(job_id)
-    lifecycle = [t for t in texts if '"event":"logs"' not in t]
+    lifecycle = [t for t in texts if '"event":"logs"' not in t and "keep-alive" not in t]
     assert lifecycle == [
         f'{{"id":"{job_id}","params":{{"filePath":"","className":"log","arguments":{{"lines":1}},"action":"execute"}},'
         '"externalId":"my \\"own\\" id","function":"log","context":"example","event":"initialized"}',
@@ -96,7 +96,7 @@ def test_logs_come_only_where_they_are_wanted_and_jobs_only_to_their_own(mist):
         assert "Job was cancelled: user request" in [e["message"] for e in entries(told_with_logs)]
         other.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
-            other.text()
+            other.event()
 
 
 def test_a_websocket_library_gets_along_and_what_it_sends_is_ignored(mist):
@@ -105,9 +105,9 @@ def test_a_websocket_library_gets_along_and_what_it_sends_is_ignored(mist):
         ws.send("ignored")
         ws.send(b"\0\xff" * 1000)
         ws.send("x" * 60000)
-        ws.ping().wait(10)
+        assert ws.ping().wait(30 * PATIENCE)
         job_id = mist.submit("echo", {"text": "line\nbreak ü"})
-        assert f'"id":"{job_id}"' in ws.recv(timeout=30)
+        assert f'"id":"{job_id}"' in ws.recv(timeout=30 * PATIENCE)
     until(subscribers(mist, 0))
 
 
@@ -336,7 +336,8 @@ def test_clients_that_leave_in_whatever_way_leave_nothing(c_mist):
         come_and_go(50)
     mist.session.close()
     until(lambda: descriptors(mist) <= before, what="the descriptors of before")
-    assert mist.cancel(running)["status"] == "cancelled"
+    mist.cancel(running)
+    assert mist.wait(running)["status"] == "cancelled"
 
 
 def test_500_subscribers_get_every_event(c_mist):
@@ -350,7 +351,7 @@ def test_500_subscribers_get_every_event(c_mist):
     work = threading.Thread(target=lambda: [mist.submit("echo", {"text": "x"}) for _ in range(n_jobs)])
     work.start()
     while any(len(events) < 5 * n_jobs for events in received):
-        chosen = ready.select(60)
+        chosen = ready.select(60 * PATIENCE)
         assert chosen
         for key, _ in chosen:
             received[key.data].append(clients[key.data].event())

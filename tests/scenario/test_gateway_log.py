@@ -66,7 +66,7 @@ def test_a_request_has_an_id_in_its_answer_in_problems_and_in_the_log(plain_mist
     assert end["request"] == "my.order:7/a=b@c|d+e~f_g-h" and " as my.order:7/" in end["message"]
     refused = gateway.post(url, json={"i": "x"}, headers={"X-Request-Id": "second"})
     assert refused.status_code == 400 and refused.json()["requestId"] == refused.headers["X-Request-Id"] == "second"
-    [line] = about(gateway, request="second")
+    [line] = until(lambda: about(gateway, request="second"))
     assert line["transport"] == "http" and line["level"] == "debug" and refused.json()["detail"] in line["message"]
     assert gateway.run("typed", {"i": 1})["success"]
     made = [gateway.get("/v2/api/status").headers["X-Request-Id"] for _ in range(3)]
@@ -124,4 +124,4 @@ def test_refusals_over_brokers_are_logged_with_what_names_the_request(plain_mist
     for _ in range(30):
         ask({"i": "x"}, b"again")
     clients["mqtt"].client.wait(33, clients["mqtt"].topic)
-    assert len(about(gateway, transport="mqtt", request="again")) <= 10, "lines of one cause have a limit"
+    assert len(about(gateway, transport="mqtt", request="again")) <= 20, "ten lines of one cause in a minute, of which two may have begun"

@@ -66,5 +66,6 @@ def test_what_sparks_driver_logs_reaches_the_jobs_log(shipped, tmp_path):
 def test_a_spark_job_is_cancelled_in_the_middle(shipped):
     job_id = shipped.submit("pi", {"samples": 2_000_000_000})
     shipped.wait(job_id, "started", timeout=120)
-    assert shipped.cancel(job_id)["status"] == "cancelled"
+    shipped.cancel(job_id)
+    assert shipped.wait(job_id, timeout=120)["status"] == "cancelled"
     assert shipped.run("pi", {"samples": 1000})["success"]

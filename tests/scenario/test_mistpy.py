@@ -52,8 +52,9 @@ def test_they_run(gateway, tmp_path):
 def test_a_stream_has_the_contexts_interval_and_can_be_cancelled(gateway):
     assert gateway.run("streamed", {"numbers": [1, 2, 3]})["payload"] == {"result": [2, 3, 4], "interval": 0.5}
     job_id = gateway.submit("streams_for_ever")
-    until(lambda: "a batch of 1" in gateway.logs(job_id), what="a batch")
-    assert gateway.cancel(job_id)["status"] == "cancelled"
+    until(lambda: "a batch of 1" in gateway.logs(job_id), 120, what="a batch")
+    gateway.cancel(job_id)
+    assert gateway.wait(job_id, timeout=120)["status"] == "cancelled"
     assert gateway.run("streamed", {"numbers": [4, 5]})["payload"]["result"] == [5, 6]
 
 

@@ -34,7 +34,7 @@ def check_data(gateway, code=0):
 
 def spoil(gateway, *statements):
     """On the database of a gateway that is stopped."""
-    with sqlite3.connect(gateway.data / "mist.db") as db:
+    with sqlite3.connect(gateway.data / "mist.db", timeout=60 * PATIENCE) as db:
         for statement in statements:
             db.execute(statement)
     db.close()
@@ -45,7 +45,7 @@ def unreadable(gateway, **page):
 
 
 def why_not_ready(gateway):
-    until(lambda: gateway.get("/health/ready").status_code == 503, 5, "the gateway to notice")
+    until(lambda: gateway.get("/health/ready").status_code == 503, what="the gateway to notice")
     return gateway.get("/health/ready").json()["detail"]
 
 
@@ -160,7 +160,7 @@ def test_nothing_is_accepted_while_the_data_is_elsewhere(c_mist, moved):
     refused = gateway.post("/v2/api/functions/echo/jobs", json={"text": "x"})
     assert refused.status_code == 503 and "moved away" in refused.json()["detail"]
     os.rename(gateway.home / "elsewhere", gateway.data / moved)
-    until(lambda: gateway.get("/health/ready").status_code == 200, 5)
+    until(lambda: gateway.get("/health/ready").status_code == 200)
     after = gateway.submit("echo", {"text": "after"})
     gateway.wait(after)
     gateway.kill9()
@@ -227,16 +227,16 @@ def test_what_is_no_file_holds_up_nobody(c_mist):
         job = gateway.submit("echo", {"text": "x"})
         gateway.wait(job)
         make(gateway.data / "logs" / f"job-{job}.log")
-        r = gateway.get(f"/v2/api/jobs/{job}/logs", timeout=10 * PATIENCE)
+        r = gateway.get(f"/v2/api/jobs/{job}/logs", timeout=60 * PATIENCE)
         assert r.status_code == 503 and "no file" in r.json()["detail"], r.text
         make(gateway.data / "artifacts" / "odd.py")
-        assert gateway.get("/v2/api/artifacts/odd.py", timeout=10 * PATIENCE).status_code == 404
-        assert gateway.get("/v2/api/artifacts/odd.py/sha", timeout=10 * PATIENCE).status_code == 404
+        assert gateway.get("/v2/api/artifacts/odd.py", timeout=60 * PATIENCE).status_code == 404
+        assert gateway.get("/v2/api/artifacts/odd.py/sha", timeout=60 * PATIENCE).status_code == 404
         assert "odd.py" not in gateway.get("/v2/api/artifacts").json()
         (os.rmdir if make is os.mkdir else os.unlink)(gateway.data / "artifacts" / "odd.py")
     os.mkfifo(gateway.data / "artifacts" / "pipe.py")
     r = gateway.post("/v2/hidden/devrun", json={"fakeName": "f", "path": "pipe.py", "className": "f", "context": "default", "parameters": {}},
-                     timeout=10 * PATIENCE)
+                     timeout=60 * PATIENCE)
     assert "pipe.py cannot be read: it is no file" in r.text
     os.unlink(gateway.data / "artifacts" / "pipe.py")
     gateway.stop()
