@@ -350,7 +350,7 @@ def test_events_that_nobody_is_owed_are_dropped_when_there_is_no_room(c_mist, ka
     for i in range(10):
         gateway.run("echo", {"text": str(i)})
     until(lambda: metric(gateway, "mist_transport_deliveries_total", transport="main", outcome="dropped") > 0)
-    assert 'mist_transport_deliveries_waiting{transport="main"} 5' in gateway.get("/metrics").text
+    until(lambda: 'mist_transport_deliveries_waiting{transport="main"} 5' in gateway.get("/metrics").text)
     assert 'mist_transport_deliveries_total{transport="bytes",outcome="dropped"} 0' in gateway.get("/metrics").text
     for _ in range(5):
         gateway.run("big", {"bytes": 50_000})
@@ -378,15 +378,16 @@ def test_an_outcome_waits_for_a_broker_that_went_away(c_mist, kafka_factory, pre
     gateway = c_mist(transports=[door.settings])
     door.call("echo", {"text": "starts the worker"})
     kafka.read(door.replies).wait_one()
-    door.kafka.produce(door.requests, b'{"functionId":"sleep","parameters":{"ms":1000}}', headers={"reply-topic": door.replies})
-    until(lambda: gateway.get("/v2/api/jobs?status=started").json())
+    door.kafka.produce(door.requests, b'{"functionId":"sleep","parameters":{"ms":600000}}', headers={"reply-topic": door.replies})
+    [job] = until(lambda: gateway.get("/v2/api/jobs?status=started").json())
     kafka.close_readers()
     kafka.kill9()
     until(lambda: not gateway.is_connected())
-    until(lambda: not gateway.get("/v2/api/jobs?status=started").json())
+    gateway.cancel(job["jobId"])
+    gateway.wait(job["jobId"], "cancelled")
     kafka.start()
     gateway.connected()
-    assert body(kafka.read(door.replies).wait(2)[1])["result"] == 1000
+    assert body(kafka.read(door.replies).wait(2)[1])["event"] == "cancelled"
 
 
 def test_mistd_stops_soon_when_its_broker_is_away(c_mist, kafka_factory, prefix):
@@ -398,7 +399,7 @@ def test_mistd_stops_soon_when_its_broker_is_away(c_mist, kafka_factory, prefix)
     gateway.run("echo", {"text": "its events wait"})
     began = time.monotonic()
     gateway.stop()
-    assert time.monotonic() - began < 20 * PATIENCE
+    assert time.monotonic() - began < 28 * PATIENCE, "before mist.stop-timeout"
 
 
 def test_a_restart_loses_nothing(c_mist, kafka, door):
@@ -419,14 +420,15 @@ def test_what_was_owed_is_told_after_a_restart(c_mist, kafka_factory, prefix):
     kafka = kafka_factory()
     door = Door(kafka, prefix)
     gateway = c_mist(transports=[door.settings])
-    door.send({"functionId": "sleep", "parameters": {"ms": 500}}, reply_topic=door.replies)
-    until(lambda: gateway.get("/v2/api/jobs?status=started").json())
+    door.send({"functionId": "sleep", "parameters": {"ms": 600_000}}, reply_topic=door.replies)
+    [job] = until(lambda: gateway.get("/v2/api/jobs?status=started").json())
     kafka.kill9()
-    until(lambda: gateway.get("/v2/api/jobs?status=finished").json())
+    gateway.cancel(job["jobId"])
+    gateway.wait(job["jobId"], "cancelled")
     gateway.kill9()
     gateway.start()
     kafka.start()
-    assert body(kafka.read(door.replies).wait_one())["result"] == 500
+    assert body(kafka.read(door.replies).wait_one())["event"] == "cancelled"
 
 
 def test_two_clusters_answer_each_its_own(c_mist, kafka, kafka_factory, prefix):

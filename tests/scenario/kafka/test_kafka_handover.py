@@ -6,7 +6,7 @@ import json
 import pytest
 
 from support.kafka import Door
-from support.mistd import until
+from support.mistd import PATIENCE, until
 
 ONE_AT_A_TIME = {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}
 CONTEXTS = {"example": ONE_AT_A_TIME, "free": {**ONE_AT_A_TIME, "max-jobs": 8, "jobs-per-worker": 8}}
@@ -15,7 +15,7 @@ MESSAGES = 12
 
 @pytest.fixture
 def door(kafka, prefix):
-    return Door(kafka, prefix, consumer={"session.timeout.ms": "6000"})
+    return Door(kafka, prefix, consumer={"session.timeout.ms": str(int(6000 * min(PATIENCE, 2)))})  # of two gateways both must be heard of
 
 
 def names(gateway):

@@ -8,7 +8,7 @@ import confluent_kafka
 import pytest
 
 from support.kafka import Door
-from support.mistd import until
+from support.mistd import PATIENCE, until
 from support.subscribers import metric
 
 PRODUCER_MAX = 1_000_000  # the client library's message.max.bytes
@@ -165,10 +165,10 @@ def test_messages_that_wait_are_counted_and_a_standstill_is_told(c_mist, kafka, 
 def test_offsets_that_are_no_messages_are_not_waited_for(c_mist, kafka, door):
     """A transaction ends with a mark that has an offset."""
     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": door.requests})
-    producer.init_transactions(30)
+    producer.init_transactions(30 * PATIENCE)
     producer.begin_transaction()
     producer.produce(door.requests, json.dumps(request("in a transaction")).encode())
-    producer.commit_transaction(30)
+    producer.commit_transaction(30 * PATIENCE)
     until(lambda: kafka.ends(door.requests) == {0: 2}, what="the mark behind the message")
     gateway = c_mist(transports=[door.settings])
     until(lambda: metric(gateway, "mist_jobs_ended_total", function="echo", transport="main", outcome="finished") == 1)
@@ -177,7 +177,7 @@ def test_offsets_that_are_no_messages_are_not_waited_for(c_mist, kafka, door):
 
 def test_outcomes_beyond_the_limit_wait_in_the_store(c_mist, kafka, prefix):
     """Of brokers that take their time: each arrives once, whole, under the id that the event has anywhere."""
-    door = Door(kafka, prefix, functions=("big",), **{"outbox-bytes": "64k", "producer": {"linger.ms": "300"}})
+    door = Door(kafka, prefix, functions=("big",), **{"outbox-bytes": "64k", "producer": {"linger.ms": "2000"}})
     gateway = c_mist(transports=[door.settings])
     replies = kafka.read(door.replies)
     for n in range(8):

@@ -91,9 +91,9 @@ def test_a_password_comes_from_a_file_and_may_be_mended_there(c_mist, door, tmp_
 def test_a_refused_password_is_told_once_and_good_when_the_broker_takes_it(c_mist, door):
     door.set_password("another")
     gateway = c_mist(transports=[door.with_password()], mist={"log-level": "debug"})
-    until(lambda: "transport main: the brokers of" in why(gateway))
-    assert why(gateway).endswith("refuse the connection: SASL authentication error: Authentication failed during authentication "
-                                 "due to invalid credentials with SASL mechanism SCRAM-SHA-256")
+    sentence = ("refuse the connection: SASL authentication error: Authentication failed during authentication "
+                "due to invalid credentials with SASL mechanism SCRAM-SHA-256")
+    until(lambda: (said := why(gateway)).startswith("transport main: the brokers of") and said.endswith(sentence), what=sentence)
     assert 'mist_transport_up{transport="main"} 0' in gateway.get("/metrics").text
     assert gateway.run("echo", {"text": "as ever"})["payload"] == "as ever"
     for client in ("producer", "consumer"):

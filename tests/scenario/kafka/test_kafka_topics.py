@@ -9,7 +9,7 @@ import pytest
 from support.kafka import Door
 from support.mistd import PATIENCE, until
 
-STOP_S, MANY = 15, 6
+STOP_S, MANY = 28, 6  # less than mist.stop-timeout
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def test_a_fenced_consumer_of_a_deleted_topic_is_made_anew(c_mist, kafka, door):
 
 def fence(kafka, door, gateway):
     """Takes the gateway's place in the group until it has noticed."""
-    group = kafka.admin.describe_consumer_groups([door.group])[door.group].result(30 * PATIENCE)
+    members = until(lambda: kafka.admin.describe_consumer_groups([door.group])[door.group].result(30 * PATIENCE).members, what="a member")
     intruder = confluent_kafka.Consumer({
         "bootstrap.servers": kafka.bootstrap, "group.id": door.group, "log_level": 0, "session.timeout.ms": 6000,
-        "group.instance.id": group.members[0].group_instance_id, "partition.assignment.strategy": "range,roundrobin"})
+        "group.instance.id": members[0].group_instance_id, "partition.assignment.strategy": "range,roundrobin"})
     intruder.subscribe([door.requests])
     until(lambda: intruder.poll(0.1) or "a new consumer is made" in gateway.stderr(), what="the gateway's notice")
     intruder.close()

@@ -8,7 +8,7 @@ import confluent_kafka
 import pytest
 
 from support.kafka import Door
-from support.mistd import until
+from support.mistd import PATIENCE, until
 from support.subscribers import metric
 
 BAD = 3  # records of the batch
@@ -20,11 +20,11 @@ def request(text):
 
 def send_bad(kafka, topic, codec, values):
     """In one batch, to partition 1."""
-    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "compression.codec": codec, "linger.ms": 1000,
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "compression.codec": codec, "linger.ms": 60_000,
                                          "batch.size": 20_000_000, "message.max.bytes": 10_000_000, "log_level": 0})
     for value in values:
         producer.produce(topic, value, partition=1)
-    assert producer.flush(30) == 0
+    assert producer.flush(30 * PATIENCE) == 0
 
 
 def pack(kafka, topic):
