@@ -217,7 +217,7 @@ def test_a_full_queue_is_a_refusal(mist, requester):
 def test_a_function_whose_worker_does_not_start_is_a_refusal(mist, requester):
     lame = {"functions": {"lame": {"class-name": "f", "context": "lame"}, "noop": {"class-name": "noop", "context": "example"}},
             "contexts": {"lame": {"runtime": "lame"}, "example": {"runtime": "example", "worker-mode": "shared"}}}
-    gateway = mist({**lame, "workers": {"start-timeout": "1s"}, "runtimes": {"lame": {"kind": "program", "command": "/no/such/program"}}})
+    gateway = mist({**lame, "runtimes": {"lame": {"kind": "program", "command": "/no/such/program"}}})
     sentence = gateway.post("/v2/api/functions/lame/jobs", json={})
     assert sentence.status_code == 503
     assert requester.call("lame", {}).json()["error"] == sentence.json()["detail"]
@@ -359,11 +359,15 @@ def test_who_is_online_is_told(c_mist, mosquitto, prefix):
     own = {m.topic: m.json()["status"] for m in seen.wait(2, lambda m: m.topic != f"{prefix}/status")}
     assert list(own.values()) == ["online"] * 2
     assert seen.wait_one(f"{prefix}/status").text == "online"
-    seen.clear()
     gateways[0].kill9()
-    dead = seen.wait_one(lambda m: m.topic != f"{prefix}/status")
-    assert dead.json()["status"] == "offline" and dead.topic in own
-    assert [m.text for m in seen.wait(2, f"{prefix}/status")] == ["offline", "online"], "the other one is"
+    dead = seen.wait_one(lambda m: m.topic != f"{prefix}/status" and m.json()["status"] == "offline")
+    assert dead.topic in own
+
+    def is_corrected(messages):
+        told = [m.text for m in messages if m.topic == f"{prefix}/status"]
+        return "offline" in told and "online" in told[told.index("offline"):]
+
+    seen.wait_until(is_corrected)  # the other one is
     gateways[1].stop()
     until(lambda: mosquitto.subscribe(f"{prefix}/status").wait_one().text == "offline", what="nobody online")
     late = mosquitto.subscribe(f"{prefix}/status/+")
@@ -472,7 +476,7 @@ def test_nothing_is_lost_when_mistd_stops_under_load(c_mist, mosquitto, prefix, 
         marks = [requester.ask("noop", {}) for _ in range(60)]
         began = time.monotonic()
         gateway.stop()
-        assert time.monotonic() - began < 15 * PATIENCE
+        assert time.monotonic() - began < 28 * PATIENCE, "before mist.stop-timeout"
         marks += [requester.ask("noop", {}) for _ in range(10)]
         gateway.start()
         for mark in marks:
@@ -545,7 +549,7 @@ def test_a_dead_second_broker_holds_up_nothing(c_mist, mosquitto, mosquitto_fact
         began = time.monotonic()
         assert event(requester.call("noop", {})) == "finished"
         times.append(time.monotonic() - began)
-    assert sorted(times)[10] < 0.5 * PATIENCE
+    assert sorted(times)[10] < 2 * PATIENCE
     if second == "frozen":
         other.resume()
 
@@ -575,9 +579,8 @@ def test_what_goes_through_is_counted(mist, requester):
     gateway = mist()
     requester.call("noop", {})
     requester.call("nobody", {})
-    numbers = gateway.get("/metrics").text
-    assert 'mist_transport_requests_total{transport="mqtt",outcome="accepted"} 1' in numbers
-    assert 'mist_transport_requests_total{transport="mqtt",outcome="refused"} 1' in numbers
+    for outcome in "accepted", "refused":
+        until(lambda: f'mist_transport_requests_total{{transport="mqtt",outcome="{outcome}"}} 1\n' in gateway.get("/metrics").text)
 
 
 def test_many_requests_at_once_are_all_answered(mist, requester, prefix):

@@ -70,10 +70,10 @@ def test_an_event_that_the_broker_cannot_bear_holds_up_no_other(c_mist, mosquitt
     for i in range(many):
         mosquitto.pub(f"{prefix}/functions/noop/jobs", {}, response_topic=topic.format(i))
     waits = [seconds(lambda: other.call("noop", {})) for _ in range(20)]
-    assert max(waits) < usual + 1.5 * PATIENCE, waits
+    assert max(waits) < usual + 5 * PATIENCE, waits
     until(lambda: dropped(gateway) >= 3, what="the first events to be given up")
     assert "the broker ends the connection when it gets one for this topic" in gateway.stderr()
-    assert all(job["status"] == "finished" for job in gateway.get("/v2/api/jobs", params={"limit": 100}).json())
+    until(lambda: all(job["status"] == "finished" for job in gateway.get("/v2/api/jobs", params={"limit": 100}).json()))
     picky.close()
 
 
