@@ -329,6 +329,7 @@ def listening(pids):
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
+@pytest.mark.spark
 @pytest.mark.parametrize("spark_conf,n_ui", [({}, 0), ({"spark.master": "local[1]", "spark.ui.enabled": "true"}, 1)])
 def test_spark_with_a_local_master_listens_on_this_machine_only(mist_factory, spark_conf, n_ui):
     gateway = mist_factory({"contexts": {"own": {"worker-mode": "shared", "spark-conf": spark_conf}}, "functions": {
