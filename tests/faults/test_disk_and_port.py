@@ -12,7 +12,7 @@ MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
 
 
 def refusal(*args):
-    r = subprocess.run([MISTD, "--set", "http.port=0", *args], capture_output=True, text=True, timeout=30)
+    r = subprocess.run([MISTD, "--set", "http.port=0", *args], capture_output=True, text=True, timeout=60)
     assert r.returncode == 1 and r.stdout == ""
     [line] = r.stderr.splitlines()
     return line
