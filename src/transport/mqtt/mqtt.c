@@ -227,6 +227,7 @@ static int mqtt_open(
 	m->buffer_bytes = (size_t)m->settings.buffer_bytes;
 	m->outbox_bytes = (size_t)m->settings.outbox_bytes;
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->refusals_lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->changed, &monotonic);
@@ -677,6 +678,7 @@ static void mqtt_close(void *self)
 	conf_done(mqtt_conf, &m->settings);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->refusals_lock);
 	free(m);
 }
 

@@ -118,6 +118,9 @@ struct mqtt {
 	bool is_started;
 	_Atomic int events;
 
+	pthread_mutex_t refusals_lock; /* neither is held while the other is taken */
+	struct log_limit refusals;     /* under it */
+
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	uint64_t n_changes;
@@ -132,7 +135,6 @@ struct mqtt {
 	bool is_settled;           /* which of the two it is, is known */
 	/* What waits: replies go first. What goes to one topic is in one of them, in order. */
 	struct list replies, news, flying; /* flying: sent, and not acknowledged */
-	struct log_limit refusals;
 	/* In order, and sent one at a time on a connection of their own; `alone` is under way. What
 	 * goes to the topic of one that waits here waits here, too. */
 	struct list quarantine;

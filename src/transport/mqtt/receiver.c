@@ -48,10 +48,11 @@ static void wait_for_answer(struct waiting *w)
 	pthread_mutex_unlock(&w->link->lock);
 }
 
-/* The lock is held. */
+/* Under a lock of its own: a log may wait, and the core waits for mqtt's. */
 static void log_refusal(
 	struct mqtt *m, const struct request *r, const char *topic, const struct fault *f)
 {
+	pthread_mutex_lock(&m->refusals_lock);
 	if (r->name)
 		log_limited(&m->refusals, LOG_LEVEL_INFO,
 			"transport %s: request %s of topic %.*s is refused: %s", m->env.name,
@@ -60,6 +61,7 @@ static void log_refusal(
 		log_limited(&m->refusals, LOG_LEVEL_INFO,
 			"transport %s: a request of topic %.*s is refused: %s", m->env.name,
 			utf8_cut(topic, 256), topic, f->text);
+	pthread_mutex_unlock(&m->refusals_lock);
 }
 
 /* Until the broker has it: the request is acknowledged after its answer. */
@@ -71,8 +73,8 @@ static void refuse(
 	const struct job_event ev = { .kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms() };
 	bool has_arrived = false;
 	struct letter *letter = reply_letter(m, reply, &ev);
-	pthread_mutex_lock(&m->lock);
 	log_refusal(m, r, topic, f);
+	pthread_mutex_lock(&m->lock);
 	m->counts.refused++;
 	if (!letter) {
 		pthread_mutex_unlock(&m->lock);
