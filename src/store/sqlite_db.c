@@ -111,6 +111,15 @@ static const char progress_sql[] = "ALTER TABLE job ADD COLUMN progress TEXT" /*
 /* What its request said without effect. */
 static const char ignored_sql[] = "ALTER TABLE job ADD COLUMN ignored TEXT" /* base/ignored.h */;
 
+/* Jobs that failed or were cancelled: few among many, and what people look for. Those that finished
+ * pay nothing for it.
+ *
+ * The worker of a job has no index, though the jobs of one can be asked for: by its long names it
+ * costs each job that runs a quarter of the time and a third of the bytes that its row takes here.
+ */
+static const char unsuccessful_sql[] =
+	"CREATE INDEX job_unsuccessful ON job (id) WHERE state > 5" /* enum job_state */;
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
@@ -119,6 +128,7 @@ static const char *const migrations[] = {
 	long_last_sql,
 	progress_sql,
 	ignored_sql,
+	unsuccessful_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

@@ -23,11 +23,11 @@
 
 enum {
 	READERS_MAX = 8,
-	SQL_MAX = 1024,
 	OPEN_STATES = BIT(JOB_FINISHED) - 1,
+	GOOD_STATES = BIT(JOB_FINISHED + 1) - 1, /* those, and the end that was hoped for */
 };
 
-_Static_assert(JOB_FINISHED == 5, "job_open and the queries below say: state < 5");
+_Static_assert(JOB_FINISHED == 5, "two indexes and the queries below say: state < 5, state > 5");
 
 struct sqlite_reader {
 	struct sqlite_reader *next;
@@ -274,17 +274,33 @@ int sqlite_job_get(struct sqlite_readers *rs, const struct uuid *id, struct job_
 	return r;
 }
 
+/* SQLite knows nothing of what is in an index and takes any of those that fit. So only the one that
+ * leads to the fewest rows may be used: a `+` hides a column from it. */
+int sqlite_job_query(char ret[static SQLITE_JOB_QUERY], const char *what, const struct job_query *q,
+	const char *tail)
+{
+	const char *states = "";
+	if (q->states && !q->external_id)
+		states = !(q->states & ~OPEN_STATES)  ? " AND state < 5"
+			 : !(q->states & GOOD_STATES) ? " AND state > 5"
+						      : "";
+	bool is_led = q->external_id || *states;
+	const char *context = is_led ? " AND +context = ?7" : " AND context = ?7";
+	const char *function = is_led || q->context ? " AND +function = ?1" : " AND function = ?1";
+	int len = snprintf(ret, SQLITE_JOB_QUERY, "SELECT %s FROM job WHERE 1%s%s%s%s%s%s%s%s",
+		what, q->external_id ? " AND external_id = ?8" : "", states,
+		q->context ? context : "", q->function ? function : "",
+		q->worker ? " AND worker = ?2" : "", q->states ? " AND (1 << state) & ?3" : "",
+		q->before ? " AND id < ?6" : "", tail);
+	must(len < SQLITE_JOB_QUERY);
+	return len;
+}
+
 static int query_prepare(sqlite3 *db, const char *what, const struct job_query *q, const char *tail,
 	sqlite3_stmt **ret)
 {
-	char sql[SQL_MAX];
-	bool only_open = q->states && !(q->states & ~OPEN_STATES);
-	int len = snprintf(sql, sizeof sql, "SELECT %s FROM job WHERE 1%s%s%s%s%s%s%s%s", what,
-		q->function ? " AND function = ?1" : "", q->worker ? " AND worker = ?2" : "",
-		q->context ? " AND context = ?7" : "",
-		q->external_id ? " AND external_id = ?8" : "", only_open ? " AND state < 5" : "",
-		q->states ? " AND (1 << state) & ?3" : "", q->before ? " AND id < ?6" : "", tail);
-	must(len < SQL_MAX);
+	char sql[SQLITE_JOB_QUERY];
+	int len = sqlite_job_query(sql, what, q, tail);
 	if (sqlite3_prepare_v2(db, sql, len, ret, NULL) != SQLITE_OK)
 		return sqlite_errno(db);
 	/* A number that the text does not use is refused, and there is nothing to say about it. */
@@ -326,8 +342,7 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 	sqlite3_stmt *s = NULL;
 	r = ret_total ? total_read(rd->db, q, ret_total) : 0;
 	if (r == 0)
-		r = query_prepare(
-			rd->db, JOB_COLUMNS, q, " ORDER BY id DESC LIMIT ?4 OFFSET ?5", &s);
+		r = query_prepare(rd->db, JOB_COLUMNS, q, SQLITE_JOB_PAGE, &s);
 	if (r == 0)
 		r = rows_each(rd, s, q->bytes_max, each, arg);
 	sqlite3_finalize(s);

@@ -28,6 +28,13 @@ void sqlite_readers_done(struct sqlite_readers *rs); /* nobody reads any more */
  * with it. job_row_done is due in both cases. */
 int sqlite_row_read(sqlite3_stmt *s, struct job_row *ret, struct fault *f);
 
+/* The SQL of a query of `what` of the rows, and its length; `tail` is SQLITE_JOB_PAGE, or "" for
+ * all of them. */
+enum { SQLITE_JOB_QUERY = 1024 };
+#define SQLITE_JOB_PAGE " ORDER BY id DESC LIMIT ?4 OFFSET ?5"
+int sqlite_job_query(char ret[static SQLITE_JOB_QUERY], const char *what, const struct job_query *q,
+	const char *tail);
+
 /* As in store_ops. */
 int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t places_max,
 	store_key_fn *each, void *arg);

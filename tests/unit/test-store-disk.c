@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "domain/function.h"
+#include "store/sqlite_db.h"
+#include "store/sqlite_reader.h"
 
 TEST(rows_outlive_a_close)
 {
@@ -411,6 +413,79 @@ TEST(a_row_that_does_not_say_how_long_its_arguments_are_is_read)
 	check_int(state_of(p, &a), JOB_QUEUED);
 }
 
+/* How SQLite goes about it: what it looks at, and in which order. */
+static void plan_of(const struct place *p, const char *query, char *ret, size_t size)
+{
+	char path[100];
+	sqlite3 *db;
+	sqlite3_stmt *s;
+	_cleanup_(freep) char *sql = xasprintf("EXPLAIN QUERY PLAN %s", query);
+	snprintf(path, sizeof path, "%s/mist.db", p->dir);
+	check_int(sqlite3_open(path, &db), SQLITE_OK);
+	check_int(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);
+	ret[0] = '\0';
+	while (sqlite3_step(s) == SQLITE_ROW)
+		snprintf(ret + strlen(ret), size - strlen(ret), "%s;", sqlite3_column_text(s, 3));
+	sqlite3_finalize(s);
+	sqlite3_close(db);
+}
+
+/* A page of it, its beginning or behind a job, and its total go by that index only. */
+static void goes_by(const struct place *p, struct job_query q, const char *name)
+{
+	static const struct uuid some = { { 1 } };
+	char sql[SQLITE_JOB_QUERY], plan[1000];
+	for (int i = 0; i < 3; i++) {
+		q.before = i == 1 ? &some : NULL;
+		(void)sqlite_job_query(
+			sql, i < 2 ? JOB_COLUMNS : "COUNT(*)", &q, i < 2 ? SQLITE_JOB_PAGE : "");
+		plan_of(p, sql, plan, sizeof plan);
+		if (!strstr(plan, name) || strchr(plan, ';')[1])
+			fail_msg("%s: expected %s only, got %s", sql, name, plan);
+	}
+}
+
+/* The one that leads to the fewest rows. */
+TEST(a_filter_of_jobs_goes_by_the_index_of_the_rarest)
+{
+	struct place *p = *state;
+	const uint32_t open = BIT(JOB_QUEUED) | BIT(JOB_STARTED), failed = BIT(JOB_FAILED),
+		       bad = BIT(JOB_FAILED) | BIT(JOB_CANCELLED);
+	goes_by(p, (struct job_query){ .function = "f" }, "INDEX job_function (");
+	goes_by(p, (struct job_query){ .context = "c" }, "INDEX job_context (");
+	goes_by(p, (struct job_query){ .external_id = "e" }, "INDEX job_external (");
+	goes_by(p, (struct job_query){ .states = open }, "INDEX job_open");
+	goes_by(p, (struct job_query){ .states = failed }, "INDEX job_unsuccessful");
+	goes_by(p, (struct job_query){ .states = bad }, "INDEX job_unsuccessful");
+	goes_by(p, (struct job_query){ .function = "f", .context = "c" }, "INDEX job_context (");
+	goes_by(p, (struct job_query){ .function = "f", .states = failed },
+		"INDEX job_unsuccessful");
+	goes_by(p, (struct job_query){ .context = "c", .states = open }, "INDEX job_open");
+	goes_by(p, (struct job_query){ .function = "f", .states = BIT(JOB_FINISHED) | failed },
+		"INDEX job_function (");
+	goes_by(p,
+		(struct job_query){ .function = "f",
+			.context = "c",
+			.external_id = "e",
+			.worker = "w",
+			.states = open },
+		"INDEX job_external (");
+	goes_by(p, (struct job_query){ .worker = "w", .context = "c", .states = bad },
+		"INDEX job_unsuccessful");
+}
+
+TEST(a_database_of_version_7_gets_what_finds_failures)
+{
+	struct place *p = *state;
+	struct uuid a = add(p, "pi", JOB_FAILED, NULL);
+	check_int(settle(p->st), 0);
+	store_close(TAKE_PTR(p->st));
+	run_sql(p->dir, "DROP INDEX job_unsuccessful; PRAGMA user_version = 7");
+	place_reopen(p);
+	check_int(state_of(p, &a), JOB_FAILED);
+	goes_by(p, (struct job_query){ .states = BIT(JOB_FAILED) }, "INDEX job_unsuccessful");
+}
+
 #define ON_DISK(sentence)                                                                          \
 	cmocka_unit_test_prestate_setup_teardown(                                                  \
 		sentence, place_setup, place_teardown, (void *)&store_sqlite)
@@ -419,6 +494,8 @@ TEST(a_row_that_does_not_say_how_long_its_arguments_are_is_read)
 RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places_by_number),
 	ON_DISK(long_arguments_are_not_read_at_a_start),
 	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
+	ON_DISK(a_filter_of_jobs_goes_by_the_index_of_the_rarest),
+	ON_DISK(a_database_of_version_7_gets_what_finds_failures),
 	ON_DISK(the_database_is_its_owners_only), ON_DISK(a_newer_schema_is_refused),
 	ON_DISK(a_file_that_is_no_database_is_refused),
 	ON_DISK(a_directory_that_cannot_be_used_is_named),

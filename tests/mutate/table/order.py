@@ -11,7 +11,7 @@ EDITS = [
          "memcmp(&x->id, &y->id, sizeof x->id) < 0;", "memcmp(&x->id, &y->id, sizeof x->id) > 0;", "test-core-intake::priority_goes_before_age"),
     Edit("a restart takes up jobs in the wrong order", "src/store/sqlite_reader.c",
          "WHERE state < 5 ORDER BY id\"", "WHERE state < 5 ORDER BY id DESC\"", "test-store::the_open_jobs_are_told_oldest_first"),
-    Edit("a page of jobs is the oldest first", "src/store/sqlite_reader.c",
+    Edit("a page of jobs is the oldest first", "src/store/sqlite_reader.h",
          "ORDER BY id DESC LIMIT ?4", "ORDER BY id LIMIT ?4", "test-store::a_page_is_the_newest_first_and_the_total_counts_all"),
     Edit("a key that was used for another request answers with its job", "src/core/keys.c",
          "strcmp(k->digest, digest) != 0 :", "false :", "test-core-intake::a_key_is_of_one_request"),
