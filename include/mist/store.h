@@ -107,8 +107,8 @@ struct job_query {
 struct store_settings {
 	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
 				  folder `logs` */
-	int64_t hang_ms; /* a write that takes longer is one of a disk that does not answer; 0: 10 s
-			  */
+	int64_t hang_ms;       /* a write takes longer: the disk does not answer; 0: 10 s */
+	int64_t keep_logs_ms;  /* what it refuses of a log is dropped after that; 0: 5 minutes */
 	/* The store's: what a backend calls that meets a row it cannot read. Any thread. Takes row.
 	 */
 	void (*set_aside)(void *owner, struct store_row *row, const char *reason);

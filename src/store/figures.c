@@ -11,7 +11,7 @@
 #include "base/metrics/exposition.h"
 
 enum { MEASURE_MS = 1000 };
-enum { COMMIT, OPERATIONS, FAILURES, DATABASE, FREE, SIZE };
+enum { COMMIT, OPERATIONS, FAILURES, REFUSED_LOGS, DATABASE, FREE, SIZE };
 
 static const struct metric families[] = {
 	[COMMIT] = { METRIC_HISTOGRAM, "mist_store_commit_seconds",
@@ -20,6 +20,8 @@ static const struct metric families[] = {
 		"Operations that were committed; many share one commit." },
 	[FAILURES] = { METRIC_COUNTER, "mist_store_commit_failures_total",
 		"Commits that the disk refused." },
+	[REFUSED_LOGS] = { METRIC_GAUGE, "mist_store_refused_log_bytes",
+		"Memory of what the disk refuses of the logs of jobs; it is tried again." },
 	[DATABASE] = { METRIC_GAUGE, "mist_store_database_bytes",
 		"Size of the database's files, without logs of jobs and artifacts." },
 	[FREE] = { METRIC_GAUGE, "mist_data_directory_free_bytes",
@@ -46,6 +48,11 @@ void figures_measure(struct store_figures *f, const char *directory, int64_t dat
 	atomic_store(&f->database_bytes, database_bytes);
 }
 
+void figures_set_refused_logs(struct store_figures *f, size_t bytes)
+{
+	atomic_store(&f->refused_log_bytes, (int64_t)bytes);
+}
+
 static void put_known(struct exposition *e, const struct metric *m, int64_t value)
 {
 	if (value >= 0)
@@ -59,6 +66,7 @@ void figures_put(const struct store_figures *f, struct exposition *e)
 		e, &families[COMMIT], NO_LABELS, &f->commits, &histogram_call_bounds);
 	exposition_put(e, &families[OPERATIONS], NO_LABELS, (int64_t)counter_read(&f->operations));
 	exposition_put(e, &families[FAILURES], NO_LABELS, (int64_t)counter_read(&f->failures));
+	exposition_put(e, &families[REFUSED_LOGS], NO_LABELS, atomic_load(&f->refused_log_bytes));
 	put_known(e, &families[DATABASE], atomic_load(&f->database_bytes));
 	put_known(e, &families[FREE], atomic_load(&f->free_bytes));
 	put_known(e, &families[SIZE], atomic_load(&f->size_bytes));

@@ -51,7 +51,8 @@ enum {
 	CLOSE_MS = 2000,    /* how long store_close believes in a disk that refuses */
 	CHECK_MS = 1000,
 	HANG_MS = 10000,
-	TELL_MS = 60 * 1000, /* how often it is told that logs cannot be written */
+	TELL_MS = 60 * 1000, /* how often it is told that logs cannot be written, or are lost */
+	KEEP_LOGS_MS = 5 * 60 * 1000,
 };
 
 /* What the thread is about, when it may be left. */
@@ -88,7 +89,7 @@ struct store {
 	struct op_queue batch; /* the thread's; between batches only what is kept */
 	int64_t tried_ms, give_up_at_ms, checked_ms; /* the thread's */
 	struct unwritten unwritten;                  /* the thread's: texts for logs */
-	int64_t unwritten_tried_ms, unwritten_told_ms;
+	int64_t unwritten_tried_ms, unwritten_told_ms, lost_told_ms;
 
 	atomic_int phase;
 	_Atomic int64_t calling_since_ms;
@@ -557,18 +558,15 @@ static void refuse_first(struct store *st, int r)
 	finish(st, &refused, r);
 }
 
-/* The disk may take them later: they are kept, within a limit, and written in order. */
+/* The disk may take them later: they are kept, within a limit of their own, and written in order.
+ * They are no part of the backlog: nobody has to wait for them. */
 static void log_later(struct store *st, struct store_op *from)
 {
 	struct store_op *op = store_op_new(STORE_LOG, NULL);
-	size_t bytes = from->text_len;
 	op->job_id = from->job_id;
 	op->text = TAKE_PTR(from->text);
-	op->text_len = op->bytes = bytes;
-	if (!unwritten_add(&st->unwritten, op))
-		return;
-	atomic_fetch_add(&st->backlog, 1);
-	atomic_fetch_add(&st->backlog_bytes, bytes);
+	op->text_len = from->text_len;
+	(void)unwritten_add(&st->unwritten, op);
 }
 
 static int log_again(void *owner, const struct store_op *op)
@@ -576,24 +574,26 @@ static int log_again(void *owner, const struct store_op *op)
 	return append(owner, op);
 }
 
-static void log_written(void *owner, struct store_op *op)
+static void tell_lost_logs(struct store *st)
 {
-	struct store *st = owner;
-	struct op_queue written;
-	queue_init(&written);
-	queue_push(&written, op);
-	finish(st, &written, 0);
+	if (!st->unwritten.dropped_bytes)
+		return;
+	log_warn("%zu bytes of job logs were lost while they could not be written",
+		st->unwritten.dropped_bytes);
+	st->unwritten.dropped_bytes = 0;
+	st->lost_told_ms = clock_mono_ms();
 }
 
 static void log_unwritten(struct store *st)
 {
-	st->unwritten_tried_ms = clock_mono_ms();
-	unwritten_try(&st->unwritten, log_again, log_written, st);
-	if (!st->unwritten.count && st->unwritten.dropped_bytes) {
-		log_warn("%zu bytes of job logs were lost while they could not be written",
-			st->unwritten.dropped_bytes);
-		st->unwritten.dropped_bytes = 0;
-	}
+	int64_t now = clock_mono_ms();
+	st->unwritten_tried_ms = now;
+	unwritten_try(&st->unwritten, log_again, st);
+	if (atomic_load(&st->health) == 0) /* else it is the disk, which may have room again */
+		unwritten_give_up(&st->unwritten, now - st->settings.keep_logs_ms);
+	if (!st->unwritten.count || now - st->lost_told_ms >= TELL_MS)
+		tell_lost_logs(st);
+	figures_set_refused_logs(&st->figures, st->unwritten.bytes);
 }
 
 static void tell_unwritten(struct store *st, const struct store_op *op, int r)
@@ -625,6 +625,7 @@ static void write_logs(struct store *st)
 		else
 			free(TAKE_PTR(op->text));
 	}
+	figures_set_refused_logs(&st->figures, st->unwritten.bytes);
 }
 
 static void batch_write(struct store *st)
@@ -845,6 +846,7 @@ int store_open(struct store **ret, const struct store_ops *ops, const struct sto
 	st->settings = *s;
 	st->directory = xstrdup(s->directory);
 	st->settings.hang_ms = s->hang_ms ? s->hang_ms : HANG_MS;
+	st->settings.keep_logs_ms = s->keep_logs_ms ? s->keep_logs_ms : KEEP_LOGS_MS;
 	st->settings.set_aside = set_aside;
 	st->settings.owner = st;
 	int r = logs_open(&st->logs, s->directory, f);
@@ -916,6 +918,11 @@ size_t store_backlog(struct store *st)
 size_t store_backlog_bytes(struct store *st)
 {
 	return atomic_load(&st->backlog_bytes);
+}
+
+size_t store_refused_log_bytes(struct store *st)
+{
+	return (size_t)atomic_load(&st->figures.refused_log_bytes);
 }
 
 void store_metrics_put(struct store *st, struct exposition *e)
@@ -1047,13 +1054,15 @@ static void drain(struct store *st)
 		writer(st);
 	st->is_started = false; /* what is posted from now on is written by store_close */
 
-	size_t lost = st->batch.count + st->posted.count + st->unwritten.count;
+	if (!st->is_abandoned) {
+		unwritten_give_up(&st->unwritten, INT64_MAX);
+		tell_lost_logs(st);
+	}
+	size_t lost = st->batch.count + st->posted.count;
 	if (!lost)
 		return;
 	int why = st->is_abandoned ? -ETIMEDOUT : store_health(st);
 	struct fault f;
-	if (!why) /* only logs of jobs are left: what they were refused for was told */
-		why = -EIO;
 	explain(st, why, &f);
 	log_error("%zu changes of jobs were not written before the end: %s", lost, f.text);
 	if (st->is_abandoned) {
@@ -1062,8 +1071,6 @@ static void drain(struct store *st)
 		return;
 	}
 	finish(st, &st->batch, why);
-	for (struct store_op *op; (op = unwritten_take(&st->unwritten));)
-		queue_push(&st->posted, op);
 	finish(st, &st->posted, why);
 }
 

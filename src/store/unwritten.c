@@ -3,24 +3,28 @@
  *
  * One file may be refused while others are not: it has reached the size that a file may have, or a
  * quota of its own. So each job waits for itself. A job's texts stay in order, and no job takes all
- * of the room. */
+ * of the room. A job may print a line at a time: texts are joined to pieces, and what counts for
+ * the limit is the memory that they take. */
 #include "store/unwritten.h"
 
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 enum {
 	BYTES_MAX = 16 << 20,
 	BYTES_OF_JOB_MAX = BYTES_MAX / 4,
+	PIECE_BYTES = 64 << 10, /* a text that is longer is one by itself */
 };
 
 struct waiting_log {
 	struct map_node by_job;
 	struct list turn;
 	struct uuid job;
-	struct store_op *first, **last;
-	size_t bytes;
+	struct store_op *first, *last; /* pieces; `bytes` of each is what it takes */
+	size_t bytes;                  /* of all of them */
+	int64_t since_ms;              /* the disk took nothing of it; monotonic */
 };
 
 void unwritten_init(struct unwritten *u)
@@ -32,6 +36,7 @@ void unwritten_init(struct unwritten *u)
 
 void unwritten_done(struct unwritten *u)
 {
+	unwritten_give_up(u, INT64_MAX);
 	map_done(&u->jobs);
 }
 
@@ -46,68 +51,118 @@ bool unwritten_has(const struct unwritten *u, const struct uuid *job)
 	return find(u, job);
 }
 
+static struct waiting_log *log_new(struct unwritten *u, const struct uuid *job)
+{
+	struct waiting_log *w = xcalloc(1, sizeof *w);
+	w->job = *job;
+	w->since_ms = clock_mono_ms();
+	map_add(&u->jobs, &w->by_job, &w->job, sizeof w->job);
+	list_append(&u->in_turn, &w->turn);
+	u->bytes += sizeof *w;
+	return w;
+}
+
+/* How large the last piece has to become to take so much more; 0: it does not. */
+static size_t joined_bytes(const struct waiting_log *w, size_t len)
+{
+	const struct store_op *last = w ? w->last : NULL;
+	if (!last || last->text_len + len > PIECE_BYTES)
+		return 0;
+	size_t needed = sizeof *last + last->text_len + len;
+	size_t doubled = 2 * last->bytes, max = sizeof *last + PIECE_BYTES;
+	return needed <= last->bytes ? last->bytes
+	       : doubled < needed    ? needed
+	       : doubled < max       ? doubled
+				     : max;
+}
+
+static void join(struct store_op *to, size_t bytes, const struct store_op *op)
+{
+	if (bytes > to->bytes)
+		to->text = xrealloc(to->text, bytes - sizeof *to);
+	to->bytes = bytes;
+	memcpy(to->text + to->text_len, op->text, op->text_len);
+	to->text_len += op->text_len;
+}
+
 bool unwritten_add(struct unwritten *u, struct store_op *op)
 {
 	struct waiting_log *w = find(u, &op->job_id);
-	if (u->bytes + op->text_len > BYTES_MAX ||
-		(w ? w->bytes : 0) + op->text_len > BYTES_OF_JOB_MAX) {
+	size_t joined = joined_bytes(w, op->text_len);
+	op->bytes = sizeof *op + op->text_len;
+	size_t more = joined ? joined - w->last->bytes : op->bytes;
+	if (u->bytes + more + (w ? 0 : sizeof *w) > BYTES_MAX ||
+		(w ? w->bytes : 0) + more > BYTES_OF_JOB_MAX) {
 		u->dropped_bytes += op->text_len;
 		store_op_free(op);
 		return false;
 	}
-	if (!w) {
-		w = xcalloc(1, sizeof *w);
-		w->job = op->job_id;
-		w->last = &w->first;
-		map_add(&u->jobs, &w->by_job, &w->job, sizeof w->job);
-		list_append(&u->in_turn, &w->turn);
+	if (!w)
+		w = log_new(u, &op->job_id);
+	w->bytes += more;
+	u->bytes += more;
+	if (joined) {
+		join(w->last, joined, op);
+		store_op_free(op);
+		return true;
 	}
 	op->next = NULL;
-	*w->last = op;
-	w->last = &op->next;
-	w->bytes += op->text_len;
-	u->bytes += op->text_len;
+	if (w->first)
+		w->last->next = op;
+	else
+		w->first = op;
+	w->last = op;
 	u->count++;
 	return true;
 }
 
-/* The first of its texts leaves; with the last it goes itself. */
-static struct store_op *pop(struct unwritten *u, struct waiting_log *w)
+/* The first of its pieces goes; with the last it goes itself. */
+static void pop(struct unwritten *u, struct waiting_log *w)
 {
 	struct store_op *op = w->first;
 	w->first = op->next;
-	w->bytes -= op->text_len;
-	u->bytes -= op->text_len;
+	w->bytes -= op->bytes;
+	u->bytes -= op->bytes;
 	u->count--;
-	if (!w->first) {
-		map_remove(&u->jobs, &w->by_job);
-		list_remove(&w->turn);
-		free(w);
+	store_op_free(op);
+	if (w->first)
+		return;
+	map_remove(&u->jobs, &w->by_job);
+	list_remove(&w->turn);
+	u->bytes -= sizeof *w;
+	free(w);
+}
+
+static void give_up(struct unwritten *u, struct waiting_log *w)
+{
+	for (bool is_last = false; !is_last;) {
+		is_last = !w->first->next;
+		u->dropped_bytes += w->first->text_len;
+		pop(u, w);
 	}
-	return op;
 }
 
 /* False: it was refused. */
 static bool try_job(struct unwritten *u, struct waiting_log *w,
-	int (*write)(void *owner, const struct store_op *op),
-	void (*written)(void *owner, struct store_op *op), void *owner)
+	int (*write)(void *owner, const struct store_op *op), void *owner)
 {
 	for (bool is_last = false; !is_last;) {
 		if (write(owner, w->first) < 0)
 			return false;
+		w->since_ms = clock_mono_ms();
 		is_last = !w->first->next;
-		written(owner, pop(u, w));
+		pop(u, w);
 	}
 	return true;
 }
 
-void unwritten_try(struct unwritten *u, int (*write)(void *owner, const struct store_op *op),
-	void (*written)(void *owner, struct store_op *op), void *owner)
+void unwritten_try(
+	struct unwritten *u, int (*write)(void *owner, const struct store_op *op), void *owner)
 {
 	unsigned n_refused = 0;
 	for (size_t n = u->jobs.count; n > 0 && n_refused < UNWRITTEN_TRIES; n--) {
 		struct waiting_log *w = container_of(u->in_turn.next, struct waiting_log, turn);
-		if (try_job(u, w, write, written, owner))
+		if (try_job(u, w, write, owner))
 			continue;
 		n_refused++;
 		list_remove(&w->turn); /* behind the others */
@@ -115,9 +170,11 @@ void unwritten_try(struct unwritten *u, int (*write)(void *owner, const struct s
 	}
 }
 
-struct store_op *unwritten_take(struct unwritten *u)
+void unwritten_give_up(struct unwritten *u, int64_t since_ms)
 {
-	if (list_empty(&u->in_turn))
-		return NULL;
-	return pop(u, container_of(u->in_turn.next, struct waiting_log, turn));
+	list_each (n, &u->in_turn) {
+		struct waiting_log *w = container_of(n, struct waiting_log, turn);
+		if (w->since_ms <= since_ms)
+			give_up(u, w);
+	}
 }

@@ -12,12 +12,12 @@
 struct unwritten {
 	struct map jobs;
 	struct list in_turn;  /* the same: who is tried next stands first */
-	size_t count, bytes;  /* of the texts */
-	size_t dropped_bytes; /* of texts for which there was no room, until they are taken */
+	size_t count, bytes;  /* of the pieces that texts are joined to; what all of it takes */
+	size_t dropped_bytes; /* of texts that were dropped; the user sets it to 0 */
 };
 
 void unwritten_init(struct unwritten *u);
-void unwritten_done(struct unwritten *u); /* empty, or drained before */
+void unwritten_done(struct unwritten *u); /* drops what is left */
 
 /* Whether texts of the job wait: then what comes after them has to wait, too. */
 bool unwritten_has(const struct unwritten *u, const struct uuid *job);
@@ -25,12 +25,13 @@ bool unwritten_has(const struct unwritten *u, const struct uuid *job);
 /* Keeps a STORE_LOG. False: there is no room, and it was freed. */
 bool unwritten_add(struct unwritten *u, struct store_op *op);
 
-/* Gives texts to `write`, each job's in order, and those that it took (0) to `written`, which
- * takes them. A job whose text is refused is left for the next time. Jobs after UNWRITTEN_TRIES
- * refusals are not tried: then it is the disk. */
+/* Gives texts to `write`, each job's in order; those that it took (0) are freed. A job whose text
+ * is refused is left for the next time. Jobs after UNWRITTEN_TRIES refusals are not tried: then it
+ * is the disk. */
 enum { UNWRITTEN_TRIES = 16 };
-void unwritten_try(struct unwritten *u, int (*write)(void *owner, const struct store_op *op),
-	void (*written)(void *owner, struct store_op *op), void *owner);
+void unwritten_try(
+	struct unwritten *u, int (*write)(void *owner, const struct store_op *op), void *owner);
 
-/* One after the other out of it; NULL: none is left. */
-struct store_op *unwritten_take(struct unwritten *u);
+/* Drops what is kept of the jobs of which nothing was taken since then (monotonic), nor begun to be
+ * kept: they take the room of others. */
+void unwritten_give_up(struct unwritten *u, int64_t since_ms);

@@ -16,7 +16,7 @@ struct place {
 	char dir[64];
 	const struct store_ops *ops;
 	struct store *st;
-	int64_t hang_ms; /* of the next place_open */
+	int64_t hang_ms, keep_logs_ms; /* of the next place_open */
 };
 
 int place_setup(void **state); /* the state is the backend before, and a place after */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/figures.h"
 
 static void path_of(struct place *p, const char *name, char ret[static 100])
 {
@@ -122,12 +123,12 @@ TEST(lines_that_a_full_disk_refuses_are_written_when_there_is_room)
 	log_text(p, &a, "three\n");
 	settled |= settle(p->st);
 	_cleanup_(freep) char *half = log_read(p, &a);
-	bool is_kept = !store_is_settled(p->st);
+	bool is_kept = store_refused_log_bytes(p->st) > 0;
 	limit_files(RLIM_INFINITY);
 	check_int(settled, 0);    /* no job waits for its log */
 	check_str(half, "one\n"); /* no line is cut */
 	check(is_kept);
-	await_that(store_is_settled(p->st));
+	await_that(store_refused_log_bytes(p->st) == 0);
 	_cleanup_(freep) char *text_a = log_read(p, &a), *text_b = log_read(p, &b);
 	check_str(text_a, "one\ntwo is longer than there is room\nthree\n");
 	check_str(text_b ? text_b : "", "b\n");
@@ -150,10 +151,10 @@ TEST(a_log_that_cannot_grow_holds_up_no_other)
 		_cleanup_(freep) char *text = log_read(p, &other);
 		check_str(text ? text : "", "y\n");
 	}
-	bool is_kept = !store_is_settled(p->st);
+	bool is_kept = store_refused_log_bytes(p->st) > 0;
 	limit_files(RLIM_INFINITY);
 	check(is_kept);
-	await_that(store_is_settled(p->st));
+	await_that(store_refused_log_bytes(p->st) == 0);
 	_cleanup_(freep) char *text = log_read(p, &full);
 	check_int(strlen(text), strlen("a file that has become long\n") + 2 * LINES);
 }
@@ -171,13 +172,35 @@ TEST(what_is_kept_of_a_log_has_a_limit)
 		log_text(p, &full, chunk);
 	log_text(p, &other, "more than ten bytes\n");
 	int settled = settle(p->st);
-	size_t kept = store_backlog_bytes(p->st);
+	size_t kept = store_refused_log_bytes(p->st), waiting = store_backlog_bytes(p->st);
+	bool is_settled = store_is_settled(p->st);
 	limit_files(RLIM_INFINITY);
 	check_int(settled, 0);
 	check(kept > 3 * CHUNK && kept < 5 * CHUNK);
-	await_that(store_is_settled(p->st));
+	check(is_settled); /* nobody waits for it */
+	check_int(waiting, 0);
+	await_that(store_refused_log_bytes(p->st) == 0);
 	_cleanup_(freep) char *text = log_read(p, &other);
 	check_str(text ? text : "", "more than ten bytes\n");
+}
+
+/* It would take the room of others as long as the file is refused. */
+TEST(a_log_of_which_the_disk_takes_nothing_is_given_up)
+{
+	struct place *p = *state;
+	const struct uuid id = { { 1 } };
+	p->keep_logs_ms = 1;
+	place_reopen(p);
+	limit_files(10);
+	log_text(p, &id, "this is longer than there is room\n");
+	int settled = settle(p->st);
+	await_that(store_refused_log_bytes(p->st) == 0);
+	limit_files(RLIM_INFINITY);
+	check_int(settled, 0);
+	log_text(p, &id, "later\n");
+	check_int(settle(p->st), 0);
+	_cleanup_(freep) char *text = log_read(p, &id);
+	check_str(text ? text : "", "later\n");
 }
 
 /* Each of these would block whoever opens it, or be written to. */
@@ -384,6 +407,7 @@ int main(void)
 		ON(store_mem, lines_that_a_full_disk_refuses_are_written_when_there_is_room),
 		ON(store_mem, a_log_that_cannot_grow_holds_up_no_other),
 		ON(store_mem, what_is_kept_of_a_log_has_a_limit),
+		ON(store_mem, a_log_of_which_the_disk_takes_nothing_is_given_up),
 		ON_HOLDING(nobody_waits_for_a_disk_that_does_not_answer),
 		ON_HOLDING(what_waits_is_counted_in_bytes),
 		/* The last: it leaves a thread that is held for ever. */

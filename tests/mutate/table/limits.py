@@ -58,7 +58,7 @@ EDITS = [
     Edit("a Python worker takes more jobs than its capacity", "src/runner/python/mist/jobs.py", ">= self.capacity:", "> self.capacity:",
          "unit/python/test_session.py::test_a_wrong_frame_ends_the_connection_only"),
     Edit("what is kept of a log that the disk refuses has no limit", "src/store/unwritten.c",
-         "(w ? w->bytes : 0) + op->text_len > BYTES_OF_JOB_MAX", "false", "test-store-place::what_is_kept_of_a_log_has_a_limit"),
+         "(w ? w->bytes : 0) + more > BYTES_OF_JOB_MAX", "false", "test-store-place::what_is_kept_of_a_log_has_a_limit"),
     Edit("what a worker has not passed on of what is printed has no limit", "src/worker/leavings.c",
          "if (fd >= 0 && (int64_t)st.st_blocks * BLOCK > max && st.st_size > max / 2)", "if (fd >= 0 && st.st_size < 0)",
          "scenario/test_printed.py::test_what_a_stopped_worker_does_not_pass_on_is_bounded"),
