@@ -7,14 +7,17 @@
  * so they are written, what starts the process is looked up, and what it printed last is read, on
  * threads of the loop's pool. What happens to the worker meanwhile is done when that is over.
  *
- * One deadline runs at a time: to become ready, to come back after its connection broke, or to end
- * after it was told to. The member tells the core exactly once that the worker is lost or did not
- * start, and frees itself when the process is gone and the core has forgotten the worker. */
+ * One deadline runs at a time: to have its files, to become ready, to come back after its
+ * connection broke, or to end after it was told to. The member tells the core exactly once that the
+ * worker is lost or did not start, and frees itself when the process is gone and the core has
+ * forgotten the worker. What hangs on a disk cannot be ended: as long as it does, no other worker
+ * is started that would wait for the same, and only take one more thread of the pool. */
 #include "worker/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -119,6 +122,7 @@ static void member_put(struct member *m)
 	free(m->directory);
 	free(m->output);
 	free(m->spawn_error);
+	free(m->runtime);
 	free(m->gone_why);
 	free(m);
 }
@@ -374,6 +378,7 @@ struct file_work {
 	char *directory, *record;
 	char *connect, *output;  /* of one that is prepared; NULL: the record only */
 	struct command *command; /* the same */
+	_Atomic bool is_writing; /* in the data directory; before that the command is made */
 	const char *path;        /* which of them could not be written */
 	int out, status;
 };
@@ -384,6 +389,7 @@ static int write_files(struct file_work *f)
 	if (r < 0)
 		return r;
 	f->path = f->directory;
+	atomic_store(&f->is_writing, true);
 	r = f->connect ? fail_point(FAIL_LAUNCHER_DIRECTORY) : 0;
 	if (r == 0 && f->connect && mkdir(f->directory, 0750) < 0)
 		r = -errno;
@@ -418,6 +424,7 @@ static void files_done(uv_work_t *work, int status)
 	m->out = f->out;
 	if (f->command && command_end(f->command, m, &fault) < 0)
 		m->spawn_error = xasprintf("The worker did not start: %s", fault.text);
+	m->is_late = false;
 	if (m->clears != CLEAR_NOT)
 		clear_now(m, m->clears == CLEAR_BUT_OUTPUT);
 	if (!m->is_freed)
@@ -441,15 +448,52 @@ static void begin_files(struct member *m, struct file_work *f)
 	must(uv_queue_work(m->room->loop, &f->work, files_work, files_done) == 0);
 }
 
+/* What is under way ends by itself, and finds that nobody needs the worker. */
+static void overdue_files(struct member *m)
+{
+	char limit[32];
+	duration_print(m->room->settings.start_timeout_ms, limit, sizeof limit);
+	bool is_writing = atomic_load(&m->writing->is_writing);
+	_cleanup_(freep) char *what =
+		is_writing ? xasprintf("its files in %s were not written", m->directory)
+			   : xasprintf("the programs of runtime %s were not found", m->runtime);
+	_cleanup_(freep) char *why = xasprintf("The worker did not start: %s within %s "
+					       "(workers.start-timeout): the disk does not answer",
+		what, limit);
+	m->is_late = true;
+	if (m->worker)
+		crew_start_failed(m->room->core, m->worker, why);
+}
+
+char *member_why_not(const struct room *r, const char *runtime)
+{
+	list_each (n, &r->members) {
+		const struct member *m = container_of(n, struct member, node);
+		if (m->is_late && atomic_load(&m->writing->is_writing))
+			return xasprintf("The worker did not start: the disk does not answer, and "
+					 "the files of an earlier one in %s are still not written",
+				m->directory);
+		if (m->is_late && strcmp(m->runtime, runtime) == 0)
+			return xasprintf(
+				"The worker did not start: the disk does not answer, and "
+				"the programs of runtime %s, for an earlier one, are still "
+				"not found",
+				runtime);
+	}
+	return NULL;
+}
+
 void member_prepare(struct member *m, const struct runtime_settings *runtime,
 	void (*written)(struct member *m, const char *path, int status))
 {
 	struct file_work *f = xcalloc(1, sizeof *f);
 	m->secret = make_secret();
+	m->runtime = xstrdup(m->worker->context->settings.runtime);
 	f->written = written;
 	f->connect = connect_of(m, m->worker->context);
 	f->command = command_new(m, runtime);
 	f->output = xstrdup(m->output);
+	set_deadline(m, m->room->settings.start_timeout_ms, overdue_files);
 	begin_files(m, f);
 }
 

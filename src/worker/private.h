@@ -41,8 +41,10 @@ struct member {
 	unsigned n_refs; /* the member itself, its handle, and what other threads do for it */
 	enum { CLEAR_NOT, CLEAR_ALL, CLEAR_BUT_OUTPUT } clears; /* when they are written */
 	bool is_preparing;                                      /* there is no process yet */
-	bool is_unwanted;                                       /* it was killed meanwhile */
-	bool is_gone; /* its process ended, and the end of its output is being read */
+	bool is_late;     /* they should be, and the core was told that it did not start */
+	char *runtime;    /* of its context, by name */
+	bool is_unwanted; /* it was killed meanwhile */
+	bool is_gone;     /* its process ended, and the end of its output is being read */
 	bool is_freed;
 	uv_process_t process;
 	bool is_child;   /* of this gateway process; else `pid` was found by record */
@@ -77,6 +79,9 @@ void member_ready(struct member *m);
  * freed meanwhile. */
 void member_prepare(struct member *m, const struct runtime_settings *runtime,
 	void (*written)(struct member *m, const char *path, int status));
+/* Why no worker of that runtime is started now: an earlier one still waits for a disk. NULL: one
+ * may be; else the caller's. */
+char *member_why_not(const struct room *r, const char *runtime);
 /* Its record again, now that there is a pid. */
 void member_record(
 	struct member *m, void (*written)(struct member *m, const char *path, int status));

@@ -34,7 +34,8 @@ const struct conf_field room_conf[] = {
 			"has this time to come back" },
 	{ "start-timeout", CONF_DURATION, SETTING(start_timeout_ms), "2 minutes", .min = 100,
 		.max = INT64_MAX, .live = true,
-		.help = "from the start of a worker's process to its hello" },
+		.help = "from the start of a worker's process to its hello; and before that for "
+			"its files to be written" },
 	{ "kill-grace", CONF_DURATION, SETTING(kill_grace_ms), "5s", .min = 0, .max = INT64_MAX,
 		.live = true, .help = "from SIGTERM to SIGKILL for a worker that has to go" },
 	{ "frame", CONF_SIZE, SETTING(frame_max), "64m", .min = 1024, .max = 1 << 30,
@@ -186,6 +187,15 @@ static void launch_failed(struct member *m)
 	member_free(m);
 }
 
+/* The same, where nothing was written and the disk is better left alone. */
+static void launch_refused(struct member *m)
+{
+	_cleanup_(freep) char *why = TAKE_PTR(m->spawn_error);
+	if (m->worker)
+		crew_start_failed(m->room->core, m->worker, why);
+	member_free(m);
+}
+
 static void recorded(struct member *m, const char *path, int status)
 {
 	(void)path;
@@ -225,8 +235,15 @@ static void prepared(struct member *m, const char *path, int status)
 static void crew_room_launch(
 	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)
 {
+	char *why_not = member_why_not(room, w->context->settings.runtime);
 	struct member *m = member_new(room, w);
 	m->is_describer = is_describer;
+	if (why_not) { /* told on the next turn, as the seam promises */
+		m->spawn_error = why_not;
+		m->overdue = launch_refused;
+		timer_set(core_timers(m->room->core), &m->deadline, 0);
+		return;
+	}
 	m->is_preparing = true;
 	member_prepare(m, runtime, prepared);
 }

@@ -61,6 +61,57 @@ def test_the_files_of_a_worker_hold_up_its_own_jobs_only(hanging, point):
     finish(gateway)
 
 
+def late_files(delay_ms, point="launcher.directory"):
+    """A gateway that waits half a second for the files of a worker, and whose first one has to wait for so long."""
+    return Mistd(gateways.c_sections(workers={"start-timeout": "500ms"}), env={"MIST_FAIL_POINTS": f"{point}:delay={delay_ms}@1"})
+
+
+def echo(gateway):
+    return gateway.post("/v2/api/functions/echo/jobs", json={"text": "x"})
+
+
+def test_a_worker_whose_files_take_too_long_did_not_start(tmp_path):
+    gateway = late_files(HANG_MS)
+    try:
+        refused = echo(gateway)
+        assert refused.status_code == 503 and "were not written within 500ms (workers.start-timeout)" in refused.json()["detail"]
+        gateway.configure(gateways.c_sections())  # time enough to start, on any machine
+        gateway.hangup()
+        until(lambda: echo(gateway).status_code == 200, 20, "the end of the delay")
+        finish(gateway)
+    finally:
+        gateway.close()
+
+
+def test_a_disk_that_does_not_answer_is_not_asked_for_one_worker_after_the_other():
+    gateway = late_files(60000)
+    try:
+        assert "workers.start-timeout" in echo(gateway).json()["detail"]
+        for _ in range(3):
+            refused = echo(gateway)
+            assert refused.status_code == 503 and "are still not written" in refused.json()["detail"]
+        gateway.check_sanitizers()
+    finally:
+        gateway.kill9()  # it would wait for the disk
+        gateway.close()
+
+
+def test_a_runtime_whose_disk_does_not_answer_holds_up_no_other():
+    gateway = late_files(60000, "launcher.command")
+    try:
+        assert "the programs of runtime example were not found within 500ms (workers.start-timeout)" in echo(gateway).json()["detail"]
+        gateway.configure(gateways.c_sections(functions={"typed": {"path": gateways.FUNCTIONS, "class-name": "typed", "context": "plain"}},
+                                              contexts={"plain": gateways.PLAIN}))
+        gateway.hangup()
+        assert gateway.run("typed", {"i": 1})["success"]
+        refused = echo(gateway)
+        assert refused.status_code == 503 and "are still not found" in refused.json()["detail"]
+        gateway.check_sanitizers()
+    finally:
+        gateway.kill9()  # it would wait for the disk
+        gateway.close()
+
+
 def test_what_is_known_of_an_artifact_does_while_its_disk_does_not_answer(hanging):
     gateway = hanging(f"core.artifact.look:delay={LOOK_MS}@2")
     assert gateway.run("there", {"text": "first"})["payload"] == "first"
@@ -112,9 +163,7 @@ def test_a_file_system_that_does_not_answer_hides_no_artifact_of_another(tmp_pat
         assert gateway.run("elsewhere", {"text": "x"})["payload"] == "x"
         held = gateway.post("/v2/api/functions/three/jobs", json={"text": "x"})
         assert held.status_code == 503, "it costs no third thread: that one would find it"
-        began = time.monotonic()
-        finish(gateway)
-        assert time.monotonic() - began < 10 * PATIENCE, "nobody waits for it at the end"
+        finish(gateway)  # which would not be in time if it waited for that
     finally:
         gateway.close()
 
