@@ -22,6 +22,8 @@ FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a j
 
 FAIL_POINT(ARTIFACT_REMOVE, "core.artifact.remove", EIO, "an artifact is removed")
 FAIL_POINT(CONFIG_READ, "mistd.config.read", EIO, "the configuration is read again (SIGHUP)")
+FAIL_POINT(CONFIG_REFERENCES, "mistd.config.references", 0,
+	"what the configuration that was read again refers to is looked at")
 FAIL_POINT(ARTIFACT_LOOK, "core.artifact.look", EACCES,
 	"the artifact of a function is looked at, to know whether it is another by now")
 

@@ -4,8 +4,8 @@
  *
  * SIGTERM: no new jobs, idle workers end, busy ones stay for the next gateway. SIGINT (a Ctrl-C):
  * every worker ends. A second one of them: nobody is waited for any more. Both are bounded in time
- * (deadline.c). SIGHUP: the configuration is read again, on another thread since its disk may
- * take its time; when it is not right, the old one stays. */
+ * (deadline.c). SIGHUP: the configuration is read again (reread.c); when it is not right, the old
+ * one stays. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include "base/fail_point.h"
 #include "base/log.h"
 #include "mistd/deadline.h"
+#include "mistd/reread.h"
 #include "mistd/settings.h"
 #include "mistd/wiring.h"
 #include "store/check.h"
@@ -30,18 +31,9 @@ struct program {
 	const char *config;
 	const char **sets;
 	size_t n_sets;
-	bool is_stopping, is_over; /* over: the gateway is being taken down */
-	struct reading *reading;   /* of the configuration, again; NULL: none is under way */
-	bool reads_again;          /* and it was asked for once more meanwhile */
+	bool is_stopping;
+	struct reread *reread;
 	const char *checked_directory;
-};
-
-struct reading {
-	uv_work_t work;
-	struct program *program;
-	int status;
-	struct settings settings;
-	char *problems, *references;
 };
 
 enum mode { MODE_SERVE, MODE_CHECK, MODE_CHECK_DATA, MODE_DONE };
@@ -191,68 +183,21 @@ static void print_lines(const char *text)
 		fprintf(stderr, "mistd: %.*s\n", (int)strcspn(p, "\n"), p);
 }
 
-static void reading_work(uv_work_t *work)
+static void take_settings(void *owner, struct settings *s)
 {
-	struct reading *r = container_of(work, struct reading, work);
-	const struct program *p = r->program;
-	r->status = fail_point(FAIL_CONFIG_READ);
-	if (r->status < 0)
-		r->problems = xasprintf("%s: %s", p->config, strerror(-r->status));
-	else
-		r->status =
-			settings_read(&r->settings, p->config, p->sets, p->n_sets, &r->problems);
-	if (r->status == 0)
-		r->references = settings_check_references(&r->settings);
-}
-
-static void take_settings(struct program *p, struct reading *r)
-{
-	_cleanup_(freep) char *restart = settings_need_restart(p->settings, &r->settings);
-	gateway_reload(p->gateway, &r->settings);
+	struct program *p = owner;
+	_cleanup_(freep) char *restart = settings_need_restart(p->settings, s);
+	gateway_reload(p->gateway, s);
 	log_info("the configuration was read again");
-	log_lines(LOG_LEVEL_WARN, "the configuration", r->references);
 	if (restart)
 		log_warn("the configuration: what needs a restart is as it was: %s", restart);
-}
-
-static void read_again(struct program *p);
-
-static void reading_done(uv_work_t *work, int status)
-{
-	struct reading *r = container_of(work, struct reading, work);
-	struct program *p = r->program;
-	(void)status;
-	p->reading = NULL;
-	if (r->status < 0)
-		log_lines(LOG_LEVEL_ERROR, "the configuration was not taken", r->problems);
-	else if (!p->is_over)
-		take_settings(p, r);
-	if (r->status == 0)
-		settings_done(&r->settings);
-	free(r->problems);
-	free(r->references);
-	free(r);
-	if (p->reads_again && !p->is_over)
-		read_again(p);
-}
-
-static void read_again(struct program *p)
-{
-	struct reading *r = xcalloc(1, sizeof *r);
-	r->program = p;
-	p->reading = r;
-	p->reads_again = false;
-	must(uv_queue_work(&p->loop, &r->work, reading_work, reading_done) == 0);
 }
 
 static void on_hangup(uv_signal_t *handle, int signal)
 {
 	struct program *p = handle->data;
 	(void)signal;
-	if (p->reading)
-		p->reads_again = true;
-	else
-		read_again(p);
+	reread_ask(p->reread);
 }
 
 static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on_signal, int signal)
@@ -297,12 +242,13 @@ static int serve(struct program *p, struct settings *s)
 	uv_async_init(&p->loop, &p->asked, on_asked);
 	p->asked.data = p;
 	deadline_serve(asked_to_end, p);
+	p->reread = reread_new(&p->loop, p->config, p->sets, p->n_sets, take_settings, p);
 	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
 	printf("ready %s\n", gateway_url(p->gateway));
 	fflush(stdout);
 	gateway_run(p->gateway);
 
-	p->is_over = true;
+	reread_close(p->reread);
 	deadline_serve(asked_while_it_ends, NULL);
 	uv_close((uv_handle_t *)&p->asked, NULL);
 	uv_close((uv_handle_t *)&p->hangup, NULL);

@@ -14,55 +14,54 @@
 
 enum { TEXT_MAX = 64 << 10 };
 
-struct check {
-	const struct settings *settings;
-	struct buf out;
+/* One thing to look at, or that is known to be wrong already. */
+struct reference {
+	struct reference *next;
+	char *what, *path; /* path NULL: `what` is a line of the answer */
+	int mode; /* of access(); `path` may be the name of a program in PATH if it is X_OK */
 };
 
-static void check_path(struct check *c, const char *what, const char *path, int mode)
+struct references {
+	const struct settings *settings; /* while they are gathered */
+	struct reference *first, **last;
+};
+
+static void add(struct references *c, char *what, const char *path, int mode)
 {
-	if (*path && access(path, mode) < 0)
-		(void)buf_printf(&c->out, "%s: %s %s: %s\n", what, path,
-			mode == X_OK ? "cannot be run" : "cannot be read", strerror(errno));
+	struct reference *r = xcalloc(1, sizeof *r);
+	*r = (struct reference){ .what = what, .path = path ? xstrdup(path) : NULL, .mode = mode };
+	*c->last = r;
+	c->last = &r->next;
 }
 
-static bool is_on_path(const char *program)
+static void check_path(struct references *c, const char *what, const char *path, int mode)
 {
-	const char *path = getenv("PATH");
-	for (const char *p = path ? path : ""; *p; p += strcspn(p, ":"), p += *p == ':') {
-		_cleanup_(freep) char *file =
-			xasprintf("%.*s/%s", (int)strcspn(p, ":"), p, program);
-		if (access(file, X_OK) == 0)
-			return true;
-	}
-	return false;
+	if (*path)
+		add(c, xstrdup(what), path, mode);
 }
 
-static void check_program(struct check *c, const char *what, const char *program)
+static void check_program(struct references *c, const char *what, const char *program)
 {
-	if (strchr(program, '/'))
-		check_path(c, what, program, X_OK);
-	else if (*program && !is_on_path(program))
-		(void)buf_printf(&c->out, "%s: there is no program %s in PATH\n", what, program);
+	check_path(c, what, program, X_OK);
 }
 
 static void check_function(void *arg, const struct function *f)
 {
-	struct check *c = arg;
+	struct references *c = arg;
 	const struct catalog *catalog = c->settings->catalog;
 	struct fault fault;
 	_cleanup_(freep) char *what = xasprintf("functions.%s.path", f->name);
 	if (catalog_check_context(catalog, f->settings.context, &fault) < 0)
-		(void)buf_printf(&c->out, "functions.%s.context: %s\n", f->name, fault.text);
+		add(c, xasprintf("functions.%s.context: %s", f->name, fault.text), NULL, 0);
 	if (catalog_check_path(catalog, f->settings.path, f->settings.context, &fault) < 0)
-		(void)buf_printf(&c->out, "functions.%s.%s\n", f->name, fault.text);
+		add(c, xasprintf("functions.%s.%s", f->name, fault.text), NULL, 0);
 	if (f->path_kind == PATH_HERE)
 		check_path(c, what, f->location, R_OK);
 }
 
 static void check_runtime(void *arg, const char *name, const struct runtime_settings *r)
 {
-	struct check *c = arg;
+	struct references *c = arg;
 	_cleanup_(freep) char *python = xasprintf("runtimes.%s.python", name),
 			      *spark = xasprintf("runtimes.%s.spark-home", name),
 			      *java = xasprintf("runtimes.%s.java", name),
@@ -82,8 +81,8 @@ static void check_runtime(void *arg, const char *name, const struct runtime_sett
 	}
 }
 
-static void check_paths(
-	struct check *c, const char *scope, const struct conf_field *fields, const void *settings)
+static void check_paths(struct references *c, const char *scope, const struct conf_field *fields,
+	const void *settings)
 {
 	for (const struct conf_field *field = fields; field->name; field++) {
 		_cleanup_(freep) char *what = xasprintf("%s.%s", scope, field->name);
@@ -93,20 +92,75 @@ static void check_paths(
 	}
 }
 
-char *settings_check_references(const struct settings *s)
+struct references *references_of(const struct settings *s)
 {
-	struct check c = { .settings = s };
-	buf_init(&c.out, TEXT_MAX);
-	check_paths(&c, "http", http_conf, &s->http);
+	struct references *c = xcalloc(1, sizeof *c);
+	c->settings = s;
+	c->last = &c->first;
+	check_paths(c, "http", http_conf, &s->http);
 	for (size_t i = 0; i < s->n_transports; i++) {
 		const struct transport_setting *t = &s->transports[i];
 		_cleanup_(freep) char *scope = xasprintf("transports.%s", t->name);
-		check_paths(&c, scope, t->kind->fields, t->settings);
+		check_paths(c, scope, t->kind->fields, t->settings);
 	}
-	check_paths(&c, "workers", room_conf, &s->room);
-	catalog_each_runtime(s->catalog, check_runtime, &c);
-	catalog_each_function(s->catalog, check_function, &c);
-	return c.out.data ? buf_take(&c.out) : NULL;
+	check_paths(c, "workers", room_conf, &s->room);
+	catalog_each_runtime(s->catalog, check_runtime, c);
+	catalog_each_function(s->catalog, check_function, c);
+	c->settings = NULL;
+	return c;
+}
+
+static bool is_on_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	for (const char *p = path ? path : ""; *p; p += strcspn(p, ":"), p += *p == ':') {
+		_cleanup_(freep) char *file =
+			xasprintf("%.*s/%s", (int)strcspn(p, ":"), p, program);
+		if (access(file, X_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void look(const struct reference *r, struct buf *out)
+{
+	if (!r->path)
+		(void)buf_printf(out, "%s\n", r->what);
+	else if (r->mode == X_OK && !strchr(r->path, '/')) {
+		if (!is_on_path(r->path))
+			(void)buf_printf(
+				out, "%s: there is no program %s in PATH\n", r->what, r->path);
+	} else if (access(r->path, r->mode) < 0)
+		(void)buf_printf(out, "%s: %s %s: %s\n", r->what, r->path,
+			r->mode == X_OK ? "cannot be run" : "cannot be read", strerror(errno));
+}
+
+char *references_check(const struct references *c)
+{
+	struct buf out;
+	buf_init(&out, TEXT_MAX);
+	for (const struct reference *r = c->first; r; r = r->next)
+		look(r, &out);
+	return out.data ? buf_take(&out) : NULL;
+}
+
+void references_free(struct references *c)
+{
+	for (struct reference *r = c ? c->first : NULL, *next; r; r = next) {
+		next = r->next;
+		free(r->what);
+		free(r->path);
+		free(r);
+	}
+	free(c);
+}
+
+char *settings_check_references(const struct settings *s)
+{
+	struct references *c = references_of(s);
+	char *text = references_check(c);
+	references_free(c);
+	return text;
 }
 
 static void add_changed(struct buf *out, const char *scope, const struct conf_field *fields,

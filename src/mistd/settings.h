@@ -56,6 +56,13 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
  * same: a file may come later, a context may have been made by the API. Before the core has taken
  * the catalog. */
 char *settings_check_references(const struct settings *s);
+/* The same in two steps: what is to be looked at, without a disk; and the look, which takes as long
+ * as the disks take and may be on any thread, also when the settings are gone. references_free()
+ * frees the former (NULL is fine), the caller the text. */
+struct references;
+struct references *references_of(const struct settings *s);
+char *references_check(const struct references *r);
+void references_free(struct references *r);
 
 /* Names of settings that are not as in `running` and need a restart, with commas between; NULL:
  * none. The caller frees it. */

@@ -173,9 +173,26 @@ def test_a_configuration_that_is_read_for_long_holds_up_nobody(hanging):
     gateway.process.send_signal(signal.SIGHUP)
     until(lambda: hangs(gateway, "mistd.config.read"), 5, "the signal")
     gateway.process.send_signal(signal.SIGHUP)
-    assert turns(gateway) and "was read again" not in gateway.stderr()
+    until(lambda: "the configuration is still being read, after " in gateway.stderr(), 5, "a word of that")
+    assert turns(gateway)
     until(lambda: "the configuration was read again" in gateway.stderr(), 10, "the end of the delay")
     until(lambda: "the configuration was not taken: " in gateway.stderr() and "Input/output error" in gateway.stderr(), 10, "the second")
+    finish(gateway)
+
+
+def test_settings_are_taken_whatever_they_refer_to(hanging):
+    gateway = hanging("mistd.config.references:delay=60000@1")
+    for settings in {}, {"limits": {"queue": 1}}:
+        gateway.configure(gateways.c_sections(**settings))
+        gateway.hangup()  # waits until it was taken
+    until(lambda: "what the configuration refers to is still being looked at, after " in gateway.stderr(), 5, "a word of that")
+    finish(gateway)  # which would not be in time if it waited for that
+
+
+def test_the_end_does_not_wait_for_a_configuration_that_is_being_read(hanging):
+    gateway = hanging("mistd.config.read:delay=60000@1")
+    gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: hangs(gateway, "mistd.config.read"), 5, "the signal")
     finish(gateway)
 
 
