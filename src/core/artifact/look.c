@@ -17,13 +17,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fail_point.h"
+#include "base/thread/detach.h"
 #include "core/artifact/mounts.h"
 #include "core/private.h"
 
@@ -127,20 +127,10 @@ static void *look_run(void *arg)
 static int start(struct look *look)
 {
 	struct looker *l = look->looker;
-	sigset_t all, before;
-	pthread_attr_t attr;
-	pthread_t thread;
-	if (pthread_attr_init(&attr) != 0)
-		return -ENOMEM;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_mutex_lock(&l->lock);
 	l->n_refs++;
 	pthread_mutex_unlock(&l->lock);
-	sigfillset(&all); /* a thread that hangs would take them to nowhere */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = -pthread_create(&thread, &attr, look_run, look);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	int r = thread_detach(look_run, look);
 	if (r < 0)
 		looker_unref(l);
 	return r;
