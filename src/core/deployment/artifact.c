@@ -25,26 +25,26 @@ struct deletion {
 	int status, synced; /* negative errno */
 };
 
-struct users {
+struct artifact_users {
 	const char *artifact;
 	struct buf names;
 	size_t n_jobs;
 };
 
-static bool is_of(const struct users *u, const struct function *f)
+static bool is_of(const struct artifact_users *u, const struct function *f)
 {
 	return strcmp(f->settings.path, u->artifact) == 0;
 }
 
 static void user_add(void *arg, const struct function *f)
 {
-	struct users *u = arg;
+	struct artifact_users *u = arg;
 	if (is_of(u, f))
 		buf_printf(&u->names, "%s%s", u->names.len ? ", " : "", f->name);
 }
 
 /* Functions, those too that are being written, and jobs that were accepted. */
-static void find_users(struct core *c, struct users *u)
+static void find_users(struct core *c, struct artifact_users *u)
 {
 	catalog_each_function(c->catalog, user_add, u);
 	list_each (n, &c->edits) {
@@ -60,7 +60,7 @@ static void find_users(struct core *c, struct users *u)
 
 static int check_unused(struct core *c, const char *artifact, struct fault *f)
 {
-	struct users u = { .artifact = artifact };
+	struct artifact_users u = { .artifact = artifact };
 	int r = 0;
 	buf_init(&u.names, sizeof f->text);
 	find_users(c, &u);

@@ -162,7 +162,7 @@ struct letter *request_dead_letter(
 	struct kafka *k, const rd_kafka_message_t *msg, const struct fault *f);
 
 /* The same for offsets that cannot be read. */
-struct letter *request_dead_gap(struct kafka *k, const char *topic, int32_t partition,
+struct letter *request_dead_letter_of_offsets(struct kafka *k, const char *topic, int32_t partition,
 	int64_t first, int64_t last, const struct fault *f);
 
 /* lag.c: of the first partitions, and of all others together (-1: there are none). */

@@ -196,7 +196,7 @@ static void add_source(struct letter *l, const char *topic, int32_t partition, i
 	add_number(l, "source-offset", offset);
 }
 
-struct letter *request_dead_gap(struct kafka *k, const char *topic, int32_t partition,
+struct letter *request_dead_letter_of_offsets(struct kafka *k, const char *topic, int32_t partition,
 	int64_t first, int64_t last, const struct fault *f)
 {
 	if (!*k->settings.dead_letter_topic)

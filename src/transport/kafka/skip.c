@@ -48,7 +48,8 @@ static void finish(struct consumer *c, struct partition *p)
 	free(TAKE_PTR(p->unreadable)); /* perhaps nothing comes behind it for long */
 	c->table.is_stuck_news = true;
 	struct entry *e = table_take_gap(&c->table, p, s->last);
-	struct letter *l = request_dead_gap(k, p->topic, p->number, first, s->last, &f);
+	struct letter *l =
+		request_dead_letter_of_offsets(k, p->topic, p->number, first, s->last, &f);
 	e->consumer = c;
 	k->n_skipped++;
 	p->anchor.at_ms = -1; /* until something behind it was taken */

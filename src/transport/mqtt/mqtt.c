@@ -356,9 +356,9 @@ static void wait_until(struct mqtt *m, int64_t at_ms)
 }
 
 /* Before it leaves its share of the requests to others: see peers.c. */
-static bool is_to_hear_itself(const struct mqtt *m)
+static bool awaits_own_status(const struct mqtt *m)
 {
-	return !m->has_heard_itself && m->links[LINK_CONTROL]->state == LINK_UP &&
+	return !m->has_own_status && m->links[LINK_CONTROL]->state == LINK_UP &&
 	       peers_is_any_online(m);
 }
 
@@ -388,7 +388,7 @@ static void *run(void *arg)
 	}
 	int64_t deadline = clock_mono_ms() + FAREWELL_MS;
 	while (m->links[LINK_SENDER]->state == LINK_UP &&
-		(m->n_waiting || m->n_flying || is_to_hear_itself(m)) &&
+		(m->n_waiting || m->n_flying || awaits_own_status(m)) &&
 		clock_mono_ms() < deadline) {
 		uint64_t seen = m->n_changes;
 		mqtt_outbox_send(m);
@@ -606,7 +606,7 @@ static bool leave_all(struct mqtt *m)
 {
 	pthread_mutex_lock(&m->lock);
 	int64_t until_ms = clock_mono_ms() + GOOD_BYE_MS;
-	bool is_shared = m->settings.share[0] && mqtt_speaks_5(m) && m->has_heard_itself &&
+	bool is_shared = m->settings.share[0] && mqtt_speaks_5(m) && m->has_own_status &&
 			 peers_is_any_online(m);
 	for (size_t i = 0; i < m->n_links; i++)
 		if (!begin_to_leave(m->links[i], is_shared && i >= LINK_RECEIVER))

@@ -90,13 +90,13 @@ static bool read_status(
  * other said before came before that on the same connection. So of the two the one whose word the
  * broker had first leaves its share to the other, which knows that it is the last and leaves
  * nothing. */
-static void hear_itself(struct mqtt *m, const MQTTAsync_message *message)
+static void own_status_received(struct mqtt *m, const MQTTAsync_message *message)
 {
 	static const char offline[] = "\"offline\"";
 	if (!m->is_stopping || message->retained ||
 		!memmem(message->payload, (size_t)message->payloadlen, offline, strlen(offline)))
 		return;
-	m->has_heard_itself = true;
+	m->has_own_status = true;
 	mqtt_wake(m);
 }
 
@@ -107,7 +107,7 @@ void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *mes
 	int64_t since_ms = p ? p->away_since_ms : 0;
 	int n_taken = p ? p->n_taken : 0;
 	if (strcmp(topic, m->gateway_topic) == 0) {
-		hear_itself(m, message);
+		own_status_received(m, message);
 		return;
 	}
 	bool was_there = p;

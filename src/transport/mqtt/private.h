@@ -125,7 +125,7 @@ struct mqtt {
 	pthread_cond_t changed;
 	uint64_t n_changes;
 	bool is_stopping, is_silent; /* silent: nothing is sent any more */
-	bool has_heard_itself; /* its own "offline" has come back, and what others said before */
+	bool has_own_status; /* its own "offline" has come back, and what others said before */
 	bool is_left; /* a thread is lost in paho, and may use all this, not core and store */
 	bool is_old;  /* the broker speaks MQTT 3.1.1 only */
 	/* Written under the lock, read without: connections are made by a thread of their own. */
