@@ -101,7 +101,7 @@ void crew_left(struct core *c, struct worker *w);
 void crew_ending(struct core *c, struct worker *w, const char *why);
 /* It is about to be lost, and these are the last lines that it printed: they are put into the logs
  * of the jobs that it holds. */
-void crew_last_words(struct core *c, struct worker *w, const char *words);
+void crew_output_tail(struct core *c, struct worker *w, const char *lines);
 /* It is gone for good: its jobs fail or are retried, and it is freed. `why` is one sentence for
  * them, if the gateway itself had no reason to end it. */
 void crew_lost(struct core *c, struct worker *w, const char *why);

@@ -402,10 +402,10 @@ void crew_left(struct core *c, struct worker *w)
 	worker_room_changed(w);
 }
 
-void crew_last_words(struct core *c, struct worker *w, const char *words)
+void crew_output_tail(struct core *c, struct worker *w, const char *lines)
 {
 	_cleanup_(freep) char *text =
-		xasprintf("The last lines that the worker printed:\n%s", words);
+		xasprintf("The last lines that the worker printed:\n%s", lines);
 	(void)c;
 	list_each (n, &w->jobs) {
 		struct live_job *l = container_of(n, struct live_job, on_worker);

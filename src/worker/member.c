@@ -149,7 +149,7 @@ void member_free(struct member *m)
 }
 
 /* The last lines of what a worker printed, or NULL. */
-static char *last_words(const char *output)
+static char *tail_of_output(const char *output)
 {
 	char text[LAST_BYTES + 1];
 	struct stat st;
@@ -174,50 +174,50 @@ static char *last_words(const char *output)
 	return xstrdup(start);
 }
 
-struct words_work {
+struct output_tail {
 	uv_work_t work;
 	struct member *member;
-	char *why, *directory, *output, *words;
+	char *why, *directory, *output, *lines;
 };
 
 /* On a thread of the pool. */
-static void words_read(uv_work_t *work)
+static void output_tail_read(uv_work_t *work)
 {
-	struct words_work *w = container_of(work, struct words_work, work);
+	struct output_tail *w = container_of(work, struct output_tail, work);
 	output_collect(w->directory, w->output);
-	w->words = last_words(w->output);
+	w->lines = tail_of_output(w->output);
 }
 
-static void gone_before_ready(struct member *m, const char *why, const char *words)
+static void gone_before_ready(struct member *m, const char *why, const char *lines)
 {
 	if (m->worker->end_reason)
 		why = m->worker->end_reason;
 	_cleanup_(freep) char *text =
-		words ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
-				why, words)
+		lines ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
+				why, lines)
 		      : xasprintf("The worker did not start: %s; it printed nothing", why);
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
-static void gone_at_work(struct member *m, const char *why, const char *words)
+static void gone_at_work(struct member *m, const char *why, const char *lines)
 {
-	if (words)
-		crew_last_words(m->room->core, m->worker, words);
+	if (lines)
+		crew_output_tail(m->room->core, m->worker, lines);
 	crew_lost(m->room->core, m->worker, why);
 }
 
-static void words_done(uv_work_t *work, int status)
+static void output_tail_done(uv_work_t *work, int status)
 {
-	struct words_work *w = container_of(work, struct words_work, work);
+	struct output_tail *w = container_of(work, struct output_tail, work);
 	struct member *m = w->member;
 	(void)status;
-	beat_doing("the last words of a worker");
+	beat_doing("the last output of a worker");
 	if (!m->is_freed) {
 		bool was_ready = m->has_been_ready;
 		if (m->worker && was_ready)
-			gone_at_work(m, w->why, w->words);
+			gone_at_work(m, w->why, w->lines);
 		else if (m->worker)
-			gone_before_ready(m, w->why, w->words);
+			gone_before_ready(m, w->why, w->lines);
 		member_clear(m, was_ready);
 		member_free(m);
 	}
@@ -225,23 +225,23 @@ static void words_done(uv_work_t *work, int status)
 	free(w->why);
 	free(w->directory);
 	free(w->output);
-	free(w->words);
+	free(w->lines);
 	free(w);
 }
 
 /* Its process is gone: what it printed last is in the text of that if it was never ready, and in
  * the log of its job if it had one. */
-static void begin_words(struct member *m, const char *why)
+static void read_output_tail(struct member *m, const char *why)
 {
-	struct words_work *w = xcalloc(1, sizeof *w);
-	*w = (struct words_work){ .member = m,
+	struct output_tail *w = xcalloc(1, sizeof *w);
+	*w = (struct output_tail){ .member = m,
 		.why = xstrdup(why),
 		.directory = xstrdup(m->directory),
 		.output = xstrdup(m->output) };
 	m->is_gone = true;
 	m->n_refs++;
 	timer_clear(core_timers(m->room->core), &m->deadline);
-	must(uv_queue_work(m->room->loop, &w->work, words_read, words_done) == 0);
+	must(uv_queue_work(m->room->loop, &w->work, output_tail_read, output_tail_done) == 0);
 }
 
 void member_gone(struct member *m, const char *why)
@@ -256,13 +256,13 @@ void member_gone(struct member *m, const char *why)
 	if (m->session)
 		session_end(m->session);
 	if (m->worker && m->worker->state == WORKER_STARTING) {
-		begin_words(m, why);
+		read_output_tail(m, why);
 		return;
 	}
 	/* Of several jobs nobody knows whose they are. */
 	if (m->worker && !is_clean && m->worker->n_jobs == 1 && m->worker->capacity == 1) {
 		crew_away(m->room->core, m->worker);
-		begin_words(m, why);
+		read_output_tail(m, why);
 		return;
 	}
 	if (m->worker)
