@@ -2,6 +2,7 @@
 """Worker modes, limits, failures to start, the broken state."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -339,3 +340,31 @@ def test_spark_with_a_local_master_listens_on_this_machine_only(mist_factory, sp
     sockets = listening(gateway.worker_processes())
     assert len(sockets) >= 2 and {address for address, _ in sockets} <= LOOPBACK, sockets
     assert bool(worker.get("sparkUi")) == bool(n_ui)
+
+
+FORKS = """
+import multiprocessing, time
+import mist
+
+@mist.function
+def forks(ctx):
+    here = multiprocessing.get_context("fork")
+    with here.Pool(2) as pool:
+        results = pool.map(abs, [-1, -2, -3])
+    child = here.Process(target=time.sleep, args=(3600,))
+    child.start()
+    child.terminate()
+    child.join()
+    return results, child.exitcode
+"""
+
+
+def test_processes_that_a_job_forks_end_without_their_worker(plain_mist, tmp_path):
+    """multiprocessing's Pool ends its processes by SIGTERM."""
+    artifact = tmp_path / "forks.py"
+    artifact.write_text(FORKS)
+    gateway = plain_mist(contexts={"c": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 1}},
+                         functions={"forks": {"path": str(artifact), "class-name": "forks", "context": "c"}})
+    jobs = [gateway.wait(gateway.submit("forks", {})) for _ in range(2)]
+    assert [job["jobResult"] for job in jobs] == [[[1, 2, 3], -signal.SIGTERM]] * 2
+    assert jobs[0]["workerId"] == jobs[1]["workerId"]

@@ -131,7 +131,27 @@ def _signal_pipe():
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda *_: None)
+    _let_forks_end(signal.SIGTERM)
     return reader
+
+
+def _let_forks_end(number):
+    """Processes that a job forks, as multiprocessing does, end by the signal as any other, which our pipe would take for the
+    worker's own. It is held back until they have forgotten that pipe."""
+    was = threading.local()
+
+    def hold():
+        was.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+
+    def release():
+        signal.pthread_sigmask(signal.SIG_SETMASK, was.mask)
+
+    def forget():
+        signal.set_wakeup_fd(-1)
+        signal.signal(number, signal.SIG_DFL)
+        release()
+
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=forget)
 
 
 def heed_signals(reader, jobs, outbox):
