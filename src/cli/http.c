@@ -18,7 +18,7 @@
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 
-enum { CONNECT_MS = 10000, ANSWER_S = 120, LOADED_S = 3600, JSON_DEPTH_MAX = 128, NOT_FOUND = 404 };
+enum { CONNECT_MS = 10000, ANSWER_S = 120, LOADED_S = 3600, NOT_FOUND = 404 };
 #define SHOWN_MAX   ((size_t)64 * 1024)
 #define NEAR_MAX    ((size_t)4 << 20)
 #define ANSWER_MAX  ((size_t)1 << 30)
@@ -271,7 +271,7 @@ int http_code(const struct http_reply *reply)
 json_t *http_problem(const struct http_reply *reply, struct fault *f)
 {
 	_cleanup_(json_decrefp) json_t *problem = json_parse(
-		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, f);
+		reply->body.data ? reply->body.data : "", reply->body.len, JSON_KEPT_DEPTH, f);
 	return json_is_object(problem) ? TAKE_PTR(problem) : NULL;
 }
 
@@ -316,7 +316,7 @@ static void suggest_job(struct cli *cli, const char *path)
 	if (http_ask(cli, &call, &reply) || http_code(&reply))
 		return;
 	_cleanup_(json_decrefp) json_t *list = json_parse(
-		reply.body.data ? reply.body.data : "", reply.body.len, JSON_DEPTH_MAX, &f);
+		reply.body.data ? reply.body.data : "", reply.body.len, JSON_KEPT_DEPTH, &f);
 	near_init(&n, written);
 	json_array_foreach (list, i, job) {
 		const char *there = json_is_object(job) ? json_string_of(job, "jobId") : NULL;
@@ -344,7 +344,7 @@ json_t *http_json(const struct http_reply *reply)
 {
 	struct fault f;
 	json_t *json = json_parse(
-		reply->body.data ? reply->body.data : "", reply->body.len, JSON_DEPTH_MAX, &f);
+		reply->body.data ? reply->body.data : "", reply->body.len, JSON_KEPT_DEPTH, &f);
 	if (!json)
 		complain(EXIT_GATEWAY, "the gateway's answer is no JSON: %s", f.text);
 	return json;

@@ -290,6 +290,12 @@ def test_an_answer_that_is_no_json_ends_with_5(answering):
         said(url, *words, code=5)
 
 
+def test_an_answer_may_be_nested_as_deep_as_a_result_that_is_kept(answering):
+    deep = 600 * "[" + 600 * "]"
+    url, _ = answering(200, "application/json", deep.encode())
+    assert "".join(cli(url, "status").split()) == deep
+
+
 def test_the_token_is_sent_and_not_printed(answering):
     url, requests = answering(403, "application/problem+json", b'{"detail":"no"}')
     assert "sesame" not in said(url, "status", code=3, MIST_TOKEN="sesame")
