@@ -335,3 +335,17 @@ def test_a_property_of_mists_own_has_to_be_known(gateway):
                         "did you mean string?"), ({"spark.mist.decimals": 1}, 'got "1"'), ({"spark.mist.decimal": "string"}, "is not known here")):
         r = gateway.post("/v2/api/contexts", json={"name": "d", "sparkConf": conf})
         assert r.status_code == 400 and said in r.json()["detail"], r.text
+
+
+def test_a_folder_of_artifacts_that_cannot_be_read_is_no_empty_one(c_mist):
+    gateway = c_mist()
+    folder = gateway.data / "artifacts"
+    assert gateway.get("/v2/api/artifacts").json() == [] and gateway.get("/v2/api/artifacts/a.py").status_code == 404
+    folder.rmdir()
+    folder.write_text("no folder")
+    for path in "/v2/api/artifacts", "/v2/api/artifacts/a.py", "/v2/api/artifacts/a.py/sha":
+        answer = gateway.get(path)
+        assert answer.status_code == 503 and "cannot be read: Not a directory" in answer.json()["detail"]
+    folder.unlink()
+    folder.mkdir()
+    assert gateway.get("/v2/api/artifacts").json() == []

@@ -333,18 +333,32 @@ void artifact_upload(struct request *rq)
 
 void artifact_list(struct request *rq)
 {
-	json_t *names = json_array();
 	DIR *d = opendir(rq->http->env.artifacts);
-	for (struct dirent *e; d && (e = readdir(d));) {
+	if (!d) {
+		struct fault f;
+		int error = errno;
+		fault_set(&f, FAULT_UNAVAILABLE, "the folder of artifacts cannot be read: %s",
+			strerror(error));
+		answer_fault(rq, &f);
+		return;
+	}
+	json_t *names = json_array();
+	for (struct dirent *e; (e = readdir(d));) {
 		struct stat st;
 		if (name_is_good(e->d_name) &&
 			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISREG(st.st_mode))
 			json_array_append_new(names, json_string(e->d_name));
 	}
-	if (d)
-		closedir(d);
+	closedir(d);
 	answer_json(rq, 200, names);
+}
+
+/* No name, no file, or something that is none: as opposed to one that cannot be opened just now. */
+static bool is_no_file(int error)
+{
+	return error == 0 || error == ENOENT || error == ELOOP || error == ENXIO ||
+	       error == ENAMETOOLONG;
 }
 
 /* The file, or -1 and an answer. */
@@ -358,7 +372,12 @@ static int artifact_open(struct request *rq)
 				     : -1;
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		return TAKE_FD(fd);
-	fault_set(&f, FAULT_NOT_FOUND, "No file found by name %.128s", rq->id);
+	int error = fd < 0 && name_is_good(rq->id) ? errno : 0;
+	if (is_no_file(error))
+		fault_set(&f, FAULT_NOT_FOUND, "No file found by name %.128s", rq->id);
+	else
+		fault_set(&f, FAULT_UNAVAILABLE, "%.128s cannot be read: %s", rq->id,
+			strerror(error));
 	answer_fault(rq, &f);
 	return -1;
 }
