@@ -12,16 +12,18 @@
 
 #include "transport/mqtt/private.h"
 
-enum { MANY = 200 };
+enum { MANY = 200, TOPIC_TEXT = 32 };
 
 static MQTTAsync_responseOptions asked;
 static unsigned n_sent;
+static char last_topic[TOPIC_TEXT];
 
 static int take(MQTTAsync handle, const char *topic, int len, const void *payload, int qos,
 	int retained, MQTTAsync_responseOptions *options)
 {
-	(void)handle, (void)topic, (void)len, (void)payload, (void)qos, (void)retained;
+	(void)handle, (void)len, (void)payload, (void)qos, (void)retained;
 	asked = *options;
+	snprintf(last_topic, sizeof last_topic, "%s", topic);
 	n_sent++;
 	return MQTTASYNC_SUCCESS;
 }
@@ -52,7 +54,7 @@ static int up(void **state)
 	list_init(&m->replies);
 	list_init(&m->news);
 	list_init(&m->flying);
-	list_init(&m->quarantine);
+	quarantine_init(&m->quarantine);
 	m->links[LINK_SENDER] = connection(m, &paho);
 	m->links[LINK_ALONE] = connection(m, &paho);
 	n_sent = 0;
@@ -69,9 +71,9 @@ static int down(void **state)
 	return 0;
 }
 
-static struct letter *letter(bool is_owed)
+static struct letter *letter_to(const char *topic, bool is_owed)
 {
-	struct letter *l = mqtt_letter_new("answers/here");
+	struct letter *l = mqtt_letter_new(topic);
 	l->is_kept = true;
 	l->is_owed = is_owed;
 	l->at_ms = clock_wall_ms();
@@ -79,14 +81,35 @@ static struct letter *letter(bool is_owed)
 	return l;
 }
 
-/* All that is due is sent, and what waits for its time is due now. */
-static void send_all(struct mqtt *m)
+static struct letter *letter(bool is_owed)
+{
+	return letter_to("answers/here", is_owed);
+}
+
+/* All that is due. */
+static void send_due(struct mqtt *m)
 {
 	pthread_mutex_lock(&m->lock);
-	list_each (n, &m->quarantine)
-		container_of(n, struct letter, node)->not_before_ms = 0;
 	mqtt_outbox_send(m);
 	pthread_mutex_unlock(&m->lock);
+}
+
+/* The same, and of what waits for its time the next. */
+static void send_all(struct mqtt *m)
+{
+	struct letter *l = quarantine_first(&m->quarantine);
+	if (l) {
+		quarantine_take(&m->quarantine, l);
+		l->not_before_ms = 0;
+		quarantine_put(&m->quarantine, l);
+	}
+	send_due(m);
+}
+
+static void refuse_for_now(void)
+{
+	MQTTAsync_failureData5 data = { .reasonCode = MQTTREASONCODE_QUOTA_EXCEEDED };
+	asked.onFailure5(asked.context, &data);
 }
 
 static void refuse_often(struct mqtt *m)
@@ -95,8 +118,7 @@ static void refuse_often(struct mqtt *m)
 		send_all(m);
 		if (n_sent == i)
 			return;
-		MQTTAsync_failureData5 data = { .reasonCode = MQTTREASONCODE_QUOTA_EXCEEDED };
-		asked.onFailure5(asked.context, &data);
+		refuse_for_now();
 	}
 }
 
@@ -125,6 +147,58 @@ static void what_is_owed_to_nobody_is_given_up_in_the_end(void **state)
 	assert_int_equal(m->n_waiting, 0);
 }
 
+static void refused_topics_hold_up_no_other_however_many_they_are(void **state)
+{
+	struct mqtt *m = *state;
+	char topic[TOPIC_TEXT];
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(topic, sizeof topic, "refused/%u", i);
+		struct letter *l = letter_to(topic, true);
+		l->later_ms = 1 << 20; /* the next pause is the longest */
+		mqtt_outbox_add(m, l);
+		send_due(m);
+		assert_int_equal(n_sent, i + 1);
+		refuse_for_now();
+	}
+	assert_int_equal(m->n_quarantined, MANY);
+	m->careful_until_ms = INT64_MAX; /* what is not proven flies alone */
+	mqtt_outbox_add(m, letter(true));
+	send_due(m); /* to the quarantine, */
+	send_due(m); /* and from there */
+	assert_int_equal(n_sent, MANY + 1);
+	assert_string_equal(last_topic, "answers/here");
+	assert_true(m->alone);
+	asked.onSuccess5(asked.context, NULL);
+	assert_int_equal(m->n_quarantined, MANY);
+}
+
+static void what_goes_to_a_topic_goes_in_order_and_waits_for_its_first(void **state)
+{
+	struct mqtt *m = *state;
+	mqtt_outbox_add(m, letter(true));
+	send_due(m);
+	mqtt_outbox_add(m, letter(true));
+	refuse_for_now();
+	for (unsigned i = 0; i < MANY; i++)
+		mqtt_outbox_add(m, letter(true));
+	send_due(m);
+	assert_int_equal(n_sent, 1);
+	assert_int_equal(m->n_quarantined, MANY + 2);
+	struct letter *first = quarantine_first(&m->quarantine);
+	assert_int_equal(first->number, 1);
+	assert_int_equal(mqtt_outbox_due(m), first->not_before_ms);
+	send_all(m);
+	for (unsigned i = 1; i < MANY + 2; i++) {
+		assert_int_equal(m->alone->number, i);
+		asked.onSuccess5(asked.context, NULL);
+		send_due(m);
+	}
+	assert_int_equal(m->n_quarantined, 0);
+	assert_int_equal(mqtt_outbox_due(m), INT64_MAX);
+	asked.onSuccess5(asked.context, NULL);
+	assert_int_equal(m->n_delivered, MANY + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +206,10 @@ int main(void)
 			an_outcome_that_is_refused_for_now_is_never_given_up, up, down),
 		cmocka_unit_test_setup_teardown(
 			what_is_owed_to_nobody_is_given_up_in_the_end, up, down),
+		cmocka_unit_test_setup_teardown(
+			refused_topics_hold_up_no_other_however_many_they_are, up, down),
+		cmocka_unit_test_setup_teardown(
+			what_goes_to_a_topic_goes_in_order_and_waits_for_its_first, up, down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

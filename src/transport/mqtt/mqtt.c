@@ -235,7 +235,7 @@ static int mqtt_open(
 	list_init(&m->replies);
 	list_init(&m->news);
 	list_init(&m->flying);
-	list_init(&m->quarantine);
+	quarantine_init(&m->quarantine);
 	int r = check(&m->settings, f);
 	if (r == 0)
 		r = conf_read_secret("password-file", m->settings.password_file, &m->password, f);
@@ -371,14 +371,15 @@ static void *run(void *arg)
 		look_for_leftovers(m);
 		int64_t next = connect_due(m), own = session_due(m);
 		next = own < next ? own : next;
+		int64_t send_due = mqtt_outbox_due(m); /* may pass before it has been looked at */
 		mqtt_outbox_send(m);
 		if (m->n_delivered && m->report_at_ms <= clock_mono_ms())
 			mqtt_outbox_report(m);
 		if (m->n_delivered && m->report_at_ms < next)
 			next = m->report_at_ms;
-		int64_t send_due = mqtt_outbox_due(m);
-		if (send_due < next)
-			next = send_due;
+		next = send_due < next ? send_due : next;
+		send_due = mqtt_outbox_due(m);
+		next = send_due < next ? send_due : next;
 		if (seen == m->n_changes)
 			wait_until(m, next);
 	}

@@ -64,7 +64,7 @@ enum {
 	CODE_TOO_LARGE = 0x95,
 };
 /* One that is refused for now goes again after LATER_MS, twice as long each time. */
-enum { LATER_MS = 1000, LATER_MAX_MS = 60000, REFUSALS_MAX = 24, NOT_DUE_MAX = 64 };
+enum { LATER_MS = 1000, LATER_MAX_MS = 60000, REFUSALS_MAX = 24 };
 
 struct letter *mqtt_letter_new(const char *topic)
 {
@@ -96,9 +96,10 @@ void mqtt_letter_free(struct letter *l)
 	free(l);
 }
 
+/* Of one that is not quarantined. */
 static struct list *queue_of(struct mqtt *m, const struct letter *l)
 {
-	return l->is_quarantined ? &m->quarantine : l->is_news ? &m->news : &m->replies;
+	return l->is_news ? &m->news : &m->replies;
 }
 
 /* What it holds in memory. While it waits it does not change. */
@@ -128,9 +129,14 @@ static void count_droppable(struct mqtt *m, const struct letter *l, int sign)
 static void put_back(struct mqtt *m, struct letter *l)
 {
 	struct list *queue = queue_of(m, l), *after = queue->prev;
-	while (after != queue && container_of(after, struct letter, node)->number > l->number)
-		after = after->prev;
-	list_append(after->next, &l->node);
+	if (l->is_quarantined) {
+		quarantine_put(&m->quarantine, l);
+	} else {
+		while (after != queue &&
+			container_of(after, struct letter, node)->number > l->number)
+			after = after->prev;
+		list_append(after->next, &l->node);
+	}
 	m->n_waiting++;
 	count_droppable(m, l, 1);
 	m->n_quarantined += l->is_quarantined;
@@ -139,7 +145,10 @@ static void put_back(struct mqtt *m, struct letter *l)
 /* It was in its queue. */
 static void take_out(struct mqtt *m, struct letter *l)
 {
-	list_remove(&l->node);
+	if (l->is_quarantined)
+		quarantine_take(&m->quarantine, l);
+	else
+		list_remove(&l->node);
 	m->n_waiting--;
 	count_droppable(m, l, -1);
 	m->n_quarantined -= l->is_quarantined;
@@ -530,14 +539,10 @@ static bool is_distrusted(const struct mqtt *m, const struct letter *l)
 	return false;
 }
 
-static bool goes_where_one_is_quarantined(struct mqtt *m, const struct letter *l)
+static bool goes_where_one_is_quarantined(const struct mqtt *m, const struct letter *l)
 {
-	if (m->alone && m->alone->topic_hash == l->topic_hash)
-		return true;
-	list_each (n, &m->quarantine)
-		if (container_of(n, struct letter, node)->topic_hash == l->topic_hash)
-			return true;
-	return false;
+	return (m->alone && m->alone->topic_hash == l->topic_hash) ||
+	       quarantine_first_of(&m->quarantine, l->topic_hash);
 }
 
 static void distrust(struct mqtt *m, const struct letter *l)
@@ -554,35 +559,20 @@ static void take_off(struct mqtt *m, struct link *link, struct letter *l)
 	list_append(&m->flying, &l->node);
 }
 
-/* The first whose time has come, and before which none waits for the same topic. */
-static struct letter *first_due(const struct mqtt *m)
+/* The one that flies alone next, when its time comes. NULL: there is none, or none can fly. */
+static struct letter *first_alone(const struct mqtt *m)
 {
-	uint64_t waiting[NOT_DUE_MAX];
-	size_t n_waiting = 0;
-	int64_t now = clock_mono_ms();
-	list_each (n, &m->quarantine) {
-		struct letter *l = container_of(n, struct letter, node);
-		size_t i = 0;
-		while (i < n_waiting && waiting[i] != l->topic_hash)
-			i++;
-		if (i == n_waiting && l->not_before_ms <= now)
-			return l;
-		if (n_waiting == NOT_DUE_MAX)
-			return NULL;
-		if (i == n_waiting)
-			waiting[n_waiting++] = l->topic_hash;
-	}
-	return NULL;
+	return m->links[LINK_ALONE]->state != LINK_UP || m->alone
+		       ? NULL
+		       : quarantine_first(&m->quarantine);
 }
 
 static struct letter *next_alone(struct mqtt *m)
 {
 	struct link *link = m->links[LINK_ALONE], *sender = m->links[LINK_SENDER];
-	if (link->state != LINK_UP || m->alone || list_empty(&m->quarantine) ||
-		clock_mono_ms() < m->hold_until_ms)
-		return NULL;
-	struct letter *l = first_due(m);
-	if (!l)
+	struct letter *l = first_alone(m);
+	int64_t now = clock_mono_ms();
+	if (!l || now < m->hold_until_ms || now < l->not_before_ms)
 		return NULL;
 	take_out(m, l);
 	l->sender_up = sender->state == LINK_UP ? sender->n_ups : 0;
@@ -706,15 +696,10 @@ void mqtt_outbox_send(struct mqtt *m)
 
 int64_t mqtt_outbox_due(const struct mqtt *m)
 {
-	int64_t now = clock_mono_ms(), due = INT64_MAX;
-	if (m->n_waiting && m->hold_until_ms > now)
+	const struct letter *l = first_alone(m);
+	if (m->n_waiting && m->hold_until_ms > clock_mono_ms())
 		return m->hold_until_ms;
-	list_each (n, &m->quarantine) {
-		const struct letter *l = container_of(n, struct letter, node);
-		if (l->not_before_ms > now && l->not_before_ms < due)
-			due = l->not_before_ms;
-	}
-	return due;
+	return l ? l->not_before_ms : INT64_MAX;
 }
 
 bool mqtt_outbox_flies(const struct mqtt *m, const struct link *link)
@@ -743,10 +728,8 @@ bool mqtt_outbox_recall(struct mqtt *m, struct link *link)
 /* Those that wait for the same topic would fare no better. */
 static void give_up_topic(struct mqtt *m, uint64_t topic_hash)
 {
-	list_each (n, &m->quarantine) {
-		struct letter *l = container_of(n, struct letter, node);
-		if (l->topic_hash != topic_hash)
-			continue;
+	struct letter *l;
+	while ((l = quarantine_first_of(&m->quarantine, topic_hash))) {
 		take_out(m, l);
 		give_up(m, l, "the broker ends the connection when it gets one for this topic");
 	}
@@ -755,11 +738,7 @@ static void give_up_topic(struct mqtt *m, uint64_t topic_hash)
 void mqtt_outbox_judge(struct mqtt *m)
 {
 	const struct link *sender = m->links[LINK_SENDER];
-	struct letter *l = NULL;
-	list_each (n, &m->quarantine) {
-		struct letter *other = container_of(n, struct letter, node);
-		l = other->is_accused ? other : l;
-	}
+	struct letter *l = quarantine_accused(&m->quarantine);
 	if (!l)
 		return;
 	l->is_accused = false;
@@ -799,7 +778,7 @@ void mqtt_outbox_free(struct mqtt *m)
 	struct list *n;
 	free_all(&m->replies);
 	free_all(&m->news);
-	free_all(&m->quarantine);
+	quarantine_done(&m->quarantine);
 	while ((n = list_pop(&m->flying)))
 		;
 	free(TAKE_PTR(m->delivered));

@@ -12,6 +12,7 @@
 #include "transport/mqtt/outbox.h"
 #include "transport/mqtt/paho.h"
 #include "transport/mqtt/peers.h"
+#include "transport/mqtt/quarantine.h"
 #include "transport/mqtt/reason.h"
 #include "transport/stored_outcome.h"
 #include "transport/thread_ends.h"
@@ -137,7 +138,7 @@ struct mqtt {
 	struct list replies, news, flying; /* flying: sent, and not acknowledged */
 	/* In order, and sent one at a time on a connection of their own; `alone` is under way. What
 	 * goes to the topic of one that waits here waits here, too. */
-	struct list quarantine;
+	struct quarantine quarantine;
 	struct letter *alone;
 	struct {
 		uint64_t topic_hash;
