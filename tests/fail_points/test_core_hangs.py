@@ -9,7 +9,7 @@ import pytest
 from support import gateways
 from support.mistd import PATIENCE, Mistd, until
 
-HANG_MS = 3000
+HANG_MS = 6000
 # A look at an artifact is waited for 2 s; these go on for longer.
 LOOK_MS, FIRST_LOOK_MS = 5000, 4000
 
@@ -23,7 +23,7 @@ def hanging(tmp_path):
 
     def make(plan):
         functions = {"there": {"class-name": "echo", "context": "example", "path": str(artifact)}}
-        gateway = Mistd(gateways.c_sections(functions=functions, mist={"watchdog": "1s"}), start=False, env={"MIST_FAIL_POINTS": plan})
+        gateway = Mistd(gateways.c_sections(functions=functions, mist={"watchdog": "4s"}), start=False, env={"MIST_FAIL_POINTS": plan})
         made.append(gateway)
         gateway.start()
         return gateway
