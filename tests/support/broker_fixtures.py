@@ -34,7 +34,8 @@ def mosquitto(shared_mosquitto):
 def shared_kafka(tmp_path_factory):
     from support.kafka import Kafka
 
-    kafka = Kafka(tmp_path_factory.mktemp("kafka"), secured=True)
+    # Nobody ends this one: it does not take itself for dead when it is held up for a while.
+    kafka = Kafka(tmp_path_factory.mktemp("kafka"), secured=True, broker_session_timeout_ms=60_000)
     yield kafka
     kafka.close()
 

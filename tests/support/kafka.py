@@ -85,7 +85,7 @@ class Secured:
 class Node(ChildProcess):
     """One process of a cluster: a broker, a controller, or both."""
 
-    ready_timeout = 60
+    ready_timeout = 120
 
     def __init__(self, directory, number, cluster, roles, settings):
         super().__init__(directory)
