@@ -138,6 +138,7 @@ class Outbox(threading.Thread):
         if job.started_at and job.started_on is not connection:
             connection.send('{"type":"started","job":%s,"at":%d}' % (job.id_text, job.started_at))
             job.started_on = connection
+        job.log_is_posted = False  # first: who adds an entry from here on posts, though the last one went before its post came
         if job.entries or job.n_dropped:
             self._send_log(connection, job)
         if job.said_progress and job.told_progress != (job.said_progress, connection):
@@ -147,7 +148,6 @@ class Outbox(threading.Thread):
             job.ended_on = connection
 
     def _send_log(self, connection, job):
-        job.log_is_posted = False
         head = '{"type":"log","job":%s,"entries":[' % job.id_text
         room = min(BYTES_AIM_PER_FRAME, self._max_frame) - len(head) - 2
         while job.entries:
