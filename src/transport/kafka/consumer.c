@@ -317,7 +317,7 @@ static void take_error(struct consumer *c, const rd_kafka_message_t *msg)
 	const char *topic = msg->rkt ? rd_kafka_topic_name(msg->rkt) : "";
 	struct partition *p = msg->rkt ? table_find(&c->table, topic, msg->partition) : NULL;
 	if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-		if (p && !skip_takes(c, p))
+		if (p && !skip_takes(c, p) && !same_log_ends(c, p, msg->offset))
 			lag_read_to(p, msg->offset);
 		return;
 	}

@@ -5,7 +5,8 @@
  * A partition that is paused is not fetched, and that is when the lag is of interest: then the
  * brokers are asked for the ends, of all such partitions at once, for LAG_WAIT_MS at most. Offsets
  * that hold no message, such as the marks of transactions, are not waited for: when the library has
- * read to the end of a partition it says where that is (take_error).
+ * read to the end of a partition it says where that is (take_error). An end before what was taken
+ * is that of another log (same_log.c), of which all is to be taken.
  *
  * A partition that has messages, and of which for `stalled-after` none becomes a job, is stalled,
  * whatever the reason. Consumer's thread, but for lag_state and lag_put. */
@@ -72,7 +73,7 @@ static void ask_ends(struct consumer *c, int64_t now)
 
 static void measure(struct consumer *c, struct partition *p)
 {
-	int64_t low, high, at = position(p);
+	int64_t low = 0, high, at = position(p);
 	if (!p->is_paused &&
 		!rd_kafka_get_watermark_offsets(c->rk, p->topic, p->number, &low, &high)) {
 		if (high >= 0)
@@ -80,6 +81,8 @@ static void measure(struct consumer *c, struct partition *p)
 		if (at < 0 && !c->is_reset_elsewhere && low >= 0)
 			at = low; /* nothing of it was ever committed */
 	}
+	if (p->end >= 0 && p->end < at && !c->is_reset_elsewhere)
+		at = low > 0 && low < p->end ? low : 0;
 	p->lag = p->end < 0 || at < 0 ? -1 : p->end > at ? p->end - at : 0;
 }
 

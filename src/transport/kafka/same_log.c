@@ -9,9 +9,12 @@
  * killed after it had taken records of the new log, and before it noticed. Every CHECK_MS it
  * is read again, and then the newest that was taken becomes the anchor. The same timestamp means
  * the same log; another one, or an offset below it, means that the log is another, which is then
- * taken from its beginning. Its records have other timestamps, so none of them is held for one that
- * had its offset before, and what was taken of it already makes no second job (request.c). A record
- * that retention or compaction took away proves nothing.
+ * taken from its beginning. So does a log that ends at or before the newest record that was taken,
+ * from which nothing would ever come: the library says only that it has come to the end, so the
+ * partition's leader is asked, since a replica may be behind for a moment. Its records have other
+ * timestamps, so none of them is held for one that had its offset before, and what was taken of it
+ * already makes no second job (request.c). A record that retention or compaction took away proves
+ * nothing.
  *
  * Reading again needs `auto.offset.reset` to be the earliest, as it is unless the settings say
  * otherwise: with another value an offset that is gone could lead behind what is to be read, so
@@ -23,7 +26,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { CHECK_MS = 5000, SEEK_MS = 1000 };
+enum { CHECK_MS = 5000, SEEK_MS = 1000, ASK_MS = 3000 };
 
 int64_t same_log_expect(struct partition *p)
 {
@@ -108,6 +111,19 @@ void same_log_tend(struct consumer *c)
 		return;
 	rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, SEEK_MS));
 	rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* A leader that was just elected does not answer until it has all that was ever read from it. */
+bool same_log_ends(struct consumer *c, struct partition *p, int64_t end)
+{
+	int64_t lowest, high;
+	if (p->seen.at_ms < 0 || end > p->seen.offset || c->is_reset_elsewhere)
+		return false;
+	if (rd_kafka_query_watermark_offsets(c->rk, p->topic, p->number, &lowest, &high, ASK_MS) ||
+		high > p->seen.offset)
+		return false; /* at the next check */
+	same_log_begin(c, p, false);
+	return true;
 }
 
 struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here)

@@ -19,5 +19,8 @@ bool partition_seek(struct consumer *c, const struct partition *p, int64_t offse
 void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);
 /* Reads the anchors again, when it is time. */
 void same_log_tend(struct consumer *c);
+/* The library has come to the log's end. True: it is before what was taken, so the log is another,
+ * and a new partition is in place of p. Asks the brokers then, for some seconds at most. */
+bool same_log_ends(struct consumer *c, struct partition *p, int64_t end);
 /* The log is another: a new partition in place of p. */
 struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here);

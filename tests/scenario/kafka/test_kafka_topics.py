@@ -8,6 +8,7 @@ import pytest
 
 from support.kafka import Door
 from support.mistd import PATIENCE, until
+from support.subscribers import metric
 
 STOP_S, MANY = 28, 6  # less than mist.stop-timeout
 
@@ -54,15 +55,15 @@ def test_a_gateway_whose_topic_was_deleted_ends_on_sigterm(c_mist, kafka, door, 
     stop_in_time(gateway)
 
 
-def make_anew(kafka, door):
-    """It gets more records than the one before had, so that the offset where the gateway was is one of them."""
+def make_anew(kafka, door, count=MANY):
+    """MANY are more records than the one before had, so that the offset where the gateway was is one of them."""
     delete_topic(kafka, door.requests)
     kafka.create_topic(door.requests)
-    for n in range(MANY):
+    for n in range(count):
         request = {"functionId": "echo", "parameters": {"text": f"new {n}"}, "externalId": f"new {n}"}
         kafka.produce_soon(door.requests, json.dumps(request), headers={"reply-topic": door.replies})
     kafka.flush()
-    return {f"new {n}" for n in range(MANY)}
+    return {f"new {n}" for n in range(count)}
 
 
 def begin(door, replies):
@@ -72,9 +73,9 @@ def begin(door, replies):
     return {"old 0", "old 1"}
 
 
-def check(gateway, door, replies, expected):
+def check(gateway, door, replies, expected, count=MANY):
     until(lambda: answered(replies) == expected, what="an answer to each record")
-    until(lambda: door.committed() == MANY)
+    until(lambda: door.committed() == count)
     assert len(gateway.get("/v2/api/jobs", params={"limit": 100}).json()) == len(expected), "no record is run twice"
     assert f"the log of {door.requests}/0 is another" in gateway.stderr()
     stop_in_time(gateway)
@@ -110,18 +111,70 @@ def test_a_gateway_that_is_killed_before_it_notices_runs_them_all(c_mist, kafka,
     check(gateway, door, replies, expected)
 
 
-def test_a_topic_is_known_after_a_restart_as_another(c_mist, kafka, door):
-    """The group's offset stays, as with brokers that do not forget it with the topic."""
+@pytest.mark.parametrize("count", [1, MANY], ids=["fewer", "more"])
+def test_a_topic_is_known_after_a_restart_as_another(c_mist, kafka, door, count):
+    """The group's offset stays, as with brokers that do not forget it with the topic. With one record less than before, the new log ends
+    where the last one of the old was."""
     gateway = c_mist(transports=[door.settings])
     replies = kafka.read(door.replies)
     expected = begin(door, replies)
     gateway.stop()
     place = committed(kafka, door)
     assert place.offset == 2 and place.metadata.startswith("mist:@")
-    expected |= make_anew(kafka, door)
+    place = confluent_kafka.TopicPartition(door.requests, 0, place.offset, place.metadata.partition("~")[0])
+    expected |= make_anew(kafka, door, count)
     until(lambda: commit(kafka, door, place), what="an empty group")
     gateway.start()
-    check(gateway, door, replies, expected)
+    check(gateway, door, replies, expected, count)
+
+
+class Kind:
+    """How the records of a partition come: of times of their own, of one time, or of none, and how many of them are in the topic made anew."""
+
+    def __init__(self, partition, kafka, door, timestamp, count):
+        self.partition, self.topic, self.timestamp, self.count = partition, door.requests, timestamp, count
+        version = {"api.version.request": False, "broker.version.fallback": "0.9.0.1"} if timestamp is ABSENT else {}
+        self.client = {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **version}
+
+    def send(self, *names):
+        texts, told = [f"{self.partition}: {name}" for name in names], []
+        producer = confluent_kafka.Producer(self.client)  # one that knows nothing of a topic that was deleted
+        for text in texts:
+            producer.produce(self.topic, json.dumps({"functionId": "echo", "parameters": {"text": text}}), partition=self.partition,
+                             timestamp=self.timestamp or 0, on_delivery=lambda error, message: told.append(error))
+        assert producer.flush(30 * PATIENCE) == 0 and told == [None] * len(texts)
+        return set(texts)
+
+
+def finished(gateway):
+    jobs = gateway.get("/v2/api/jobs", params={"limit": 100}).json()
+    return sorted(job["params"]["arguments"]["text"] for job in jobs if job["status"] == "finished")
+
+
+OWN, ABSENT = 0, None
+KINDS = [(OWN, 2), (OWN, 5)]
+
+
+def test_logs_of_any_length_and_time_are_known_as_others(c_mist, kafka, prefix):
+    """The gateway goes back to the third of four records in order to know the log, since it began behind that; a new log of two ends there."""
+    door = Door(kafka, prefix, partitions=len(KINDS), consumer={"session.timeout.ms": "6000"})
+    kinds = [Kind(n, kafka, door, *kind) for n, kind in enumerate(KINDS)]
+    gateway = c_mist(transports=[door.settings])
+    expected = set().union(*(kind.send("old 0", "old 1", "old 2") for kind in kinds))
+    until(lambda: door.committed() == 3 * len(kinds), what="what it begins behind")
+    gateway.stop()
+    gateway.start()
+    expected |= set().union(*(kind.send("old 3") for kind in kinds))
+    until(lambda: door.committed() == 4 * len(kinds), what="one record more")
+    delete_topic(kafka, door.requests)
+    kafka.create_topic(door.requests, partitions=len(kinds))
+    expected |= set().union(*(kind.send(*(f"new {n}" for n in range(kind.count))) for kind in kinds))
+    until(lambda: finished(gateway) == sorted(expected), what="one job of each record")
+    until(lambda: kafka.committed(door.group, door.requests) == {kind.partition: kind.count for kind in kinds})
+    for kind in kinds:
+        until(lambda n=kind.partition: metric(gateway, "mist_transport_lag_messages", topic=door.requests, partition=str(n)) == 0)
+    until(gateway.is_connected)
+    stop_in_time(gateway)
 
 
 def test_a_fenced_consumer_of_a_deleted_topic_is_made_anew(c_mist, kafka, door):
