@@ -137,6 +137,16 @@ char *json_text(const json_t *value)
 	return text;
 }
 
+char *json_text_short(const json_t *value)
+{
+	enum { DIGITS = 15 }; /* each number of so many is that of one double */
+	_cleanup_(freep) char *text =
+		json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(DIGITS));
+	_cleanup_(json_decrefp) json_t *again =
+		text ? json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
+	return again && json_equal(again, value) ? TAKE_PTR(text) : json_text(value);
+}
+
 static json_t *stringn_lossy(const char *text, size_t len)
 {
 	json_t *value = json_stringn(text, len);

@@ -38,6 +38,10 @@ const char *json_kind(const json_t *value);
 /* The value as compact text, NUL-terminated; the caller frees it. */
 char *json_text(const json_t *value);
 
+/* The same for people, with the fewer digits of real numbers that read back as the same: 0.2, where
+ * json_text has 0.20000000000000001. */
+char *json_text_short(const json_t *value);
+
 /* A text of outside as a JSON string, never NULL: what is not UTF-8 in it becomes '?'. For
  * json_pack with "o", where "s" would make the whole value NULL. */
 json_t *json_string_lossy(const char *text);

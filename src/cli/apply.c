@@ -181,6 +181,15 @@ static const char *place_of_item(const struct apply *a, const json_t *error)
 	return NULL;
 }
 
+/* A function's context has another name in files than over HTTP. The caller frees it. */
+static char *as_in_files(const char *error)
+{
+	static const char there[] = ": defaultContext: ";
+	const char *at = strstr(error, there);
+	return at ? xasprintf("%.*s: context: %s", (int)(at - error), error, at + strlen(there))
+		  : xstrdup(error);
+}
+
 /* Each thing that is wrong, with the place of the file that says it. */
 static int refused(const struct apply *a, const struct http_reply *reply)
 {
@@ -193,8 +202,9 @@ static int refused(const struct apply *a, const struct http_reply *reply)
 	if (!json_array_size(errors))
 		code = http_judge(reply);
 	json_array_foreach (errors, i, error) {
-		const char *place = place_of_item(a, error), *text = json_string_of(error, "error");
-		complain(code, "%s%s%s%s", place ? place : "", place ? ": " : "", text ? text : "",
+		const char *place = place_of_item(a, error), *told = json_string_of(error, "error");
+		_cleanup_(freep) char *text = as_in_files(told ? told : "");
+		complain(code, "%s%s%s%s", place ? place : "", place ? ": " : "", text,
 			place ? "" : " (its artifact would be replaced)");
 	}
 	return complain(code, "nothing was applied");

@@ -171,7 +171,28 @@ int follow_job(struct cli *cli, struct follow *follow)
 	return code;
 }
 
-int follow_outcome(struct cli *cli, const char *id)
+int follow_again(int code, const char *command, const char *id)
+{
+	if (code == EXIT_UNREACHABLE)
+		complain(code, "the job goes on without being watched; to go on: mist %s %s",
+			command, id);
+	return code;
+}
+
+/* What a traceback of Python ends with, behind its indented lines; else all of it. */
+static const char *raised_of(const char *error)
+{
+	const char *raised = error;
+	if (strncmp(error, "Traceback ", strlen("Traceback ")) != 0)
+		return error;
+	for (const char *p = error; *p; p += strcspn(p, "\n"), p += *p == '\n')
+		if (*p == ' ')
+			raised = p + strcspn(p, "\n");
+	raised += *raised == '\n';
+	return *raised && raised > error ? raised : error;
+}
+
+int follow_outcome(struct cli *cli, const char *id, bool is_log_shown)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(json_decrefp) json_t *job = NULL;
@@ -181,6 +202,8 @@ int follow_outcome(struct cli *cli, const char *id)
 		return code;
 	if (strcmp(status, "finished") != 0) {
 		const char *error = json_string_of(job, "jobResult");
+		if (error && is_log_shown)
+			error = raised_of(error);
 		return complain(EXIT_JOB, "job %s: %s%s%s", id, status, error ? ": " : "",
 			error ? error : "");
 	}

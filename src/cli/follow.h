@@ -24,5 +24,10 @@ struct follow {
  * status is. */
 int follow_job(struct cli *cli, struct follow *follow);
 
-/* How the ended job ended: its result on stdout, or its error on stderr. */
-int follow_outcome(struct cli *cli, const char *id);
+/* How the ended job ended: its result on stdout, or its error on stderr; of a traceback that its
+ * log has shown already only what was raised. */
+int follow_outcome(struct cli *cli, const char *id, bool is_log_shown);
+
+/* A gateway that is away for a moment has not lost the job: says how to ask it again. Returns
+ * `code`. */
+int follow_again(int code, const char *command, const char *id);

@@ -98,6 +98,38 @@ static void hint_at_quotes(const struct parameters *p, const struct http_reply *
 				json_string_value(written), name, json_string_value(written));
 }
 
+/* The gateway's sentences are Mist's, all in one: "Errors[Invalid field a: Invalid type: expected
+ * Int, got "x",Invalid field b: …]". Here each has a line. Any other is told as it is. */
+static int refused_arguments(const struct http_reply *reply)
+{
+	static const char all[] = "Errors[", one[] = "Invalid field ", next[] = ",Invalid field ",
+			  type[] = ": Invalid type: ";
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *problem = http_problem(reply, &f);
+	const char *detail = problem ? json_string_of(problem, "detail") : NULL;
+	bool is_list = detail && strncmp(detail, all, strlen(all)) == 0;
+	const char *p = is_list ? detail + strlen(all) : detail;
+	if (!p || strncmp(p, one, strlen(one)) != 0)
+		return http_judge(reply);
+	size_t left = strlen(p) - (is_list && p[strlen(p) - 1] == ']');
+	while (left) {
+		const char *end = strstr(p + 1, next);
+		size_t len = end && end < p + left ? (size_t)(end - p) : left;
+		_cleanup_(freep) char *line = strndup(p, len);
+		const char *kind = strstr(line, type);
+		if (kind)
+			complain(EXIT_REFUSED, "argument %.*s: %s",
+				(int)(kind - line - (ptrdiff_t)strlen(one)), line + strlen(one),
+				kind + strlen(type));
+		else
+			complain(EXIT_REFUSED, "argument %s", line + strlen(one));
+		len += len < left; /* the comma */
+		p += len;
+		left -= len;
+	}
+	return EXIT_REFUSED;
+}
+
 static int post_job(
 	struct cli *cli, const struct args *args, bool is_sync, struct http_reply *reply)
 {
@@ -119,9 +151,10 @@ static int post_job(
 	}
 	if (code)
 		return code;
-	code = http_judge(reply);
-	if (code && reply->status == BAD_REQUEST)
-		hint_at_quotes(&p, reply);
+	if (reply->status != BAD_REQUEST)
+		return http_judge(reply);
+	code = refused_arguments(reply);
+	hint_at_quotes(&p, reply);
 	return code;
 }
 
@@ -139,6 +172,20 @@ static int submit_job(struct cli *cli, const struct args *args, char **ret_id)
 	return 0;
 }
 
+/* Why a job was cancelled, of the gateway's sentence; NULL: the sentence says something else.
+ * `limit`: the time that it was given, or NULL. The caller frees it. */
+static char *cancel_reason(const char *error, const char *limit)
+{
+	static const char head[] = "Job was cancelled: ";
+	if (!error || strncmp(error, head, strlen(head)) != 0)
+		return NULL;
+	const char *why = error + strlen(head);
+	if (strcmp(why, "timeout") != 0)
+		return xstrdup(why);
+	return xasprintf(
+		"over its time limit (timeout)%s%s", limit ? " of " : "", limit ? limit : "");
+}
+
 static int run_unseen(struct cli *cli, const struct args *args)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
@@ -151,6 +198,10 @@ static int run_unseen(struct cli *cli, const struct args *args)
 	if (!json_is_true(json_object_get(answer, "success"))) {
 		const char *error =
 			json_string_value(json_array_get(json_object_get(answer, "errors"), 0));
+		_cleanup_(freep) char *reason = cancel_reason(error, args->timeout);
+		if (reason)
+			return complain(EXIT_JOB, "job %s was cancelled: %s",
+				reply.job ? reply.job : "", reason);
 		return complain(EXIT_JOB, "job %s failed: %s", reply.job ? reply.job : "",
 			error ? error : "no reason was given");
 	}
@@ -180,7 +231,7 @@ static int run_seen(struct cli *cli, const struct args *args)
 	code = follow_job(cli, &follow);
 	if (code == EXIT_INTERRUPTED)
 		return give_up(cli, id);
-	return code ? code : follow_outcome(cli, id);
+	return code ? follow_again(code, "wait", id) : follow_outcome(cli, id, true);
 }
 
 int run_command(struct cli *cli, const struct args *args)
@@ -208,7 +259,7 @@ int logs_command(struct cli *cli, const struct args *args)
 		&(struct http_call){ .path = path, .to = stdout, .is_patient = args->is_following },
 		&reply);
 	free(path);
-	return code;
+	return args->is_following ? follow_again(code, "logs -f", args->words[0]) : code;
 }
 
 int cancel_job(struct cli *cli, const char *id)
@@ -222,7 +273,11 @@ int cancel_job(struct cli *cli, const char *id)
 	const char *status = json_is_object(job) ? json_string_of(job, "status") : NULL;
 	if (!status)
 		return complain(EXIT_GATEWAY, "the gateway's answer is no job");
-	fprintf(stderr, "job %s: %s\n", id, status);
+	fprintf(stderr, "job %s: %s%s\n", id, status,
+		strcmp(status, "cancelling") == 0
+			? "; if it does not stop by itself it is ended, with its worker, after "
+			  "limits.cancel-grace"
+			: "");
 	return strcmp(status, "finished") == 0 || strcmp(status, "failed") == 0 ? EXIT_JOB
 										: EXIT_FINE;
 }
@@ -246,5 +301,7 @@ int wait_command(struct cli *cli, const struct args *args)
 		return complain(code, "interrupted, the job goes on");
 	if (code == EXIT_TIME)
 		return complain(code, "job %s is still %s", follow.id, follow.status);
-	return code ? code : follow_outcome(cli, follow.id);
+	if (code && *follow.status) /* it was there */
+		return follow_again(code, "wait", follow.id);
+	return code ? code : follow_outcome(cli, follow.id, false);
 }

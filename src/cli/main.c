@@ -42,7 +42,8 @@ static const struct command commands[] = {
 		"\n"
 		"output prints what the worker and its jobs have printed, also of one that "
 		"crashed.\n"
-		"delete stops the worker; a job that runs on it fails.\n" },
+		"delete stops the worker; a job that runs on it fails, or runs again where its\n"
+		"function has retries.\n" },
 	{ "jobs", "slSNcx", 0, 2, noun_command,
 		"jobs, the latest first\n"
 		"usage: mist jobs [list [options] | show ID | delete ID]\n"
@@ -105,7 +106,10 @@ static const struct command commands[] = {
 		"wait for the end of a job, and print its result\n"
 		"usage: mist wait ID [--timeout TIME]\n"
 		"\n"
-		"  -t, --timeout TIME   wait so long at most: 10s, 5m, 1h\n" },
+		"  -t, --timeout TIME   wait so long at most: 10s, 5m, 1h\n"
+		"\n"
+		"Ends with 4 when the gateway goes away; the job goes on, and can be waited for "
+		"again.\n" },
 	{ "logs", "fL", 1, 1, logs_command,
 		"print the log of a job\n"
 		"usage: mist logs [--follow] [--level debug|info|warn|error] ID\n"
@@ -128,9 +132,10 @@ static const char general[] =
 	"  -h, --help      of a command: mist COMMAND --help\n"
 	"  -V, --version\n"
 	"\n"
-	"MIST_TOKEN is sent as a bearer token. Exit status: 0 done, 1 the job failed, 2 usage\n"
-	"or a no, 3 not found or refused, 4 no answer, 5 the gateway's failure, 124 the time to\n"
-	"wait is over, 130 interrupted.\n";
+	"MIST_TOKEN is sent as a bearer token, for a proxy in front: the gateway itself asks\n"
+	"for none. Exit status: 0 done, 1 the job failed, 2 usage or a no, 3 not found or\n"
+	"refused, 4 no answer, 5 the gateway's failure, 124 the time to wait is over,\n"
+	"130 interrupted.\n";
 
 static void print_commands(FILE *to)
 {
@@ -169,6 +174,16 @@ static int no_such_command(const char *name)
 		near_try(&n, commands[i].name);
 	return complain(EXIT_USAGE, "there is no command \"%s\"%s; see mist --help", name,
 		near_hint(&n, hint));
+}
+
+/* `mist help`, `mist help run`: as --help says it. */
+static int help_command(int n_words, char **words)
+{
+	const struct command *command = n_words > 1 ? command_find(words[1]) : NULL;
+	if (n_words > 2)
+		return complain(EXIT_USAGE, "help: \"%s\" is one word too many", words[2]);
+	return n_words > 1 && !command ? no_such_command(words[1])
+				       : show_instead(SHOW_HELP, command);
 }
 
 /* What the environment says, options later override. */
@@ -210,6 +225,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	const struct command *command = command_find(args.words[0]);
+	if (!command && strcmp(args.words[0], "help") == 0)
+		return help_command(args.n_words, args.words);
 	if (!command)
 		return no_such_command(args.words[0]);
 	code = args_read(&cli, command, args.n_words, args.words, &args, &show);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/near.h"
 #include "cli/artifacts.h"
 #include "cli/http.h"
@@ -36,8 +37,10 @@ static const struct column context_columns[] = {
 
 static const struct column worker_columns[] = {
 	{ "NAME", "name", CELL_PLAIN },
+	{ "CONTEXT", "context", CELL_PLAIN },
+	{ "JOBS", "jobs", CELL_PLAIN },
 	{ "ADDRESS", "address", CELL_PLAIN },
-	{ "SPARK UI", "sparkUi", CELL_PLAIN },
+	{ "SPARK UI", "sparkUi", CELL_PLAIN, .is_rare = true },
 	{ 0 },
 };
 
@@ -183,9 +186,16 @@ static int no_such_verb(const struct args *args)
 	static const char *const verbs[] = { "list", "show", "output", "delete", "get", "put",
 		NULL };
 	char hint[NEAR_HINT];
+	near_hint_of(args->words[0], verbs, hint);
+	bool is_verb = *hint;
+	for (size_t i = 0; verbs[i]; i++)
+		is_verb |= strcmp(verbs[i], args->words[0]) == 0;
+	if (!is_verb && args->n_words == 1) /* then it is a name */
+		return complain(EXIT_USAGE,
+			"%s: \"%s\" is no command; did you mean mist %s show %s?",
+			args->command->name, args->words[0], args->command->name, args->words[0]);
 	return complain(EXIT_USAGE, "%s: see mist %s --help for what can follow it%s",
-		args->command->name, args->command->name,
-		near_hint_of(args->words[0], verbs, hint));
+		args->command->name, args->command->name, hint);
 }
 
 int noun_command(struct cli *cli, const struct args *args)
@@ -216,8 +226,44 @@ int noun_command(struct cli *cli, const struct args *args)
 	return no_such_verb(args);
 }
 
+/* Each with what there is to say of it: "up", "down: …". What is not known is left out. */
+static void add_transports(struct cli *cli, json_t *status)
+{
+	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
+	struct fault f;
+	json_t *one;
+	size_t i;
+	if (http_ask(cli, &(struct http_call){ .path = "/health/ready" }, &reply))
+		return;
+	_cleanup_(json_decrefp) json_t *ready = http_problem(&reply, &f);
+	json_t *shown = json_object();
+	json_array_foreach (json_object_get(ready, "transports"), i, one) {
+		const char *name = json_string_of(one, "name"),
+			   *detail = json_string_of(one, "detail");
+		_cleanup_(freep) char *text = xasprintf("%s%s%s",
+			json_is_true(json_object_get(one, "up")) ? "up" : "down",
+			detail ? ": " : "", detail ? detail : "");
+		if (name)
+			json_object_set_new(shown, name, json_string(text));
+	}
+	json_object_set_new(status, "transports", shown);
+}
+
 int status_command(struct cli *cli, const struct args *args)
 {
+	/* Mist ran in a Java virtual machine, and its clients ask for these. */
+	static const char *const of_virtual_machines[] = { "gc", "memory", "threads",
+		"javaVersion" };
+	_cleanup_(json_decrefp) json_t *status = NULL;
 	(void)args;
-	return print_answer(cli, "/v2/api/status", NULL);
+	if (!is_for_people(cli))
+		return print_answer(cli, "/v2/api/status", NULL);
+	int code = http_get_json(cli, "/v2/api/status", &status);
+	if (code)
+		return code;
+	for (size_t i = 0; i < ARRAY_SIZE(of_virtual_machines); i++)
+		json_object_del(status, of_virtual_machines[i]);
+	add_transports(cli, status);
+	fields_print(status);
+	return EXIT_FINE;
 }

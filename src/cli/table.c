@@ -57,7 +57,7 @@ static char *cell_text(const json_t *value, enum cell kind)
 	} else if (json_is_string(value)) {
 		add_shown(&out, json_string_value(value));
 	} else if (value && !json_is_null(value)) {
-		_cleanup_(freep) char *text = json_text(value);
+		_cleanup_(freep) char *text = json_text_short(value);
 		add_shown(&out, text);
 	}
 	return buf_take(&out);
@@ -121,7 +121,7 @@ void table_print(const struct column *columns, const json_t *rows)
 static bool is_time(const char *name)
 {
 	size_t len = strlen(name);
-	return len > 4 && strcmp(name + len - 4, "Time") == 0;
+	return (len > 4 && strcmp(name + len - 4, "Time") == 0) || strcmp(name, "time") == 0;
 }
 
 static void add_fields(json_t *rows, const char *prefix, const json_t *object)

@@ -309,9 +309,11 @@ static void ask_job_live(struct core *c, struct ask *a)
 	const struct live_job *l = life_find(c, &a->job);
 	_cleanup_(freep) char *progress = l ? progress_of(l) : NULL;
 	_cleanup_(json_decrefp) json_t *waiting = l ? scheduler_waiting_json(l) : NULL;
-	if (progress || waiting)
-		a->json = json_pack("{s:O*, s:o*}", "waiting", waiting, "progress",
-			progress ? json_loads(progress, 0, NULL) : NULL);
+	if (progress || waiting) {
+		_cleanup_(json_decrefp) json_t *json = json_pack("{s:O*, s:o*}", "waiting", waiting,
+			"progress", progress ? json_loads(progress, 0, NULL) : NULL);
+		a->text = json_text_short(json);
+	}
 	ask_settle(c, a);
 }
 

@@ -195,6 +195,18 @@ TEST(a_text_of_outside_is_always_a_string)
 	}
 }
 
+TEST(a_real_number_has_no_more_digits_than_it_needs)
+{
+	static const char *const texts[] = { "0.2", "[0.1,0.333333,{\"a\":1.5e300}]", "\"0.2\"",
+		"0.30000000000000004", "0.12345678901234568", "1", "null", "\"a\\u0000b\"" };
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(json_decrefp) json_t *value =
+			json_loads(texts[i], JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		_cleanup_(freep) char *text = json_text_short(value);
+		check_str(text, texts[i]);
+	}
+}
+
 RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
 	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
 	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
@@ -203,4 +215,5 @@ RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json
 	PROVES(a_text_that_is_not_built_is_judged_as_one_that_is),
 	PROVES(the_text_of_a_member_is_as_it_was_written),
 	PROVES(a_nul_byte_is_refused_wherever_it_stands),
-	PROVES(a_text_of_outside_is_always_a_string))
+	PROVES(a_text_of_outside_is_always_a_string),
+	PROVES(a_real_number_has_no_more_digits_than_it_needs))

@@ -119,7 +119,9 @@ def test_wait_for_a_failed_job_ends_with_1(gateway):
 
 
 def test_the_time_given_to_run_is_the_jobs(gateway, tmp_path):
-    assert "timeout" in said(gateway, "run", "wait_for", f"path={tmp_path}/never", "-t", "200ms", code=1)
+    err = said(gateway, "run", "wait_for", f"path={tmp_path}/never", "-t", "200ms", code=1)
+    assert " was cancelled: over its time limit (timeout) of 200ms\n" in err
+    assert f"{err.split()[2]}: cancelled\n" in said(gateway, "wait", err.split()[2], code=1)
 
 
 def test_cancel(gateway, tmp_path):
@@ -218,7 +220,33 @@ def test_show(gateway):
 
 def test_status(gateway):
     assert json.loads(cli(gateway, "status"))["mistVersion"] == gateway.get("/v2/api/status").json()["mistVersion"]
-    assert "mistVersion" in Terminal(gateway, "status").end()
+    out = Terminal(gateway, "status").end()
+    assert "mistVersion" in out and "started" in out and "javaVersion" not in out and "memory" not in out
+
+
+def test_status_on_a_terminal_has_the_transports(answering):
+    status = {"mistVersion": "1.2", "javaVersion": {"vmVendor": "none"}, "gc": {}, "jobs": 3,
+              "transports": [{"name": "kafka", "up": False, "detail": "no broker"}, {"name": "mqtt", "up": True}]}
+    out = Terminal(answering(200, "application/json", json.dumps(status).encode())[0], "status").end()
+    rows = dict(line.split(None, 1) for line in out.splitlines())
+    assert rows == {"mistVersion": "1.2", "jobs": "3", "transports.kafka": "down: no broker", "transports.mqtt": "up"}
+
+
+def test_a_job_on_a_terminal_has_times_and_numbers_for_people(answering):
+    job = {"jobId": "1", "progress": {"time": 1700000000000, "value": 0.2}}
+    out = Terminal(answering(200, "application/json", json.dumps(job).encode())[0], "jobs", "show", "1").end()
+    rows = dict(line.split(None, 1) for line in out.splitlines())
+    assert rows["progress.value"] == "0.2" and rows["progress.time"].startswith("2023-11-1")
+
+
+def test_the_table_of_workers_has_their_contexts_first(gateway):
+    gateway.run("nothing")
+    assert Terminal(gateway, "workers").end().splitlines()[0].split() == ["NAME", "CONTEXT", "JOBS", "ADDRESS"]
+
+
+def test_a_cancel_that_takes_its_time_says_what_comes(answering):
+    out = Terminal(answering(202, "application/json", b'{"status": "cancelling"}')[0], "cancel", "1").end()
+    assert out.startswith("job 1: cancelling; ") and "limits.cancel-grace" in out
 
 
 def test_jobs_by_status_and_number(gateway):
@@ -271,6 +299,27 @@ def test_an_answer_cut_short_ends_with_4():
         thread.join()
 
 
+@pytest.mark.parametrize("words, answer, told", [
+    (["logs", "-f", "1"], b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nline\n", "mist logs -f 1\n"),
+    (["wait", "1"], b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\n{"status":"started"}', "mist wait 1\n")])
+def test_who_was_watching_a_job_is_told_how_to_go_on(words, answer, told):
+    server = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    def once():
+        connection = server.accept()[0]
+        server.close()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=once)
+    thread.start()
+    err = cli(url, *words, code=4)[1]
+    thread.join()
+    assert "gave no answer" in err and err.endswith(told)
+
+
 @pytest.mark.parametrize("status, content_type, body, code, words", [
     (503, "application/problem+json", b'{"type":"about:blank","status":503,"detail":"not\\nnow \\u001b[31m"}', 5, "mist: not\nnow \x1b[31m\n"),
     (500, "text/plain", b"Server error:\nodd", 5, "mist: Server error:\nodd\n"),
@@ -318,6 +367,12 @@ def test_a_wrong_command_line_ends_with_2(gateway, words):
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["jobs", "-h"], ["apply", "--help"], ["--version"]])
 def test_help_and_version_need_no_gateway(words):
     assert "mist" in cli("http://127.0.0.1:1", *words)
+
+
+def test_help_is_also_a_command():
+    assert cli("http://127.0.0.1:1", "help") == cli("http://127.0.0.1:1", "--help")
+    assert cli("http://127.0.0.1:1", "help", "run") == cli("http://127.0.0.1:1", "run", "--help")
+    assert "did you mean jobs?" in said("http://127.0.0.1:1", "help", "job", code=2)
 
 
 def test_an_interrupted_wait_ends_with_130_and_the_job_goes_on(gateway, tmp_path):
@@ -412,11 +467,14 @@ def test_a_misspelt_word_is_answered_with_the_right_one(gateway, tmp_path):
     assert "did you mean functions?" in said(gateway, "funtions", code=2)
     assert "did you mean show?" in said(gateway, "functions", "shwo", "f", code=2)
     assert "did you mean" not in said(gateway, "functions", "show", code=2)
+    assert "did you mean mist functions show typed?" in said(gateway, "functions", "typed", code=2)
     assert "did you mean finished?" in said(gateway, "jobs", "--status", "finishd", code=3)
     assert "did you mean plain?" in said(gateway, "run", "typed", "i=1", "-c", "palin", code=3)
     out, err = cli(gateway, "run", "--contxt", "c", "typed", code=2)
     assert "did you mean --context?" in err
     path = tmp_path / "x.conf"
+    path.write_text('functions = { f = { path = "typed.py"; class-name = "typed"; context = "palin"; }; };')
+    assert f"{path}:1: function f: context: there is no context palin" in said(gateway, "apply", "-f", path, "-y", code=3)
     path.write_text('contexts = { c = { worker-moed = "shared"; }; };')
     assert "worker-moed: no context has such a setting; did you mean worker-mode?" in said(gateway, "apply", "-f", path, code=2)
 

@@ -112,6 +112,13 @@ def test_names_that_are_nearly_right_are_answered_with_the_right_one(gateway):
     assert gateway.get("/v2/api/functions/typd").json()["detail"] == "there is no function typd; did you mean typed?"
 
 
+def test_each_argument_that_is_wrong_has_a_line(gateway):
+    assert said(gateway, "run", "typed", "i=word", code=3) == 'mist: argument i: expected Int, got "word"\n'
+    err = said(gateway, "run", "typed", "i=word", "b=[]", "other=1", code=3)
+    assert [line.split(":")[:2] for line in err.splitlines()[:3]] == [["mist", " argument i"], ["mist", " argument b"], ["mist", " argument other"]], err
+    assert gateway.post("/v2/api/functions/typed/jobs", json={"i": "word"}).json()["detail"].startswith("Invalid field i: Invalid type: ")
+
+
 # How jobs end
 
 def test_a_job_that_fails_away_from_a_terminal_is_named_with_its_trace_in_lines(gateway):
@@ -121,7 +128,8 @@ def test_a_job_that_fails_away_from_a_terminal_is_named_with_its_trace_in_lines(
     assert out == "" and lines[0] == f"mist: job {job} failed: Traceback (most recent call last):"
     assert lines[-2:] == ["ValueError: one", "two \x1b[31m"] and any(line.startswith("    raise ValueError") for line in lines)
     shown = Terminal(gateway, "run", "fails", "text=" + json.dumps("one\ntwo \x1b[31m")).end(1)
-    assert "\nValueError: one\ntwo \\x1b[31m\n" in shown
+    assert "\nValueError: one\ntwo \\x1b[31m\n" in shown and shown.count("Traceback (most recent call last)") == 1
+    assert re.search(r"\nmist: job \S+: failed: ValueError: one\ntwo \\x1b\[31m\n$", shown)
 
 
 def test_cancel_says_the_same_however_often(gateway, tmp_path):
