@@ -91,7 +91,8 @@ static void say_failure(struct mist_job *job, char *error, size_t frame_max)
 static void say_too_large(struct mist_job *job, size_t frame_max)
 {
 	_cleanup_(freep) char *text =
-		xasprintf("the result is too large: the gateway takes frames of at most %zu bytes",
+		xasprintf("the result is too large: the gateway takes frames of at most %zu bytes "
+			  "(workers.frame)",
 			frame_max);
 	say_failure(job, text, frame_max);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import builtins
 import os
+import re
 import sys
 import time
 import types
@@ -9,7 +10,7 @@ import zipfile
 import pytest
 
 from mist import load
-from mist.errors import Refusal, explain
+from mist.errors import Refusal, explain, sentence
 from mist.load import Loader
 
 
@@ -102,6 +103,17 @@ def test_an_import_error_has_the_users_traceback_and_nothing_of_ours(loader, use
     text = str(refusal.value)
     assert "No module named 'no_such_module_here'" in text and 'user_code.py", line 1' in text
     assert "load.py" not in text
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("x = 1\ndef f(:\n", r"cannot import .*user_code\.py \(line 2: def f\(:\): SyntaxError: .*"),
+    ("\nimport no_such_module_here\n", r"cannot import .*user_code\.py \(line 2: import no_such_module_here\): ModuleNotFoundError: "
+                                       rf"No module named 'no_such_module_here' \(Python: {re.escape(sys.executable)}\)"),
+    ("import json\njson.loads('{')\n", r"cannot import .*user_code\.py \(line 2: json\.loads\('\{'\)\): json\.decoder\.JSONDecodeError: .*")])
+def test_a_sentence_about_a_file_that_cannot_be_imported_has_the_line(loader, user_file, text, expected):
+    with pytest.raises(Refusal) as refusal:
+        loader.load(str(user_file(text)), "f")
+    assert re.fullmatch(expected, sentence(refusal.value)), sentence(refusal.value)
 
 
 @pytest.mark.parametrize("text, expected", [

@@ -152,7 +152,7 @@ def test_a_missing_file_fails_the_job(worker, tmp_path):
 
 def test_a_result_that_is_too_large_is_told_with_both_sizes(worker, code):
     frame = worker(max_frame=50_000).run("j", code, "big", n=60_000)
-    assert "the result is too large: 600" in frame["error"] and "takes 50000" in frame["error"]
+    assert "the result is too large: 600" in frame["error"] and "takes 50000 (workers.frame)" in frame["error"]
 
 
 def test_an_edited_file_is_used_by_the_next_job(worker, user_file):

@@ -6,11 +6,14 @@ that is no JSON. Everything else is the user's own exception and is told as Pyth
 this package and of mistpy: they say nothing about the user's mistake."""
 
 import os
+import re
 import traceback
 
 from mist import artifacts, texts
 
 TEXT_MAX = 64 * 1024
+SOURCE_MAX = 200  # characters of a line of the user's code in a sentence
+FRAME = re.compile(r' *File "(.+)", line (\d+)')
 MISTPY = os.path.join("mistpy", "decorators.py")  # wherever it comes from
 OUR_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -56,9 +59,21 @@ def _explain(error):
 
 
 def sentence(error):
-    """The same in one line, for callers who wrote no Python: what was tried and what went wrong, no traceback."""
+    """The same in one line, for callers who wrote no Python: what was tried, where and what went wrong, no traceback."""
     lines = [line for line in explain(error).splitlines() if line.strip()]
-    return lines[0] if len(lines) < 2 else f"{lines[0]}: {lines[-1]}"
+    return lines[0] if len(lines) < 2 else f"{lines[0]}{_place(lines)}: {lines[-1]}"
+
+
+def _place(lines):
+    """Of a traceback the innermost line of the file that the first line names, " (line 3: import pandas)", or of any file."""
+    frames = [(frame, after) for line, after in zip(lines, [*lines[1:], ""]) if (frame := FRAME.match(line))]
+    of_this = [(frame, after) for frame, after in frames if os.path.basename(frame[1]) in lines[0]]
+    if not frames:
+        return ""
+    frame, after = (of_this or frames)[-1]
+    file = "" if of_this else os.path.basename(frame[1]) + ", "
+    source = f": {after.strip()[:SOURCE_MAX]}" if after.startswith("    ") else ""
+    return f" ({file}line {frame[2]}{source})"
 
 
 def _drop_our_frames(told, seen):

@@ -234,7 +234,9 @@ def _import_refusal(what, error):
     """A cancel that comes during an import stays a cancel; anything else is the file's fault."""
     if isinstance(error, Cancelled):
         return error
-    return Refusal(f"cannot import {what}\n{explain(error)}")
+    # Of a library it matters in which Python it is missing.
+    where = f" (Python: {sys.executable})" if isinstance(error, ModuleNotFoundError) else ""
+    return Refusal(f"cannot import {what}\n{explain(error)}{where}")
 
 
 def _find(module, name, where):

@@ -122,7 +122,7 @@ class Outbox(threading.Thread):
             return
         text = frames.text(frame)
         if _size(text) > self._max_frame and frame["type"] == "described":
-            error = f"the answer is larger than a frame may be ({self._max_frame} bytes)"
+            error = f"the answer is larger than a frame may be ({self._max_frame} bytes, workers.frame)"
             text = frames.text({"type": "described", "id": frame["id"], "error": error})
         connection.send(text)
 
@@ -181,7 +181,7 @@ class Outbox(threading.Thread):
         if outcome.kind == "failed":
             error = shorten(outcome.error, max(16, self._max_frame // 16))
         else:
-            error = f"the result is too large: {size} bytes as a frame, and the gateway takes {self._max_frame}"
+            error = f"the result is too large: {size} bytes as a frame, and the gateway takes {self._max_frame} (workers.frame)"
         return job.fail(error, outcome.at).text
 
 

@@ -63,7 +63,7 @@ class Pieces:
         self._n += len(piece)
         if self._limit is not None and self._n > self._limit:
             raise Unencodable(f"the result is too large: {self._n} bytes as a frame or more, and the gateway takes "
-                              f"{self._limit}")
+                              f"{self._limit} (workers.frame)")
         self._pieces.append(piece)
 
     def joined(self):
