@@ -423,10 +423,12 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 	w->is_closed = false;
 	worker_room_changed(w);
 	if (w->is_killed)
-		log_info("worker %s has ended with %u jobs: %s", w->id, w->n_jobs, why);
+		log_info("worker %s has ended with %u job%s: %s", w->id, w->n_jobs,
+			w->n_jobs == 1 ? "" : "s", why);
 	else if (!w->is_drain_sent) {
 		c->workers_lost++;
-		log_warn("worker %s is lost with %u jobs: %s", w->id, w->n_jobs, why);
+		log_warn("worker %s is lost with %u job%s: %s", w->id, w->n_jobs,
+			w->n_jobs == 1 ? "" : "s", why);
 		int64_t lived = clock_wall_ms() - w->started_ms;
 		if (lived < 2000) { /* do not start the next one in a tight loop */
 			lane->not_before_ms = clock_mono_ms() + 250;

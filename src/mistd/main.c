@@ -39,12 +39,15 @@ struct program {
 enum mode { MODE_SERVE, MODE_CHECK, MODE_CHECK_DATA, MODE_DONE };
 
 static const char help[] =
-	"usage: mistd [--config FILE] [--set PATH=VALUE]... [--check-config | --help-config]\n"
+	"usage: mistd [--config FILE] [--set PATH=VALUE]... [--check-config]\n"
+	"       mistd --check-data DIR\n"
+	"       mistd --help-config | --list-fail-points | --version | --help\n"
 	"\n"
 	"The Mist job gateway.\n"
 	"\n"
-	"  --config FILE      settings, in libconfig's syntax\n"
-	"  --set PATH=VALUE   one setting, over the file's: http.port=0, "
+	"  -c, --config FILE  settings, in libconfig's syntax\n"
+	"  -s, --set PATH=VALUE\n"
+	"                     one setting, over the file's: http.port=0, "
 	"contexts.spark.max-jobs=4\n"
 	"  --check-data DIR   look through the data directory of a gateway that is stopped, say "
 	"what\n"
@@ -53,7 +56,7 @@ static const char help[] =
 	"  --list-fail-points places that MIST_FAIL_POINTS can make fail, in a build for tests\n"
 	"  --help-config      every setting with its type, default, range and meaning\n"
 	"  --version\n"
-	"  --help\n"
+	"  -h, --help\n"
 	"\n"
 	"When it is ready it prints one line: ready http://HOST:PORT\n";
 

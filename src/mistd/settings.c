@@ -55,7 +55,7 @@ const struct conf_field mist_conf[] = {
 		.help = "from SIGTERM to the end at the latest, whatever hangs; what hangs is "
 			"named and left behind, and the status is 71" },
 	{ "mailbox", CONF_INT, MIST(mailbox_max), "100000", .min = 16, .max = 10000000,
-		.unit = "letters",
+		.unit = "requests",
 		.help = "requests that may wait for the core; more are answered with 429" },
 	{ "compatibility", CONF_ENUM, MIST(compatibility), "", .choices = compatibilities,
 		.live = true,

@@ -40,7 +40,7 @@ CASES = [
     ("POST", "/v2/api/functions/missing/jobs", b"{}", 404, "artifact"),
     ("POST", "/v2/api/functions/broken/jobs", b"{}", 400, "broken"),
     ("POST", "/v2/api/functions/no-such-name/jobs", b"{}", 400, "no_such_name"),
-    ("GET", "/v2/api/jobs?status=canceled", None, 400, "Unknown statuses: Unknown status canceled"),
+    ("GET", "/v2/api/jobs?status=canceled", None, 400, "Unknown statuses: Unknown status canceled; did you mean cancelled? (there are initialized, queued, "),
     ("GET", "/v2/api/jobs?limit=x", None, 400, "limit"),
     ("GET", "/v2/api/jobs?limit=-1", None, 400, "limit"),
     ("GET", "/v2/api/jobs?offset=99999999999999999999", None, 400, "offset"),

@@ -66,13 +66,15 @@ static int check_unused(struct core *c, const char *artifact, struct fault *f)
 	find_users(c, &u);
 	if (u.names.len)
 		r = fault_set(f, FAULT_CONFLICT,
-			"%.128s is used by functions; force=true deletes it all the same. They "
-			"are: %s",
+			"%.128s is used by functions; with force (force=true, of mist --force) it "
+			"is "
+			"deleted all the same. They are: %s",
 			artifact, u.names.data);
 	else if (u.n_jobs)
 		r = fault_set(f, FAULT_CONFLICT,
-			"%.128s is used by %zu jobs that wait or run; force=true deletes it all "
-			"the same",
+			"%.128s is used by %zu jobs that wait or run; with force (force=true, of "
+			"mist "
+			"--force) it is deleted all the same",
 			artifact, u.n_jobs);
 	buf_done(&u.names);
 	return r;

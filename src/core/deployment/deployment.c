@@ -535,8 +535,9 @@ static void deployment_durable(struct mail *mail, void *owner)
 			catalog_location(c->catalog, d->ask->staged[i].name);
 		describe_look_again(c, location);
 	}
-	log_info("a deployment took effect: %zu artifacts, %zu contexts, %zu functions",
-		d->ask->n_staged, n_contexts, n_functions);
+	log_info("a deployment took effect: %zu artifact%s, %zu context%s, %zu function%s",
+		d->ask->n_staged, d->ask->n_staged == 1 ? "" : "s", n_contexts,
+		n_contexts == 1 ? "" : "s", n_functions, n_functions == 1 ? "" : "s");
 	deployment_end(d);
 }
 

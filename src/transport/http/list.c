@@ -94,6 +94,18 @@ static enum MHD_Result add_status(
 	return MHD_YES;
 }
 
+static int refuse_statuses(const struct pages *p, struct fault *f)
+{
+	struct buf known;
+	buf_init(&known, TEXT_MAX);
+	for (int s = 0; s < _JOB_STATE_MAX; s++)
+		buf_printf(&known, "%s%s", s ? ", " : "", job_state_name(s));
+	int r = fault_set(f, FAULT_BAD_REQUEST, "Unknown statuses: %s (there are %s)", p->out.data,
+		known.data);
+	buf_done(&known);
+	return r;
+}
+
 static char *copy_of(const char *text)
 {
 	return text ? xstrdup(text) : NULL;
@@ -107,7 +119,7 @@ static int read_query(struct request *rq, struct pages *p, struct fault *f)
 	MHD_get_connection_values(rq->conn, MHD_GET_ARGUMENT_KIND, add_status, p);
 	int r = 0;
 	if (p->out.len)
-		r = fault_set(f, FAULT_BAD_REQUEST, "Unknown statuses: %s", p->out.data);
+		r = refuse_statuses(p, f);
 	buf_done(&p->out);
 	if (r == 0)
 		r = query_int(rq, "limit", 0, INT64_MAX, &q->limit, f);

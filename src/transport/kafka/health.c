@@ -199,15 +199,14 @@ void health_error(
 void health_set_trouble(struct health *h, enum trouble which, const char *text)
 {
 	pthread_mutex_lock(&h->lock);
-	const char *before = h->trouble[which];
-	bool is_news = text && (!before || strcmp(before, text) != 0);
-	if (is_news || !text) {
-		free(h->trouble[which]);
-		h->trouble[which] = text ? xstrdup(text) : NULL;
-	}
+	_cleanup_(freep) char *before = h->trouble[which];
+	bool is_news = !text || !before || strcmp(before, text) != 0;
+	h->trouble[which] = is_news ? (text ? xstrdup(text) : NULL) : TAKE_PTR(before);
 	pthread_mutex_unlock(&h->lock);
-	if (is_news)
+	if (text && is_news)
 		log_warn("transport %s: %s", h->name, text);
+	else if (!text && before)
+		log_info("transport %s: it works again; this was: %s", h->name, before);
 }
 
 void health_state(struct health *h, struct transport_state *ret)

@@ -104,7 +104,7 @@ def test_functions_that_are_not_named_are_asked_before_their_artifact_is_replace
     changed = report["functions"][0]
     assert (changed["name"], changed["action"], changed["named"]) == ("twice", "updated", False)
     assert list(changed["before"]["execute"]) == ["n"] and list(changed["after"]["execute"]) == ["n", "s"]
-    assert "took effect: 1 artifacts, 0 contexts, 0 functions" in gateway.stderr()
+    assert "took effect: 1 artifact, 0 contexts, 0 functions" in gateway.stderr()
     assert gateway.run("twice", {"n": 1, "s": "x"})["payload"] == 2  # at once: the new signature is in force
 
 
