@@ -168,8 +168,14 @@ class HttpWork:
         else:
             assert answer.status_code == 503, answer.text
 
+    def _status(self, job_id):
+        """None: it is not there, which in a walk may be since it is forgotten."""
+        answer = self.gateway.get(f"/v2/api/jobs/{job_id}")
+        assert answer.status_code in (200, 404), answer.text
+        return answer.json()["status"] if answer.status_code == 200 else None
+
     def _wait(self, job_id):
-        until(lambda: self.gateway.has_ended() or self.gateway.job(job_id)["status"] in TERMINAL, what=f"the end of {job_id}")
+        until(lambda: self.gateway.has_ended() or self._status(job_id) in (None, *TERMINAL), what=f"the end of {job_id}")
 
     def do(self):
         for name in ("a.py", "b.py"):
@@ -193,7 +199,7 @@ class HttpWork:
         is_whole = False
         try:
             is_whole = len(self.gateway.get("/v2/api/jobs", params={"limit": 1000}).json()) >= 80
-        except requests.exceptions.ChunkedEncodingError:
+        except requests.RequestException:
             pass
         assert is_whole == self.gateway.action.startswith("delay")
 
@@ -208,9 +214,12 @@ class HttpWork:
         for name in left:  # whole, or not there
             assert len(self.gateway.get(f"/v2/api/artifacts/{name}").text) == len(f"# {name}\n" * 5000)
         for job_id, n in self.jobs.items():
-            if may_be_gone and self.gateway.get(f"/v2/api/jobs/{job_id}").status_code == 404:
+            until(lambda job_id=job_id: self._status(job_id) in (None, *TERMINAL), what=f"the end of {job_id}")
+            answer = self.gateway.get(f"/v2/api/jobs/{job_id}")
+            if may_be_gone and answer.status_code == 404:
                 continue
-            job = self.gateway.wait(job_id)
+            assert answer.status_code == 200, f"job {job_id} was promised: {answer.text}"
+            job = answer.json()
             if job["status"] == "finished":
                 assert job["jobResult"] == n, job
             else:
