@@ -172,7 +172,7 @@ def test_a_queued_job_survives(plain_mist, tmp_path):
 
 
 def test_a_cancel_is_not_forgotten(plain_mist, tmp_path):
-    gateway = plain_mist(limits={"cancel-grace": "2s"}, workers={"kill-grace": "1s"})
+    gateway = plain_mist(limits={"cancel-grace": "10 minutes"}, workers={"kill-grace": "1s"})
     job_id = gateway.submit("stubborn", {"path": str(tmp_path / "never")})
     gateway.until(lambda: (tmp_path / "never.running").exists())
     canceller = threading.Thread(target=lambda: pytest.raises(requests.RequestException, gateway.delete, f"/v2/api/jobs/{job_id}"))
@@ -180,7 +180,9 @@ def test_a_cancel_is_not_forgotten(plain_mist, tmp_path):
     gateway.wait(job_id, ["cancelling"])
     gateway.kill9()
     canceller.join()
-    gateway.restart()
+    gateway.sections["limits"]["cancel-grace"] = "1s"
+    gateway.configure(gateway.rendered())
+    gateway.start()
     assert gateway.wait(job_id)["status"] == "cancelled"
 
 

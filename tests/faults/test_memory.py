@@ -45,7 +45,7 @@ def test_large_arguments_of_queued_jobs_are_not_kept_in_memory(plain_mist, tmp_p
     assert gateway.resident_bytes() < 120 * MB
     flag.write_text("")
     gateway.until(lambda: n_finished(gateway) >= 3, timeout=60)
-    assert len(gateway.job(jobs[0])["jobResult"]["s"]) == 8 * MB - 64, "its arguments came back, whole"
+    assert len(gateway.wait(jobs[0])["jobResult"]["s"]) == 8 * MB - 64, "its arguments came back, whole"
 
 
 def test_more_arguments_at_once_than_there_is_memory_for_are_refused(plain_mist, tmp_path):

@@ -47,17 +47,18 @@ def test_retries_give_the_job_to_another_worker(plain_mist, tmp_path):
 
 
 def test_a_worker_that_hangs_is_found_by_its_heartbeat(plain_mist, tmp_path):
-    gateway = plain_mist(workers={"heartbeat": "300ms", "mute": "1s"})
+    gateway = plain_mist(workers={"heartbeat": "300ms", "mute": "4s"})
     job_id = gateway.submit("wait_for", {"path": str(tmp_path / "never")})
     gateway.wait(job_id, ["started"])
     began = time.monotonic()
     kill_worker_of(gateway, job_id, signal.SIGSTOP)
     job = gateway.wait(job_id)
     assert job["status"] == "failed" and job["jobResult"] == (
-        "Executor was terminated: the worker was given up as lost and ended by the gateway: it was not heard of for 1s "
+        "Executor was terminated: the worker was given up as lost and ended by the gateway: it was not heard of for 4s "
         "(workers.mute)")
-    assert job["jobResult"] in gateway.logs(job_id) and job["jobResult"] in gateway.stderr()
-    assert time.monotonic() - began < 10
+    assert job["jobResult"] in gateway.logs(job_id)
+    gateway.until(lambda: job["jobResult"] in gateway.stderr())
+    assert time.monotonic() - began < 60, "long before the limit that is usual"
 
 
 TALKS = """
@@ -75,14 +76,14 @@ def talks(ctx, path: str):
 
 def test_a_disk_that_takes_nothing_makes_no_worker_mute(plain_mist, tmp_path):
     (tmp_path / "talks.py").write_text(TALKS)
-    gateway = plain_mist(workers={"heartbeat": "200ms", "mute": "400ms"}, limits={"backlog-bytes": "64k"},
+    gateway = plain_mist(workers={"heartbeat": "200ms", "mute": "2s"}, limits={"backlog-bytes": "64k"},
                          functions={"talks": {"path": str(tmp_path / "talks.py"), "class-name": "talks", "context": "plain"}})
     job_id = gateway.submit("talks", {"path": str(tmp_path / "enough")})
     gateway.wait(job_id, ["started"])
     (gateway.data / "mist.db").rename(gateway.data / "elsewhere")
     gateway.until(lambda: metric(gateway, "mist_store_backlog_bytes") > 64 << 10, what="what it says to wait for the disk")
     held_up = time.monotonic()
-    gateway.until(lambda: time.monotonic() - held_up > 2)  # a mute one is ended after 1 s
+    gateway.until(lambda: time.monotonic() - held_up > 5)  # a mute one is ended after 2 s
     (gateway.data / "elsewhere").rename(gateway.data / "mist.db")
     (tmp_path / "enough").touch()
     job = gateway.wait(job_id)
@@ -99,7 +100,8 @@ def test_who_ended_a_worker_from_outside_is_not_the_gateway(plain_mist, tmp_path
     job = gateway.wait(job_id)
     why = "Executor was terminated: the worker was ended from outside by signal 15 (Terminated), and left with exit code 143"
     assert job["status"] == "failed" and job["jobResult"] == why
-    assert why in gateway.logs(job_id) and why in gateway.stderr()
+    assert why in gateway.logs(job_id)
+    gateway.until(lambda: why in gateway.stderr())
 
 
 def test_a_crash_of_a_c_worker_is_no_crash_of_the_gateway(c_mist):
@@ -134,8 +136,9 @@ def test_a_worker_that_is_being_killed_gets_no_more_jobs(plain_mist, tmp_path):
     gateway = plain_mist(contexts={"two": {"runtime": "plain", "worker-mode": "shared", "max-jobs": 2, "jobs-per-worker": 2}},
                          limits={"cancel-grace": "300ms"}, workers={"kill-grace": "3s"})
     stubborn = gateway.submit("stubborn", {"path": str(tmp_path / "never")}, context="two")
-    gateway.wait(stubborn, ["started"])
-    assert gateway.cancel(stubborn)["status"] == "cancelled"
+    gateway.until(lambda: (tmp_path / "never.running").exists())
+    gateway.cancel(stubborn)
+    assert gateway.wait(stubborn)["status"] == "cancelled"
     assert gateway.wait(gateway.submit("typed", {"i": 1}, context="two"))["status"] == "finished"
 
 
@@ -145,12 +148,12 @@ def test_contexts_that_only_requests_name_do_not_pile_up_when_they_break(plain_m
     for i in range(8):
         assert "broken" in gateway.run("typed", {"i": 1}, context=f"made-up-{i}")["errors"][0]
     assert gateway.run("typed", {"i": 1})["success"]
-    assert list(gateway.data.glob("logs/worker-made-up-*.log")) == []
+    gateway.until(lambda: list(gateway.data.glob("logs/worker-made-up-*.log")) == [])
 
 
 def test_a_job_that_keeps_the_interpreter_to_itself_is_not_a_lost_worker(plain_mist):
     gateway = plain_mist(workers={"heartbeat": "200ms"})
-    job_id = gateway.submit("hold", {"seconds": 3})
+    job_id = gateway.submit("hold", {"seconds": 6})
     gateway.until(lambda: "but its process lives" in gateway.stderr())
     job = gateway.wait(job_id)
     assert job["status"] == "finished" and job["jobResult"] == "held"
@@ -291,7 +294,10 @@ def test_what_a_worker_prints_has_a_limit_and_the_newest_is_kept(plain_mist):
     older = output.with_name(output.name + ".1")
 
     def is_bounded():
-        return output.stat().st_size + (older.stat().st_size if older.exists() else 0) <= 1024 * 1024
+        try:
+            return output.stat().st_size + (older.stat().st_size if older.exists() else 0) <= 1024 * 1024
+        except FileNotFoundError:
+            return False  # one becomes the other at this moment
 
     gateway.until(is_bounded)
     gateway.kill9()
