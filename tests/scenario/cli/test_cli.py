@@ -303,20 +303,18 @@ def test_an_answer_cut_short_ends_with_4():
     (["logs", "-f", "1"], b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nline\n", "mist logs -f 1\n"),
     (["wait", "1"], b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 20\r\n\r\n{"status":"started"}', "mist wait 1\n")])
 def test_who_was_watching_a_job_is_told_how_to_go_on(words, answer, told):
-    server = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def once():
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+            if words[0] == "wait":  # which asks again
+                server.accept()[0].close()
 
-    def once():
-        connection = server.accept()[0]
-        server.close()
-        with connection:
-            connection.recv(65536)
-            connection.sendall(answer)
-
-    thread = threading.Thread(target=once)
-    thread.start()
-    err = cli(url, *words, code=4)[1]
-    thread.join()
+        thread = threading.Thread(target=once)
+        thread.start()
+        err = cli(f"http://127.0.0.1:{server.getsockname()[1]}", *words, code=4)[1]
+        thread.join()
     assert "gave no answer" in err and err.endswith(told)
 
 

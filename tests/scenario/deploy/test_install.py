@@ -144,7 +144,7 @@ def test_manuals_are_right(prefix, page):
 def test_the_manual_of_mistd_names_every_option(prefix):
     manual = (prefix / "share" / "man" / "man8" / "mistd.8").read_text()
     help_text = subprocess.run([prefix / "sbin" / "mistd", "--help"], capture_output=True, text=True, check=True).stdout
-    options = re.findall(r"^  --([\w-]+)", help_text, re.MULTILINE)
+    options = re.findall(r"^  (?:-\w, )?--([\w-]+)", help_text, re.MULTILINE)
     assert len(options) > 6 and [o for o in options if not re.search(rf"^\.It Fl .*-{o}\b", manual, re.MULTILINE)] == []
 
 
