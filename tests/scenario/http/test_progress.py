@@ -71,6 +71,16 @@ def to_the(subscriber, kind, **members):
     return events
 
 
+def test_a_value_looks_the_same_while_the_job_runs_and_after(walk):
+    walker = walk()
+    walker.say([0.2])
+    until(lambda: walker.shown(), what="the progress")
+    path = f"/v2/api/jobs/{walker.id}"
+    assert '"value":0.2}' in walker.mist.get(path).text
+    walker.end()
+    assert '"value":0.2}' in walker.mist.get(path).text
+
+
 def test_progress_is_told_to_who_asks_for_it_and_shown_with_the_job(walk):
     walker = walk()
     mist, path = walker.mist, f"/v2/api/jobs/{walker.id}/events"
