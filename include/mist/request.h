@@ -42,6 +42,9 @@ struct job_request {
 	 * LISTENERS_MAX others are still to be told, it is refused. A key without a digest is a
 	 * place in a log: a second message from one of the newest PLACES_MAX makes no other job. */
 	char *idempotency_key, *idempotency_digest;
+	/* The same, under which a job may be known that an earlier version of Mist has made; NULL:
+	 * there is none. */
+	char *former_key;
 	/* A list of base/ignored.h, owned: what the request says that has no effect. Adapters add
 	 * query parameters and members, the core adds arguments that the function does not take
 	 * (with ignored_add(&rq->ignored, name), before the job is made); the job has it then, so

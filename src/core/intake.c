@@ -44,6 +44,7 @@ void job_request_free(struct job_request *rq)
 	free(rq->trace);
 	free(rq->idempotency_key);
 	free(rq->idempotency_digest);
+	free(rq->former_key);
 	free(rq->ignored);
 	free(rq->name);
 	free(rq->to.text);

@@ -81,6 +81,8 @@ bool keys_answer(struct core *c, struct job_request *rq)
 	struct fault f;
 	drop_old(c);
 	const struct idempotency *k = rq->idempotency_key ? key_find(c, rq->idempotency_key) : NULL;
+	if (!k && rq->former_key)
+		k = key_find(c, rq->former_key);
 	if (!k)
 		return false;
 	const char *digest = rq->idempotency_digest;

@@ -232,6 +232,31 @@ static void a_key_is_kept_for_its_time(void **state)
 	assert_string_not_equal(again, first);
 }
 
+/* A job's key is told by its newest form, and known by the one that an earlier version wrote. */
+static void a_key_is_known_in_its_former_form(void **state)
+{
+	struct house *h = *state;
+	char first[UUID_TEXT], second[UUID_TEXT], id[UUID_TEXT];
+	occupy(h);
+	call(h, request(h, "place", NULL));
+	await_id(h, "initialized", first);
+	struct job_request *again = request(h, "place#1", NULL);
+	again->former_key = xstrdup("place");
+	call(h, again);
+	await_id(h, "initialized", id);
+	assert_string_equal(id, first);
+	struct job_request *other = request(h, "elsewhere#1", NULL);
+	other->former_key = xstrdup("elsewhere");
+	call(h, other);
+	await_id(h, "initialized", second);
+	assert_string_not_equal(second, first);
+	other = request(h, "elsewhere#2", NULL);
+	other->former_key = xstrdup("elsewhere");
+	call(h, other);
+	await_id(h, "initialized", id);
+	assert_string_not_equal(id, second);
+}
+
 static void jobs_have_a_limit_over_all_contexts(void **state)
 {
 	struct house *h = *state;
@@ -451,6 +476,7 @@ int main(void)
 		IN_A_HOUSE(a_key_that_comes_often_is_looked_up_a_few_times_at_once),
 		IN_A_HOUSE(of_the_keys_the_newest_are_kept),
 		IN_A_HOUSE(a_key_is_kept_for_its_time),
+		IN_A_HOUSE(a_key_is_known_in_its_former_form),
 		IN_A_HOUSE(jobs_have_a_limit_over_all_contexts),
 		IN_A_HOUSE(nothing_is_given_out_before_the_workers_of_before_are_back),
 		IN_A_HOUSE(long_arguments_leave_the_memory_when_the_disk_has_them),

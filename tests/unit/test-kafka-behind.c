@@ -13,11 +13,18 @@
 
 enum { AT_MS = 1000 };
 
+#define MARK(offset, at_ms, hash) (&(struct mark){ (offset), (at_ms), (hash) })
+
+static enum log_match match(struct partition *p, int64_t offset, int64_t at_ms)
+{
+	return same_log_match(p, MARK(offset, at_ms, 0));
+}
+
 static void take(struct table *t, struct partition *p, int64_t offset, bool is_done)
 {
 	struct entry *e = table_take(t, p, &(rd_kafka_message_t){ .offset = offset });
 	e->msg = NULL; /* nobody's */
-	e->at_ms = AT_MS + offset;
+	e->mark = (struct mark){ offset, AT_MS + offset, 0 };
 	if (is_done)
 		table_finish(t, e);
 }
@@ -145,7 +152,8 @@ static void test_something_else_is_nothing(void **state)
 	static const char *const texts[] = { "", "mist:", "other", "mist:3", "mist:+", "mist:+x",
 		"mist:+3-", "mist:+3-2", "mist:+3+3", "mist:+3+2", "mist:+3 ", "mist:+-3",
 		"mist:+99999999999999999999", "mist:+3-9223372036854775808", "mist:@", "mist:@+3",
-		"mist:@x+3", "mist:@-1" };
+		"mist:@x+3", "mist:@-1", "mist:@.", "mist:@.x", "mist:@5.", "mist:@5.0",
+		"mist:@5.A", "mist:@.0", "mist:@5.00112233445566778" };
 	struct table t = { 0 };
 	(void)state;
 	table_init(&t);
@@ -185,8 +193,8 @@ static void test_the_record_before_is_told_and_read(void **state)
 /* The record 5 of the time 50 was committed, and `verified` found in the same log before. */
 static void expect(struct partition *p, int64_t verified)
 {
-	p->before = (struct mark){ 5, 50 };
-	p->verified = (struct mark){ verified, verified < 0 ? -1 : verified * 10 };
+	p->before = (struct mark){ 5, 50, 0 };
+	p->verified = (struct mark){ verified, verified < 0 ? -1 : verified * 10, 0 };
 	assert_int_equal(same_log_expect(p), verified < 0 ? 5 : verified);
 }
 
@@ -194,14 +202,14 @@ static void test_the_record_that_was_compared_is_told_and_read(void **state)
 {
 	static const char text[] = "mist:@1104~3@1101+1";
 	static const char *const bad[] = { "mist:@5~", "mist:@5~3", "mist:@5~3@", "mist:@5~x@1",
-		"mist:@5~3@x", "mist:@5~3@-1" };
+		"mist:@5~3@x", "mist:@5~3@-1", "mist:@5~3@1.", "mist:@5.~3@1" };
 	struct table t = { 0 };
 	(void)state;
 	table_init(&t);
 	struct partition *p = table_add(&t, "topic", 0), *next = table_add(&t, "topic", 1);
 	for (int64_t i = 101; i < 105; i++) {
 		take(&t, p, i, true);
-		same_log_seen(p, i, AT_MS + i);
+		same_log_seen(p, MARK(i, AT_MS + i, 0));
 	}
 	take(&t, p, 105, false);
 	take(&t, p, 106, true);
@@ -231,15 +239,15 @@ static void test_a_log_is_known_by_the_record_that_was_compared(void **state)
 	table_init(&t);
 	struct partition *p = table_add(&t, "topic", 0);
 	expect(p, 2);
-	assert_int_equal(same_log_match(p, 2, 20), LOG_AGAIN);
-	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
-	assert_int_equal(same_log_match(p, 6, 60), LOG_NEXT);
+	assert_int_equal(match(p, 2, 20), LOG_AGAIN);
+	assert_int_equal(match(p, 5, 50), LOG_AGAIN);
+	assert_int_equal(match(p, 6, 60), LOG_NEXT);
 	expect(p, 2);
-	assert_int_equal(same_log_match(p, 2, 21), LOG_OTHER);
+	assert_int_equal(match(p, 2, 21), LOG_OTHER);
 	expect(p, 2);
-	assert_int_equal(same_log_match(p, 0, 1), LOG_OTHER_FROM_HERE);
+	assert_int_equal(match(p, 0, 1), LOG_OTHER_FROM_HERE);
 	expect(p, 2); /* it was taken away since */
-	assert_int_equal(same_log_match(p, 4, 40), LOG_AGAIN);
+	assert_int_equal(match(p, 4, 40), LOG_AGAIN);
 	table_done(&t);
 }
 
@@ -249,36 +257,87 @@ static void test_a_log_is_known_by_its_newest_record(void **state)
 	(void)state;
 	table_init(&t);
 	struct partition *p = table_add(&t, "topic", 0);
-	assert_int_equal(same_log_match(p, 5, 50), LOG_NEXT);
-	same_log_seen(p, 5, 50);
-	assert_int_equal(same_log_match(p, 6, 40), LOG_NEXT);
-	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	assert_int_equal(match(p, 5, 50), LOG_NEXT);
+	same_log_seen(p, MARK(5, 50, 0));
+	assert_int_equal(match(p, 6, 40), LOG_NEXT);
+	assert_int_equal(match(p, 5, 50), LOG_AGAIN);
 	/* The library has begun at another place by itself. */
-	assert_int_equal(same_log_match(p, 5, 51), LOG_OTHER_FROM_HERE);
-	assert_int_equal(same_log_match(p, 0, 50), LOG_OTHER_FROM_HERE);
+	assert_int_equal(match(p, 5, 51), LOG_OTHER_FROM_HERE);
+	assert_int_equal(match(p, 0, 50), LOG_OTHER_FROM_HERE);
 
 	expect(p, -1);
-	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	assert_int_equal(match(p, 5, 50), LOG_AGAIN);
 	expect(p, -1);
-	assert_int_equal(same_log_match(p, 5, 60), LOG_OTHER);
+	assert_int_equal(match(p, 5, 60), LOG_OTHER);
 	expect(p, -1);
-	assert_int_equal(same_log_match(p, 0, 60), LOG_OTHER_FROM_HERE);
+	assert_int_equal(match(p, 0, 60), LOG_OTHER_FROM_HERE);
 	/* It was taken away since. */
 	expect(p, -1);
-	assert_int_equal(same_log_match(p, 8, 60), LOG_NEXT);
+	assert_int_equal(match(p, 8, 60), LOG_NEXT);
 	/* What was taken since the last check proves nothing: it may be of another log. */
 	expect(p, -1);
-	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
-	same_log_seen(p, 7, 70);
+	assert_int_equal(match(p, 5, 50), LOG_AGAIN);
+	same_log_seen(p, MARK(7, 70, 0));
 	assert_int_equal(p->anchor.offset, 5);
 	p->is_checked = true;
-	assert_int_equal(same_log_match(p, 5, 60), LOG_OTHER);
+	assert_int_equal(match(p, 5, 60), LOG_OTHER);
 	p->is_checked = true;
-	assert_int_equal(same_log_match(p, 5, 50), LOG_AGAIN);
+	assert_int_equal(match(p, 5, 50), LOG_AGAIN);
 	assert_int_equal(p->anchor.offset, 7);
-	assert_int_equal(same_log_match(p, 6, 60), LOG_AGAIN);
-	assert_int_equal(same_log_match(p, 7, 70), LOG_AGAIN);
-	assert_int_equal(same_log_match(p, 8, 80), LOG_NEXT);
+	assert_int_equal(match(p, 6, 60), LOG_AGAIN);
+	assert_int_equal(match(p, 7, 70), LOG_AGAIN);
+	assert_int_equal(match(p, 8, 80), LOG_NEXT);
+	table_done(&t);
+}
+
+/* Records of one time, or of none, are told by what is in them. */
+static void test_the_content_is_told_and_read(void **state)
+{
+	static const struct {
+		struct mark before, anchor;
+		const char *text;
+	} cases[] = {
+		{ { 104, 9, 0xc0ffee }, { 101, 9, 0xbeef }, "mist:@9.c0ffee~3@9.beef" },
+		{ { 104, -1, UINT64_MAX }, { 101, -1, 1 }, "mist:@.ffffffffffffffff~3@.1" },
+		{ { 104, -1, 10 }, { 104, -1, 10 }, "mist:@.a" },
+	};
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0), *next = table_add(&t, "topic", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct mark *before = &cases[i].before, *anchor = &cases[i].anchor;
+		p->before = *before;
+		p->anchor = *anchor;
+		is_told_as(p, 105, cases[i].text);
+		behind_read(next, 105, cases[i].text, strlen(cases[i].text));
+		assert_int_equal(next->before.offset, before->offset);
+		assert_int_equal(next->before.at_ms, before->at_ms);
+		assert_int_equal(next->before.hash, before->hash);
+		assert_int_equal(same_log_expect(next), anchor->offset);
+		assert_int_equal(same_log_match(next, anchor), LOG_AGAIN);
+		assert_int_equal(same_log_match(next, before), LOG_AGAIN);
+		assert_int_equal(same_log_match(next, MARK(105, before->at_ms, 3)), LOG_NEXT);
+		behind_read(next, 105, cases[i].text, strlen(cases[i].text));
+		(void)same_log_expect(next);
+		assert_int_equal(
+			same_log_match(next, MARK(anchor->offset, anchor->at_ms, 3)), LOG_OTHER);
+	}
+	table_done(&t);
+}
+
+/* It has kept a time alone. */
+static void test_what_an_earlier_version_kept_is_the_same_log(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	behind_read(p, 105, "mist:@50", strlen("mist:@50"));
+	assert_int_equal(same_log_expect(p), 104);
+	assert_int_equal(same_log_match(p, MARK(104, 50, 7)), LOG_AGAIN);
+	(void)same_log_expect(p);
+	assert_int_equal(same_log_match(p, MARK(104, 51, 7)), LOG_OTHER);
 	table_done(&t);
 }
 
@@ -295,6 +354,8 @@ int main(void)
 		cmocka_unit_test(test_the_record_that_was_compared_is_told_and_read),
 		cmocka_unit_test(test_a_log_is_known_by_the_record_that_was_compared),
 		cmocka_unit_test(test_a_log_is_known_by_its_newest_record),
+		cmocka_unit_test(test_the_content_is_told_and_read),
+		cmocka_unit_test(test_what_an_earlier_version_kept_is_the_same_log),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,13 +4,14 @@
  * Whoever has the partition next begins at that offset, and would take them a second time; if it is
  * another gateway, as second jobs. So a commit says in its metadata which they are, as runs of
  * offsets counted from the committed one, after the timestamp of the record before that one, by
- * which same_log.c knows the log: "mist:@1764270000000+3+5-9". When that record was not yet found
- * to be in the same log as those before it, the one that was comes after it, by its distance and
- * timestamp: "mist:@1764270000000~17@1764260000000+3+5-9". Brokers take about 4 KB of it: what
- * does not fit is left out, and may come twice. The text is read when the partition is assigned,
- * with the offset it belongs to, and is nothing to anybody but Mist. What it says holds for the log
- * it was written about: when messages come from before the committed offset, the log is another,
- * and it is forgotten. Consumer's thread. */
+ * which same_log.c knows the log, and a hash of it: "mist:@1764270000000.c0ffee+3+5-9". When that
+ * record was not yet found to be in the same log as those before it, the one that was comes after
+ * it, by its distance and timestamp: "mist:@1764270000000.c0ffee~17@1764260000000.beef+3+5-9".
+ * Either may be missing: an earlier version kept no hash, and a record may have no timestamp.
+ * Brokers take about 4 KB of it: what does not fit is left out, and may come twice. The text is
+ * read when the partition is assigned, with the offset it belongs to, and is nothing to anybody but
+ * Mist. What it says holds for the log it was written about: when messages come from before the
+ * committed offset, the log is another, and it is forgotten. Consumer's thread. */
 #include "transport/kafka/private.h"
 
 #include <inttypes.h>
@@ -54,19 +55,29 @@ static int64_t add_taken(struct buf *out, const struct partition *p, int64_t bas
 				       : container_of(p->entries.prev, struct entry, node)->offset;
 }
 
+static void add_mark(struct buf *out, const struct mark *m)
+{
+	buf_puts(out, "@");
+	if (m->at_ms >= 0)
+		buf_printf(out, "%" PRId64, m->at_ms);
+	if (m->hash)
+		buf_printf(out, ".%" PRIx64, m->hash);
+}
+
 char *behind_text(const struct partition *p, int64_t base)
 {
 	struct buf out;
-	bool is_known = p->before.at_ms >= 0 && p->before.offset == base - 1;
+	bool is_known = mark_is_known(&p->before) && p->before.offset == base - 1;
 	if (!p->n_behind && !p->n_runs && !is_known)
 		return NULL;
 	buf_init(&out, TEXT_MAX + 1);
 	buf_puts(&out, PREFIX);
 	if (is_known)
-		buf_printf(&out, "@%" PRId64, p->before.at_ms);
-	if (is_known && p->anchor.at_ms >= 0 && p->anchor.offset < base - 1)
-		buf_printf(&out, "~%" PRId64 "@%" PRId64, base - 1 - p->anchor.offset,
-			p->anchor.at_ms);
+		add_mark(&out, &p->before);
+	if (is_known && mark_is_known(&p->anchor) && p->anchor.offset < base - 1) {
+		buf_printf(&out, "~%" PRId64, base - 1 - p->anchor.offset);
+		add_mark(&out, &p->anchor);
+	}
 	int64_t taken = add_taken(&out, p, base);
 	for (size_t i = 0; i < p->n_runs; i++) {
 		const struct run *r = &p->runs[i];
@@ -98,15 +109,43 @@ static bool read_number(const char **text, int64_t *ret)
 	return is_good;
 }
 
-/* "~DISTANCE@TIME" */
+/* 1 to 16 hexadecimal digits, as they are written. */
+static bool read_hash(const char **text, uint64_t *ret)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *t = *text, *digit;
+	uint64_t n = 0;
+	for (; *t && t - *text < 16 && (digit = strchr(digits, *t)); t++)
+		n = n << 4 | (uint64_t)(digit - digits);
+	bool is_good = t > *text && !(*t && strchr(digits, *t));
+	*text = t;
+	*ret = n;
+	return is_good && n;
+}
+
+/* "@TIME", "@TIME.HASH" or "@.HASH" */
+static bool read_mark(const char **text, struct mark *ret)
+{
+	*ret = NO_MARK;
+	if (*(*text)++ != '@' || (**text != '.' && !read_number(text, &ret->at_ms)))
+		return false;
+	if (**text != '.')
+		return true;
+	++*text;
+	return read_hash(text, &ret->hash);
+}
+
+/* "~DISTANCE" and a mark */
 static bool read_anchor(struct partition *p, const char **text, int64_t base)
 {
-	int64_t distance, at_ms;
+	int64_t distance;
+	struct mark m;
 	++*text;
-	if (!read_number(text, &distance) || *(*text)++ != '@' || !read_number(text, &at_ms))
+	if (!read_number(text, &distance) || !read_mark(text, &m))
 		return false;
-	if (p->before.at_ms >= 0 && distance > 0 && distance < base)
-		p->verified = (struct mark){ base - 1 - distance, at_ms };
+	m.offset = base - 1 - distance;
+	if (mark_is_known(&p->before) && distance > 0 && distance < base)
+		p->verified = m;
 	return true;
 }
 
@@ -115,20 +154,21 @@ void behind_read(struct partition *p, int64_t base, const char *metadata, size_t
 	_cleanup_(freep) char *copy = xcalloc(1, len + 1);
 	memcpy(copy, metadata, len);
 	behind_forget(p);
-	p->before.at_ms = p->verified.at_ms = -1;
+	p->before = p->verified = NO_MARK;
 	if (strncmp(copy, PREFIX, strlen(PREFIX)) != 0)
 		return;
 	const char *t = copy + strlen(PREFIX);
-	int64_t next = 0, at_ms;
+	int64_t next = 0;
+	struct mark m;
 	if (*t == '@') {
-		t++;
-		if (!read_number(&t, &at_ms))
+		if (!read_mark(&t, &m))
 			return;
+		m.offset = base - 1;
 		if (base > 0) /* before the first record there is none */
-			p->before = (struct mark){ base - 1, at_ms };
+			p->before = m;
 	}
 	if (*t == '~' && !read_anchor(p, &t, base)) {
-		p->before.at_ms = -1;
+		p->before = NO_MARK;
 		return;
 	}
 	p->base = base;

@@ -174,7 +174,7 @@ static void read_behind(struct consumer *c, rd_kafka_topic_partition_list_t *lis
 			lag_read_to(p, it->offset);
 		if (p && !it->err && it->offset >= 0 && it->metadata_size)
 			behind_read(p, it->offset, it->metadata, it->metadata_size);
-		if (!p || it->err || c->is_reset_elsewhere || p->before.at_ms < 0)
+		if (!p || it->err || c->is_reset_elsewhere || !mark_is_known(&p->before))
 			continue;
 		rd_kafka_topic_partition_t *begin =
 			rd_kafka_topic_partition_list_find(list, it->topic, it->partition);
@@ -368,11 +368,11 @@ static void look_for_topic(struct consumer *c)
 
 /* Where the message is to be taken; NULL: it is not. */
 static struct partition *partition_of(
-	struct consumer *c, struct partition *p, const rd_kafka_message_t *msg)
+	struct consumer *c, struct partition *p, const struct mark *of)
 {
-	switch (same_log_match(p, msg->offset, rd_kafka_message_timestamp(msg, NULL))) {
+	switch (same_log_match(p, of)) {
 	case LOG_AGAIN:
-		same_log_go_on(c, p, msg->offset);
+		same_log_go_on(c, p, of->offset);
 		return NULL;
 	case LOG_OTHER:
 		same_log_begin(c, p, false);
@@ -388,13 +388,18 @@ static struct partition *partition_of(
 static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 {
 	struct partition *p = NULL;
+	struct mark mark = NO_MARK;
 	(void)fail_point(FAIL_KAFKA_TAKE);
 	if (msg->err) {
 		take_error(c, msg);
 	} else {
 		p = table_find(&c->table, rd_kafka_topic_name(msg->rkt), msg->partition);
 	}
-	p = p && !skip_takes(c, p) ? partition_of(c, p, msg) : NULL;
+	p = p && !skip_takes(c, p) ? p : NULL;
+	if (p) {
+		mark = mark_of(msg);
+		p = partition_of(c, p, &mark);
+	}
 	if (p)
 		partition_works(c, p);
 	if (!p) {
@@ -403,8 +408,8 @@ static void take_message(struct consumer *c, rd_kafka_message_t *msg)
 	}
 	struct entry *e = table_take(&c->table, p, msg);
 	e->consumer = c;
-	e->at_ms = rd_kafka_message_timestamp(msg, NULL);
-	same_log_seen(p, e->offset, e->at_ms);
+	e->mark = mark;
+	same_log_seen(p, &mark);
 	if (behind_has(p, e->offset))
 		table_finish(&c->table, e);
 	else if (list_empty(&p->held) && !p->n_retrying)

@@ -9,6 +9,7 @@
  * kept with the job: topic, key and correlation id. */
 #include "transport/kafka/private.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -135,12 +136,14 @@ static int read_message(struct kafka *k, const rd_kafka_message_t *msg, const ch
 	return message_read(&m, &ret->read, f);
 }
 
-/* A place in the log. With the time, since a topic that is made anew has the same offsets. */
-static char *place_key(const struct kafka *k, const rd_kafka_message_t *msg)
+/* A place in the log. With the time and the content, since a topic that is made anew has the same
+ * offsets, and may have the same times. Earlier versions wrote it without the content. */
+static void set_place(const struct kafka *k, const rd_kafka_message_t *msg, struct job_request *job)
 {
-	return xasprintf("kafka:%s:%s:%s:%d:%lld@%lld", k->env.name, k->settings.group,
+	job->former_key = xasprintf("kafka:%s:%s:%s:%d:%lld@%lld", k->env.name, k->settings.group,
 		rd_kafka_topic_name(msg->rkt), (int)msg->partition, (long long)msg->offset,
 		(long long)rd_kafka_message_timestamp(msg, NULL));
+	job->idempotency_key = xasprintf("%s#%" PRIx64, job->former_key, record_hash(msg));
 }
 
 int request_read(struct kafka *k, const rd_kafka_message_t *msg, const char *function,
@@ -165,7 +168,7 @@ int request_read(struct kafka *k, const rd_kafka_message_t *msg, const char *fun
 	if (ret->read.wants_all)
 		json_object_set_new(ret->read.reply, "all", json_true());
 	if (!job->idempotency_key)
-		job->idempotency_key = place_key(k, msg);
+		set_place(k, msg, job);
 	return 0;
 }
 

@@ -4,17 +4,18 @@
  * A topic can be deleted and made anew under its name. librdkafka 2.0 does not know topic ids, so
  * it would go on at the offset where it was, behind the first records of the new log, or wait for
  * ever at an offset that the new log has not reached. What tells two logs apart is a record, the
- * anchor, by its offset and timestamp. When a partition is assigned, the anchor is the one that is
- * kept with the commit (behind.c), the last that had been compared by then: a gateway may have been
- * killed after it had taken records of the new log, and before it noticed. Every CHECK_MS it
- * is read again, and then the newest that was taken becomes the anchor. The same timestamp means
+ * anchor, by its offset, timestamp and content. When a partition is assigned, the anchor is the one
+ * that is kept with the commit (behind.c), the last that had been compared by then: a gateway may
+ * have been killed after it had taken records of the new log, and before it noticed. Every CHECK_MS
+ * it is read again, and then the newest that was taken becomes the anchor. The same record means
  * the same log; another one, or an offset below it, means that the log is another, which is then
  * taken from its beginning. So does a log that ends at or before the newest record that was taken,
  * from which nothing would ever come: the library says only that it has come to the end, so the
- * partition's leader is asked, since a replica may be behind for a moment. Its records have other
- * timestamps, so none of them is held for one that had its offset before, and what was taken of it
- * already makes no second job (request.c). A record that retention or compaction took away proves
- * nothing.
+ * partition's leader is asked, since a replica may be behind for a moment. Its records
+ * differ in time or content, so none of them is held for one that had its offset before, and what
+ * was taken of it already makes no second job (request.c). The content counts since a producer may
+ * give all records the same time, or none; records that are the same in all cannot be told apart. A
+ * record that retention or compaction took away proves nothing.
  *
  * Reading again needs `auto.offset.reset` to be the earliest, as it is unless the settings say
  * otherwise: with another value an offset that is gone could lead behind what is to be read, so
@@ -22,6 +23,7 @@
 #include "transport/kafka/private.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -31,29 +33,70 @@ enum { CHECK_MS = 5000, SEEK_MS = 1000, ASK_MS = 3000 };
 int64_t same_log_expect(struct partition *p)
 {
 	p->seen = p->before;
-	p->anchor = p->verified.at_ms >= 0 ? p->verified : p->before;
+	p->anchor = mark_is_known(&p->verified) ? p->verified : p->before;
 	p->is_checked = true;
 	p->check_at_ms = clock_mono_ms() + CHECK_MS;
 	return p->anchor.offset;
 }
 
-void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms)
+/* FNV-1a, each part with its length. It is kept with commits and jobs. */
+static uint64_t add_bytes(uint64_t hash, const void *data, size_t len)
 {
-	p->seen = (struct mark){ offset, at_ms };
-	if (p->anchor.at_ms >= 0)
+	const unsigned char *bytes = data;
+	const uint64_t prime = 0x100000001b3;
+	hash = (hash ^ (data ? len + 1 : 0)) * prime;
+	for (size_t i = 0; data && i < len; i++)
+		hash = (hash ^ bytes[i]) * prime;
+	return hash;
+}
+
+uint64_t record_hash(const rd_kafka_message_t *msg)
+{
+	rd_kafka_headers_t *list = NULL;
+	const char *name;
+	const void *value;
+	size_t len;
+	uint64_t hash = add_bytes(0xcbf29ce484222325, msg->key, msg->key_len);
+	hash = add_bytes(hash, msg->payload, msg->len);
+	if (rd_kafka_message_headers(msg, &list))
+		list = NULL;
+	for (size_t i = 0; list && !rd_kafka_header_get_all(list, i, &name, &value, &len); i++) {
+		hash = add_bytes(hash, name, strlen(name));
+		hash = add_bytes(hash, value, len);
+	}
+	return hash ? hash : 1;
+}
+
+struct mark mark_of(const rd_kafka_message_t *msg)
+{
+	return (struct mark){ msg->offset, rd_kafka_message_timestamp(msg, NULL),
+		record_hash(msg) };
+}
+
+/* What an earlier version has kept has no hash. */
+static bool is_same(const struct mark *a, const struct mark *b)
+{
+	return a->at_ms == b->at_ms && (!a->hash || !b->hash || a->hash == b->hash);
+}
+
+void same_log_seen(struct partition *p, const struct mark *of)
+{
+	p->seen = *of;
+	if (mark_is_known(&p->anchor))
 		return;
 	p->anchor = p->seen;
 	p->check_at_ms = clock_mono_ms() + CHECK_MS;
 }
 
-enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms)
+enum log_match same_log_match(struct partition *p, const struct mark *of)
 {
-	if (p->seen.at_ms < 0)
+	int64_t offset = of->offset;
+	if (!mark_is_known(&p->seen))
 		return LOG_NEXT;
 	if (p->is_checked) {
 		if (offset < p->anchor.offset) /* the library has begun at the earliest */
 			return LOG_OTHER_FROM_HERE;
-		if (offset == p->anchor.offset && at_ms != p->anchor.at_ms)
+		if (offset == p->anchor.offset && !is_same(of, &p->anchor))
 			return LOG_OTHER;
 		p->is_checked = false;
 		p->anchor = p->seen;
@@ -64,7 +107,7 @@ enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms
 		p->is_repeated = false;
 	if (offset > p->seen.offset)
 		return LOG_NEXT;
-	if (is_repeated || (offset == p->seen.offset && at_ms == p->seen.at_ms))
+	if (is_repeated || (offset == p->seen.offset && is_same(of, &p->seen)))
 		return LOG_AGAIN;
 	return LOG_OTHER_FROM_HERE;
 }
@@ -98,7 +141,7 @@ void same_log_tend(struct consumer *c)
 		return;
 	map_each (n, &c->table.partitions) {
 		struct partition *p = container_of(n, struct partition, by_place);
-		if (p->anchor.at_ms < 0 || p->is_paused || p->skip.is_looking ||
+		if (!mark_is_known(&p->anchor) || p->is_paused || p->skip.is_looking ||
 			now < p->check_at_ms)
 			continue;
 		p->check_at_ms = now + CHECK_MS;
@@ -117,7 +160,7 @@ void same_log_tend(struct consumer *c)
 bool same_log_ends(struct consumer *c, struct partition *p, int64_t end)
 {
 	int64_t lowest, high;
-	if (p->seen.at_ms < 0 || end > p->seen.offset || c->is_reset_elsewhere)
+	if (!mark_is_known(&p->seen) || end > p->seen.offset || c->is_reset_elsewhere)
 		return false;
 	if (rd_kafka_query_watermark_offsets(c->rk, p->topic, p->number, &lowest, &high, ASK_MS) ||
 		high > p->seen.offset)

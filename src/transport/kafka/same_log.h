@@ -12,8 +12,11 @@ enum log_match {
 };
 /* What was committed says what was taken before. The offset at which to begin, to find it there. */
 int64_t same_log_expect(struct partition *p);
-void same_log_seen(struct partition *p, int64_t offset, int64_t at_ms);
-enum log_match same_log_match(struct partition *p, int64_t offset, int64_t at_ms);
+struct mark mark_of(const rd_kafka_message_t *msg);
+/* Of what a record's producer has given; never 0, and the same in every version. */
+uint64_t record_hash(const rd_kafka_message_t *msg);
+void same_log_seen(struct partition *p, const struct mark *of);
+enum log_match same_log_match(struct partition *p, const struct mark *of);
 bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset);
 /* A message that was taken came again: what follows it and was taken, too, is passed over. */
 void same_log_go_on(struct consumer *c, struct partition *p, int64_t offset);

@@ -9,8 +9,8 @@
  * is taken: it comes again when the end is known.
  *
  * Then the offsets of the batch are a dead letter without a payload, and an entry like that of a
- * message which was refused: they are committed when the broker has the letter. Its records have no
- * time, so nothing is known of the log by them (same_log.c).
+ * message which was refused: they are committed when the broker has the letter. Its records are
+ * not seen, so nothing is known of the log by them (same_log.c).
  *
  * An attempt that brings nothing for SILENT_MS counts as one behind the batch. If that was wrong,
  * the library complains of the batch once more, and the search goes on from there. Consumer's
@@ -36,8 +36,8 @@ static void finish(struct consumer *c, struct partition *p)
 	struct kafka *k = c->kafka;
 	struct skip *s = &p->skip;
 	struct fault f;
-	int64_t first =
-		s->first > p->seen.offset || p->seen.at_ms < 0 ? s->first : p->seen.offset + 1;
+	int64_t first = s->first > p->seen.offset || !mark_is_known(&p->seen) ? s->first
+									      : p->seen.offset + 1;
 	s->is_looking = false;
 	s->last = s->high - 1;
 	s->is_behind = true;
@@ -52,7 +52,7 @@ static void finish(struct consumer *c, struct partition *p)
 		request_dead_letter_of_offsets(k, p->topic, p->number, first, s->last, &f);
 	e->consumer = c;
 	k->n_skipped++;
-	p->anchor.at_ms = -1; /* until something behind it was taken */
+	p->anchor = NO_MARK; /* until something behind it was taken */
 	if (l) {
 		e->n_letters = 1;
 		l->entry = e;

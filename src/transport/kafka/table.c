@@ -54,7 +54,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->topic = xstrdup(topic);
 	p->number = number;
 	p->next = p->end = p->read_to = p->lag = -1;
-	p->before.at_ms = p->verified.at_ms = p->seen.at_ms = p->anchor.at_ms = -1;
+	p->before = p->verified = p->seen = p->anchor = NO_MARK;
 	p->skip.last = -1;
 	p->retry_batch = RETRY_BATCH;
 	list_init(&p->entries);
@@ -112,7 +112,7 @@ struct entry *table_take_gap(struct table *t, struct partition *p, int64_t last)
 	struct entry *e = entry_new(t);
 	e->partition = p;
 	e->offset = last;
-	e->at_ms = -1;
+	e->mark = NO_MARK;
 	e->state = ENTRY_TOLD;
 	list_append(&p->entries, &e->node);
 	e->number = ++t->count;
@@ -137,7 +137,7 @@ static void advance(struct table *t, struct partition *p)
 		if (e->state != ENTRY_DONE)
 			return;
 		p->next = e->offset + 1;
-		p->before = (struct mark){ e->offset, e->at_ms };
+		p->before = e->mark;
 		p->n_done++;
 		p->n_behind--;
 		t->n_done++;

@@ -18,6 +18,17 @@ enum entry_state {
 	ENTRY_DONE,  /* its offset may be committed */
 };
 
+/* A record, by which a log is known. */
+struct mark {
+	int64_t offset, at_ms; /* at_ms -1: it has no timestamp */
+	uint64_t hash;         /* of its key, headers and payload; 0: not known */
+};
+#define NO_MARK ((struct mark){ .offset = -1, .at_ms = -1 })
+static inline bool mark_is_known(const struct mark *m)
+{
+	return m->at_ms >= 0 || m->hash;
+}
+
 struct entry {
 	struct list node;     /* in its partition's entries, or the table's orphans */
 	struct list held;     /* in its partition's held */
@@ -27,17 +38,13 @@ struct entry {
 	rd_kafka_message_t *msg;     /* owned; NULL once it is done */
 	enum entry_state state;
 	bool is_retry;
-	uint64_t number;       /* in the order they were taken */
-	int64_t offset, at_ms; /* the record's own timestamp */
+	uint64_t number; /* in the order they were taken */
+	int64_t offset;
+	struct mark mark; /* the record's */
 	size_t bytes;
 	struct fault *fault;   /* of the answer; owned */
 	_Atomic int n_letters; /* that the broker has not taken yet */
 	struct ask *ask;       /* owned: of a cancel */
-};
-
-/* A record, by which a log is known. */
-struct mark {
-	int64_t offset, at_ms; /* at_ms -1: there is none */
 };
 
 struct run {

@@ -151,8 +151,8 @@ def finished(gateway):
     return sorted(job["params"]["arguments"]["text"] for job in jobs if job["status"] == "finished")
 
 
-OWN, ABSENT = 0, None
-KINDS = [(OWN, 2), (OWN, 5)]
+OWN, EQUAL, ABSENT = 0, 1_764_270_000_000, None
+KINDS = [(OWN, 2), (OWN, 5), (EQUAL, 2), (EQUAL, 5), (ABSENT, 2), (ABSENT, 5)]
 
 
 def test_logs_of_any_length_and_time_are_known_as_others(c_mist, kafka, prefix):
