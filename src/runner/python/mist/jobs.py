@@ -90,7 +90,7 @@ class Job:
             self._outbox.post_lazily(self)
 
     def _wait_for_room(self):
-        """Not for each of very many lines."""
+        """Waits once, not again for each of very many lines."""
         until = time.monotonic() + ROOM_WAIT_S
         while len(self.entries) >= ENTRIES_MAX:
             if self._has_waited or not self._outbox.is_connected or time.monotonic() > until:
@@ -148,7 +148,7 @@ class Jobs:
         self.spark_log = None
         self._outbox = outbox
         self._loader = loader
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may print while it is held, and whose that is has to be known
         self._held = {}       # id → Job, in the order they came
         self._running = {}    # id → Job, forgotten ones too until they end
         self._queue = queue.SimpleQueue()

@@ -138,13 +138,11 @@ def _signal_pipe():
 def _let_forks_end(number):
     """Processes that a job forks, as multiprocessing does, end by the signal as any other, which our pipe would take for the
     worker's own. It is held back until they have forgotten that pipe."""
-    was = threading.local()
-
     def hold():
-        was.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+        signal.pthread_sigmask(signal.SIG_BLOCK, [number])
 
     def release():
-        signal.pthread_sigmask(signal.SIG_SETMASK, was.mask)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
 
     def forget():
         signal.set_wakeup_fd(-1)
