@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool of libuv's loop without threads: a harness that is linked with
  * -Wl,--wrap=uv_queue_work runs the work where it is queued, and hears of its end when it calls
- * works_deliver(), as another thread might have been so slow. An execution takes less time so, and
- * the same input does the same. */
+ * works_deliver(), as another thread might have been so slow. What would have a thread of its own
+ * is run in the same way, with -Wl,--wrap=thread_detach. An execution takes less time so, and the
+ * same input does the same. */
 #pragma once
 
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "base/thread/detach.h"
 
 struct queued_work {
 	struct queued_work *next;
@@ -27,6 +29,13 @@ int __wrap_uv_queue_work(uv_loop_t *loop, uv_work_t *work, uv_work_cb run, uv_af
 	q->after = after;
 	*last_work = q;
 	last_work = &q->next;
+	return 0;
+}
+
+int __wrap_thread_detach(void *(*run)(void *), void *arg);
+int __wrap_thread_detach(void *(*run)(void *), void *arg)
+{
+	run(arg);
 	return 0;
 }
 

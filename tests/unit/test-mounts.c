@@ -40,6 +40,21 @@ static void a_path_is_below_the_longest_mount_point(void **state)
 	assert_null(mounts_of(NULL, "/srv/a"));
 }
 
+static void what_is_on_no_mount_is_on_the_root(void **state)
+{
+	static char below[] = "23 22 0:22 / /srv rw - tmpfs none rw\n";
+	FILE *f = fmemopen(below, sizeof below - 1, "r");
+	(void)state;
+	assert_non_null(f);
+	struct mounts *m = mounts_parse(f);
+	fclose(f);
+	is_on(m, "/srv/x.py", "/srv");
+	is_on(m, "/var/x.py", "/");
+	assert_ptr_equal(mounts_of(m, "/var/x.py"), mounts_of(m, "/tmp/y.py"));
+	is_on(m, "x.py", NULL);
+	mounts_free(m);
+}
+
 static void those_of_this_machine_can_be_read(void **state)
 {
 	struct mounts *m = mounts_read();
@@ -53,6 +68,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_path_is_below_the_longest_mount_point),
+		cmocka_unit_test(what_is_on_no_mount_is_on_the_root),
 		cmocka_unit_test(those_of_this_machine_can_be_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

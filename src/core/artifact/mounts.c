@@ -80,7 +80,9 @@ static bool is_below(const char *path, const char *point, size_t len)
 
 const char *mounts_of(const struct mounts *m, const char *path)
 {
-	const char *best = NULL;
+	/* Below a root that is a folder of a mount, the table has no line for it. */
+	static const char root[] = "/";
+	const char *best = m && path[0] == '/' ? root : NULL;
 	size_t best_len = 0;
 	for (size_t i = 0; m && i < m->n; i++) {
 		size_t len = strlen(m->points[i]);
