@@ -407,11 +407,11 @@ void crew_output_tail(struct core *c, struct worker *w, const char *lines)
 	_cleanup_(freep) char *text =
 		xasprintf("The last lines that the worker printed:\n%s", lines);
 	(void)c;
-	list_each (n, &w->jobs) {
-		struct live_job *l = container_of(n, struct live_job, on_worker);
-		if (l->job->started_ms)
-			joblog_add(l, "WARN", clock_wall_ms(), text);
-	}
+	/* Also of one that is not known to have started: what a process sent just before it crashed
+	 * may be lost with its connection. */
+	list_each (n, &w->jobs)
+		joblog_add(
+			container_of(n, struct live_job, on_worker), "WARN", clock_wall_ms(), text);
 }
 
 void crew_lost(struct core *c, struct worker *w, const char *why)
