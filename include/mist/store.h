@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "domain/job.h"
+#include "mist/store_file.h"
 #include "mist/store_unreadable.h"
 
 enum store_op_kind {
@@ -25,8 +26,8 @@ enum store_op_kind {
 			    old one */
 	STORE_NOUN_DROP, /* it is gone */
 	STORE_DEPLOY, /* `files` get their names and the STORE_NOUN_PUTs of `parts` are written, all
-			 of it or nothing. A process that is killed in between leaves the files
-			 with their names. */
+			 of it or nothing: what a process that is killed in between leaves, the
+			 next store_open finishes or undoes */
 	STORE_JOBS_DELIVERED, /* the jobs `ids` are owed no more */
 	STORE_JOBS_PRUNE,   /* rows of ended jobs with id below `job_id` that are owed to nobody go,
 			       and their logs */
@@ -50,15 +51,6 @@ struct job_change {
 	bool is_owed; /* it has ended and its outcome is to be delivered, or was not yet */
 };
 
-/* A file that is whole and on the disk is to have another name, in place of what has that. Both are
- * on one file system. */
-struct store_file {
-	char *from, *to;  /* owned */
-	int status;       /* the store's: 0, or a negative errno: why it did not get its name */
-	bool is_replaced; /* the store's: it has it; in `done` of a failure: it has it still */
-	char *before; /* the store's: what `to` was, under a name beside `from`; NULL: nothing */
-};
-
 struct store_op {
 	struct store_op *next;
 	enum store_op_kind kind;
@@ -76,6 +68,7 @@ struct store_op {
 	struct store_op *parts;   /* owned; linked by `next` */
 	struct store_file *files; /* owned */
 	size_t n_files;
+	struct journal *journal; /* the store's: how the files are put back. NULL: they need not */
 	int64_t number;
 	size_t bytes;  /* the store's: what it holds in memory */
 	bool is_whole; /* the store's: the job's arguments were in memory when it was posted, and
@@ -107,6 +100,8 @@ struct job_query {
 struct store_settings {
 	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
 				  folder `logs` */
+	const char *artifacts; /* where the files of deployments get their names; NULL: there are
+				  none, or nobody looks for those of an earlier process */
 	int64_t hang_ms;       /* a write takes longer: the disk does not answer; 0: 10 s */
 	int64_t keep_logs_ms;  /* what it refuses of a log is dropped after that; 0: 5 minutes */
 	/* The store's: what a backend calls that meets a row it cannot read. Any thread. Takes row.
@@ -180,6 +175,10 @@ struct store_ops {
 	int (*noun_each)(void *self, enum store_noun noun,
 		void (*each)(void *arg, const char *name, const char *text), void *arg);
 
+	/* The last deployment with files that was committed; -ENOENT: there is none. Once, at
+	 * start. NULL: it does not outlive a process. */
+	int (*deployed)(void *self, struct uuid *ret);
+
 	/* Rows that were set aside, the newest first, without their content; or with a `number`
 	 * that one with it, and -ENOENT if there is none. As job_list. */
 	int (*unreadable_each)(void *self, int64_t number, int64_t limit, int64_t offset,
@@ -192,6 +191,7 @@ extern const struct store_ops store_sqlite, store_mem;
 
 struct store;
 
+/* Also finishes or undoes a deployment that an earlier process did not end. */
 int store_open(struct store **ret, const struct store_ops *ops, const struct store_settings *s,
 	struct fault *f);
 int store_start(struct store *st); /* from here on posted operations are written */

@@ -18,6 +18,14 @@ FAIL_POINT(STORE_UNREADABLE, "store.unreadable", ENOSPC,
 	"a row that cannot be read is set aside, or forgotten, in a transaction")
 FAIL_POINT(STORE_COMMIT, "store.commit", EIO, "a transaction is about to be committed")
 FAIL_POINT(STORE_COMMITTED, "store.committed", 0, "a transaction is durable, and nobody knows it")
+FAIL_POINT(STORE_DEPLOYMENT_KEEP, "store.deployment.keep", ENOSPC,
+	"the way back of an artifact that a deployment replaces is made")
+FAIL_POINT(STORE_DEPLOYMENT_JOURNAL, "store.deployment.journal", ENOSPC,
+	"the journal of a deployment is written")
+FAIL_POINT(STORE_DEPLOYMENT_UNDO, "store.deployment.undo", EIO,
+	"an artifact of a deployment that was not finished is put back")
+FAIL_POINT(STORE_DEPLOYMENT_SETTLE, "store.deployment.settle", 0,
+	"a deployment is durable or undone, and its journal is about to go")
 FAIL_POINT(STORE_LOG, "store.log", ENOSPC, "lines are appended to the log of a job")
 
 FAIL_POINT(ARTIFACT_REMOVE, "core.artifact.remove", EIO, "an artifact is removed")

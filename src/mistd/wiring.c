@@ -223,7 +223,9 @@ static int serve(struct gateway *g, struct fault *f)
 int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, struct fault *f)
 {
 	struct gateway *g = xcalloc(1, sizeof *g);
-	const struct store_settings ss = { .directory = s->mist.data_directory };
+	_cleanup_(freep) char *artifacts = xasprintf("%s/artifacts", s->mist.data_directory);
+	const struct store_settings ss = { .directory = s->mist.data_directory,
+		.artifacts = artifacts };
 	g->loop = loop;
 	g->lock_fd = -1;
 	g->watchdog_ms = s->mist.watchdog_ms;

@@ -20,6 +20,7 @@
 #include "base/utf8.h"
 #include "domain/context.h"
 #include "domain/function.h"
+#include "store/journal.h"
 #include "store/sqlite_aside.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_reader.h"
@@ -264,7 +265,7 @@ static void check_log(struct check *c, const char *path, const char *name, mode_
 
 static void check_artifact(struct check *c, const char *path, const char *name, mode_t mode)
 {
-	if (name[0] == '.') /* an upload that was not finished: the next start removes it */
+	if (name[0] == '.') /* what was not finished: the next start sees to it */
 		return;
 	if (!name_is_good(name))
 		complain(c,
@@ -273,6 +274,34 @@ static void check_artifact(struct check *c, const char *path, const char *name, 
 			path);
 	else
 		c->census->artifacts += is_readable(c, path, mode);
+}
+
+/* One that a gateway did not end is no trouble: the next start ends it. */
+static void check_deployment(struct check *c)
+{
+	_cleanup_(freep) char *artifacts = xasprintf("%s/artifacts", c->directory);
+	_cleanup_(freep) char *aside = journal_aside(artifacts);
+	_cleanup_(journal_freep) struct journal *j = NULL;
+	struct fault f, sentence;
+	struct stat st;
+	int r = journal_read(&j, artifacts, &f);
+	if (r == 0) {
+		char id[UUID_TEXT];
+		uuid_format(&j->id, id);
+		fault_set(&sentence, FAULT_INTERNAL,
+			"deployment %s of %zu artifacts is not finished: the next start finishes "
+			"or undoes it",
+			id, j->n_files);
+		c->say(c->arg, sentence.text);
+	} else if (r != -ENOENT && r != -ENOTDIR) {
+		complain(c, "a deployment is not finished, and its journal cannot be read: %s",
+			f.text);
+	}
+	if (lstat(aside, &st) == 0)
+		complain(c,
+			"%s has what is left of a deployment that could not be undone: put back by "
+			"hand what is to be kept, and remove it",
+			aside);
 }
 
 static void check_worker(struct check *c, const char *path, const char *name, mode_t mode)
@@ -340,6 +369,7 @@ size_t store_check_data(const char *directory, void (*say)(void *arg, const char
 	check_database(&c);
 	each_name(&c, "logs", check_log);
 	each_name(&c, "artifacts", check_artifact);
+	check_deployment(&c);
 	each_name(&c, "workers", check_worker);
 	check_id(&c);
 	conf_done(context_conf, &c.defaults);

@@ -120,6 +120,13 @@ static const char ignored_sql[] = "ALTER TABLE job ADD COLUMN ignored TEXT" /* b
 static const char unsuccessful_sql[] =
 	"CREATE INDEX job_unsuccessful ON job (id) WHERE state > 5" /* enum job_state */;
 
+/* The last deployment that was committed with files, one row: who finds a journal of them knows by
+ * it whether that took effect. */
+static const char deployment_sql[] = "CREATE TABLE deployment ("
+				     "	place INTEGER PRIMARY KEY CHECK (place = 1),"
+				     "	id BLOB NOT NULL"
+				     ") STRICT";
+
 static const char *const migrations[] = {
 	schema_sql,
 	listeners_sql,
@@ -129,6 +136,7 @@ static const char *const migrations[] = {
 	progress_sql,
 	ignored_sql,
 	unsuccessful_sql,
+	deployment_sql,
 };
 
 int sqlite_errno(sqlite3 *db)
@@ -252,6 +260,22 @@ int sqlite_db_version(sqlite3 *db, int *ret)
 int sqlite_db_newest(void)
 {
 	return ARRAY_SIZE(migrations);
+}
+
+int sqlite_db_deployed(sqlite3 *db, struct uuid *ret)
+{
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int step = sqlite3_prepare_v2(db, "SELECT id FROM deployment", -1, &s, NULL);
+	if (step == SQLITE_OK)
+		step = sqlite3_step(s);
+	if (step == SQLITE_DONE)
+		return -ENOENT;
+	if (step != SQLITE_ROW)
+		return sqlite_errno(db);
+	if (sqlite3_column_bytes(s, 0) != sizeof ret->bytes) /* it is no journal's */
+		return -ENOENT;
+	memcpy(ret->bytes, sqlite3_column_blob(s, 0), sizeof ret->bytes);
+	return 0;
 }
 
 static int migrate(sqlite3 *db, const char *path, struct fault *f)

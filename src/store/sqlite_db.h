@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fault.h"
+#include "base/uuid.h"
 
 /* The columns of table job in the order in which all our statements name them, which is theirs in
  * the row, too: what may be long stands last. */
@@ -84,6 +85,9 @@ int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f);
 /* The schema of an open database, and the newest that is known here. */
 int sqlite_db_version(sqlite3 *db, int *ret);
 int sqlite_db_newest(void);
+
+/* The last deployment with files that it took. -ENOENT: there is none. */
+int sqlite_db_deployed(sqlite3 *db, struct uuid *ret);
 
 /* A connection that only reads; to be used by one thread at a time. */
 int sqlite_db_open_reader(sqlite3 **ret, const char *path);

@@ -24,6 +24,10 @@
  * the end the thread is left where it hangs: `phase` says whose the batch is, and a thread that
  * comes back to find itself abandoned touches nothing any more.
  *
+ * The files of a deployment get their names inside of its transaction (files.c), of which there is
+ * one at a time: what is half done when the process ends is finished or undone by the next
+ * store_open.
+ *
  * Every second, and before each batch, the thread looks whether the files are still the ones it
  * opened: what goes into a database that was moved away is lost to whoever starts next. */
 #include "mist/store.h"
@@ -88,7 +92,9 @@ struct store {
 
 	struct op_queue batch; /* the thread's; between batches only what is kept */
 	int64_t tried_ms, give_up_at_ms, checked_ms; /* the thread's */
-	struct unwritten unwritten;                  /* the thread's: texts for logs */
+	struct uuid deployed;                        /* the thread's: the last one with files */
+	bool has_deployed;
+	struct unwritten unwritten; /* the thread's: texts for logs */
 	int64_t unwritten_tried_ms, unwritten_told_ms, lost_told_ms;
 
 	atomic_int phase;
@@ -247,11 +253,13 @@ static void prune_logs(struct store *st, const struct uuid *below)
 /* Of one that was begun; who is told that it is done may look. */
 static void finish_files(struct store *st, struct store_op *op, int status)
 {
-	bool is_begun = false;
-	for (size_t i = 0; i < op->n_files; i++)
-		is_begun |= op->files[i].is_replaced || op->files[i].before;
-	if (!is_begun || atomic_load(&st->phase) == PHASE_ABANDONED) /* nobody knows how it ends */
+	/* How one that was abandoned ends nobody knows, but the next process. */
+	if (!op->journal || atomic_load(&st->phase) == PHASE_ABANDONED)
 		return;
+	if (status == 0) {
+		st->deployed = op->journal->id;
+		st->has_deployed = true;
+	}
 	enter(st);
 	if (status == 0)
 		files_keep(op);
@@ -324,10 +332,10 @@ static void set_health(struct store *st, int r)
 		log_info("the store can write again");
 }
 
-/* A job may have moved several times since the last batch; its last change says it all. */
-static void find_newest(struct store *st)
+/* A job may have moved several times since the last transaction; its last change says it all. */
+static void find_newest(struct store *st, const struct store_op *until)
 {
-	for (struct store_op *op = st->batch.first; op; op = op->next)
+	for (struct store_op *op = st->batch.first; op != until; op = op->next)
 		if (op->kind == STORE_JOB_UPDATE)
 			op->job->newest_change = op;
 }
@@ -371,10 +379,10 @@ static enum fail_point point_of(enum store_op_kind kind)
 
 static int apply_parts(struct store *st, struct store_op *op)
 {
-	int r = files_replace(op);
+	int r = files_replace(op, st->has_deployed ? &st->deployed : NULL);
 	for (const struct store_op *part = op->parts; r == 0 && part; part = part->next)
 		r = st->ops->apply(st->self, part);
-	return r;
+	return r < 0 ? r : st->ops->apply(st->self, op);
 }
 
 static int apply(struct store *st, struct store_op *op)
@@ -442,7 +450,7 @@ static int transact(struct store *st, const struct store_op *until, struct store
 	if (!is_needed)
 		return 0;
 
-	find_newest(st);
+	find_newest(st, until);
 	int r = begin(st);
 	for (struct store_op *op = st->batch.first; r == 0 && op != until; op = op->next) {
 		if (!is_for_backend(op) || is_outdated(op))
@@ -628,6 +636,20 @@ static void write_logs(struct store *st)
 	figures_set_refused_logs(&st->figures, st->unwritten.bytes);
 }
 
+/* A journal is of one deployment, so a transaction is, too. */
+static struct store_op *end_of_transaction(struct store *st, struct store_op *until)
+{
+	bool has_deployment = false;
+	for (struct store_op *op = st->batch.first; op != until; op = op->next) {
+		if (op->kind != STORE_DEPLOY)
+			continue;
+		if (has_deployment)
+			return op;
+		has_deployment = true;
+	}
+	return until;
+}
+
 static void batch_write(struct store *st)
 {
 	struct store_op *until = NULL;
@@ -639,15 +661,15 @@ static void batch_write(struct store *st)
 	}
 	write_logs(st);
 	do {
-		struct store_op *bad = NULL;
-		int r = transact(st, until, &bad);
+		struct store_op *bad = NULL, *end = end_of_transaction(st, until);
+		int r = transact(st, end, &bad);
 		if (r < 0 && (!bad || (is_weather(r) && !has_refused_file(bad)))) {
 			batch_fail(st, r);
 			return;
 		}
 		if (r == 0) {
-			batch_succeed(st, until);
-			until = NULL;
+			batch_succeed(st, end);
+			until = end == until ? NULL : until;
 		} else if (bad == st->batch.first) {
 			refuse_first(st, r);
 		} else {
@@ -838,6 +860,28 @@ static void store_init(struct store *st, const struct store_ops *ops)
 	pthread_condattr_destroy(&monotonic);
 }
 
+/* Whatever is wrong with the files, the gateway starts; not with a database that cannot say what is
+ * to become of them. */
+static int recover_deployment(struct store *st, const char *artifacts, struct fault *f)
+{
+	int r = st->ops->deployed ? st->ops->deployed(st->self, &st->deployed) : -ENOENT;
+	if (r < 0 && r != -ENOENT && artifacts && journal_is_there(artifacts))
+		return fault_set(f, FAULT_UNAVAILABLE,
+			"a deployment is not finished, and whether it took effect cannot be read "
+			"from the database in %s: %s",
+			st->directory,
+			r == -EUCLEAN ? "it is damaged, and mistd --check-data tells more"
+				      : strerror(-r));
+	st->has_deployed = r == 0;
+	if (!artifacts)
+		return 0;
+	r = files_recover(artifacts, st->has_deployed ? &st->deployed : NULL);
+	if (r < 0)
+		log_error("what a deployment left in %s cannot be put in order: %s", artifacts,
+			strerror(-r));
+	return 0;
+}
+
 int store_open(struct store **ret, const struct store_ops *ops, const struct store_settings *s,
 	struct fault *f)
 {
@@ -854,6 +898,9 @@ int store_open(struct store **ret, const struct store_ops *ops, const struct sto
 		return r;
 	st->self = xcalloc(1, ops->size);
 	r = ops->open(st->self, &st->settings, f);
+	if (r < 0)
+		return r;
+	r = recover_deployment(st, s->artifacts, f);
 	if (r < 0)
 		return r;
 	count_unreadable(st);

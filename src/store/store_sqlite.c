@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "domain/function.h"
+#include "store/journal.h"
 #include "store/sqlite_aside.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_reader.h"
@@ -29,6 +30,7 @@ enum stmt {
 	STMT_LISTENERS_DROP,
 	STMT_NOUN_PUT,
 	STMT_NOUN_DROP,
+	STMT_DEPLOYED,
 	STMT_TOUCH,
 	_STMT_MAX
 };
@@ -53,6 +55,7 @@ static const char *const stmt_sql[_STMT_MAX] = {
 	[STMT_LISTENERS_DROP] = "DELETE FROM listener WHERE job = ?1 AND door = ?2",
 	[STMT_NOUN_PUT] = "INSERT OR REPLACE INTO noun (kind, name, settings) VALUES (?1, ?2, ?3)",
 	[STMT_NOUN_DROP] = "DELETE FROM noun WHERE kind = ?1 AND name = ?2",
+	[STMT_DEPLOYED] = "INSERT OR REPLACE INTO deployment (place, id) VALUES (1, ?1)",
 	[STMT_TOUCH] = "PRAGMA application_id = 1835627380", /* "mist" */
 };
 
@@ -213,6 +216,16 @@ static int change_noun(struct sqlite *sq, const struct store_op *op, enum stmt i
 	return b.failed ? sqlite_errno(sq->db) : run(sq, i);
 }
 
+/* Its parts come by themselves. */
+static int deploy(struct sqlite *sq, const struct store_op *op)
+{
+	struct binder b = { .s = sq->stmt[STMT_DEPLOYED] };
+	if (!op->journal)
+		return 0;
+	bind_id(&b, 1, &op->journal->id);
+	return b.failed ? sqlite_errno(sq->db) : run(sq, STMT_DEPLOYED);
+}
+
 static int sqlite_begin(void *self)
 {
 	return run(self, STMT_BEGIN);
@@ -243,8 +256,9 @@ static int sqlite_apply(void *self, const struct store_op *op)
 		return sqlite_unreadable_drop(((struct sqlite *)self)->db, op->number);
 	case STORE_SETTLE: /* changes nothing, but a page must go to the disk for it */
 		return run(self, STMT_TOUCH);
+	case STORE_DEPLOY:
+		return deploy(self, op);
 	case STORE_LOG:
-	case STORE_DEPLOY: /* its parts come by themselves */
 		return 0;
 	}
 	return 0;
@@ -292,6 +306,11 @@ static int each_noun(void *self, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg)
 {
 	return sqlite_noun_each(&((struct sqlite *)self)->readers, noun, each, arg);
+}
+
+static int sqlite_deployed(void *self, struct uuid *ret)
+{
+	return sqlite_db_deployed(((struct sqlite *)self)->db, ret);
 }
 
 static int each_key(void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
@@ -350,6 +369,7 @@ const struct store_ops store_sqlite = {
 	.key_each = each_key,
 	.listener_each = each_listener,
 	.noun_each = each_noun,
+	.deployed = sqlite_deployed,
 	.unreadable_each = each_unreadable,
 	.close = sqlite_close,
 };

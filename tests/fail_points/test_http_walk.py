@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every fail point of the store, the launcher and HTTP, with each action, under some work over HTTP: no answer is broken."""
+"""Every fail point of the store, the launcher and HTTP, with each action, under some work over HTTP: no answer is broken. Those of
+deployments are test_deployments.py's."""
 import pytest
 
 from fail_points.walk import Gateway, HttpWork, Walks, cases
@@ -10,7 +11,8 @@ PASSAGE = {"store.begin": 3, "store.job": 3, "store.commit": 4, "store.committed
 
 
 def belongs(name):
-    return not name.startswith(("transport.mqtt.", "transport.kafka.", "store.outbox.", "core.", "mistd."))  # test_core_hangs.py
+    return not name.startswith(("transport.mqtt.", "transport.kafka.", "store.outbox.", "store.deployment.", "core.",
+                                "mistd."))  # test_core_hangs.py
 
 
 @pytest.fixture(scope="module")

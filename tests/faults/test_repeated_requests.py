@@ -101,6 +101,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date(plain_mist, tmp_
     with contextlib.closing(sqlite3.connect(gateway.data / "mist.db")) as db:
         db.execute("DROP TABLE listener")
         db.execute("DROP TABLE unreadable")
+        db.execute("DROP TABLE deployment")
         db.execute("DROP INDEX job_external")
         db.execute("DROP INDEX job_context")
         db.execute("PRAGMA user_version = 1")

@@ -265,7 +265,7 @@ def test_an_upgrade_that_fails_half_way_changes_nothing(c_mist):
     gateway.wait(job)
     gateway.stop()
     # As version 3 was, and with something in the way of the step from 4 to 5.
-    spoil(gateway, "DROP INDEX job_external", "DROP INDEX job_context", "CREATE TABLE job_copy (x)", "PRAGMA user_version = 3")
+    spoil(gateway, "DROP INDEX job_external", "DROP INDEX job_context", "DROP TABLE deployment", "CREATE TABLE job_copy (x)", "PRAGMA user_version = 3")
     r = subprocess.run(gateway.command(), capture_output=True, text=True, timeout=60 * PATIENCE)
     assert r.returncode == 1 and "job_copy" in r.stderr
     with contextlib.closing(sqlite3.connect(gateway.data / "mist.db")) as db:

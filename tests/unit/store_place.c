@@ -19,9 +19,10 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 
 int place_open(struct place *p, struct fault *f)
 {
-	const struct store_settings s = {
-		.directory = p->dir, .hang_ms = p->hang_ms, .keep_logs_ms = p->keep_logs_ms
-	};
+	const struct store_settings s = { .directory = p->dir,
+		.artifacts = p->dir,
+		.hang_ms = p->hang_ms,
+		.keep_logs_ms = p->keep_logs_ms };
 	return store_open(&p->st, p->ops, &s, f);
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "domain/function.h"
+#include "store/files.h"
 #include "store/sqlite_db.h"
 #include "store/sqlite_reader.h"
 
@@ -480,10 +481,152 @@ TEST(a_database_of_version_7_gets_what_finds_failures)
 	struct uuid a = add(p, "pi", JOB_FAILED, NULL);
 	check_int(settle(p->st), 0);
 	store_close(TAKE_PTR(p->st));
-	run_sql(p->dir, "DROP INDEX job_unsuccessful; PRAGMA user_version = 7");
+	run_sql(p->dir,
+		"DROP TABLE deployment; DROP INDEX job_unsuccessful; PRAGMA user_version = 7");
 	place_reopen(p);
 	check_int(state_of(p, &a), JOB_FAILED);
 	goes_by(p, (struct job_query){ .states = BIT(JOB_FAILED) }, "INDEX job_unsuccessful");
+}
+
+static void write_file(const struct place *p, const char *name, const char *text)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", p->dir, name);
+	_cleanup_(fclosep) FILE *f = fopen(path, "we");
+	must(f && fputs(text, f) >= 0);
+}
+
+static void check_file(const struct place *p, const char *name, const char *text)
+{
+	char there[16] = "";
+	_cleanup_(freep) char *path = xasprintf("%s/%s", p->dir, name);
+	_cleanup_(fclosep) FILE *f = fopen(path, "re");
+	must(f && fgets(there, sizeof there, f));
+	check_str(there, text);
+}
+
+static struct store_op *deployment_of(const struct place *p, const char *from, const char *to)
+{
+	struct store_op *op = store_op_new(STORE_DEPLOY, NULL);
+	write_file(p, from, "new");
+	write_file(p, to, "old");
+	op->files = xcalloc(1, sizeof *op->files);
+	op->n_files = 1;
+	op->files[0].from = xasprintf("%s/%s", p->dir, from);
+	op->files[0].to = xasprintf("%s/%s", p->dir, to);
+	return op;
+}
+
+static bool has_journal(const struct place *p)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/.deployment", p->dir);
+	return access(path, F_OK) == 0;
+}
+
+/* As a process leaves it that is killed when its files have their names. */
+TEST(a_deployment_that_was_not_committed_is_undone_at_the_next_start)
+{
+	struct place *p = *state;
+	struct store_op *op = deployment_of(p, "new", "a");
+	check_int(files_replace(op, NULL), 0);
+	check_file(p, "a", "new");
+	check(has_journal(p));
+	store_op_free(op);
+	place_reopen(p);
+	check_file(p, "a", "old");
+	check(!has_journal(p));
+}
+
+/* The journal comes back, as after a loss of power. */
+TEST(the_database_says_which_deployment_took_effect)
+{
+	struct place *p = *state;
+	struct waiter w;
+	struct uuid id;
+	sqlite3 *db;
+	char path[100];
+	waiter_init(&w);
+	post_waited(p->st, deployment_of(p, "new-a", "a"), &w);
+	await(&w);
+	check_int(w.status, 0);
+	store_close(TAKE_PTR(p->st));
+	snprintf(path, sizeof path, "%s/mist.db", p->dir);
+	check_int(sqlite3_open(path, &db), SQLITE_OK);
+	check_int(sqlite_db_deployed(db, &id), 0);
+	sqlite3_close(db);
+
+	struct store_op *op = deployment_of(p, "new-b", "b");
+	check_int(files_replace(op, NULL), 0);
+	op->journal->id = id;
+	check_int(journal_write(op->journal), 0);
+	store_op_free(op);
+	place_reopen(p);
+	check_file(p, "a", "new");
+	check_file(p, "b", "new");
+	check(!has_journal(p));
+}
+
+/* The page of the database that says it. */
+static void damage_deployed(const struct place *p)
+{
+	static const char zeros[512];
+	sqlite3 *db;
+	sqlite3_stmt *stmt;
+	char path[100];
+	snprintf(path, sizeof path, "%s/mist.db", p->dir);
+	check_int(sqlite3_open(path, &db), SQLITE_OK);
+	check_int(sqlite3_prepare_v2(db,
+			  "SELECT (rootpage - 1) * (SELECT page_size FROM pragma_page_size) "
+			  "FROM sqlite_schema WHERE name = 'deployment'",
+			  -1, &stmt, NULL),
+		SQLITE_OK);
+	check_int(sqlite3_step(stmt), SQLITE_ROW);
+	off_t at = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	must(at > 0 && pwrite(fd, zeros, sizeof zeros, at) == sizeof zeros);
+}
+
+TEST(a_database_that_cannot_say_which_deployment_it_took_stops_a_start_that_has_to_know)
+{
+	struct place *p = *state;
+	struct fault f;
+	store_close(TAKE_PTR(p->st));
+	damage_deployed(p);
+	place_reopen(p);
+	store_close(TAKE_PTR(p->st));
+
+	struct store_op *op = deployment_of(p, "new", "a");
+	check_int(files_replace(op, NULL), 0);
+	store_op_free(op);
+	check(place_open(p, &f) < 0);
+	check(strstr(f.text, "a deployment is not finished") && strstr(f.text, "--check-data"));
+	check_file(p, "a", "new");
+	check(has_journal(p));
+}
+
+/* Each is a transaction of its own: a journal is of one. */
+TEST(deployments_that_come_together_are_made_one_after_the_other)
+{
+	struct place *p = *state;
+	struct waiter w;
+	struct fault f;
+	waiter_init(&w);
+	store_close(TAKE_PTR(p->st));
+	check_int(place_open(p, &f), 0);
+	post_waited(p->st, deployment_of(p, "new-a", "a"), &w);
+	struct uuid job = add(p, "pi", JOB_QUEUED, NULL);
+	post_waited(p->st, deployment_of(p, "new-b", "b"), &w);
+	post_waited(p->st, deployment_of(p, "new-c", "c"), &w);
+	must(store_start(p->st) == 0);
+	await(&w);
+	check(w.is_in_order);
+	check_int(w.status, 0);
+	check_file(p, "a", "new");
+	check_file(p, "b", "new");
+	check_file(p, "c", "new");
+	check_int(state_of(p, &job), JOB_QUEUED);
+	check(!has_journal(p));
 }
 
 #define ON_DISK(sentence)                                                                          \
@@ -496,6 +639,10 @@ RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places
 	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
 	ON_DISK(a_filter_of_jobs_goes_by_the_index_of_the_rarest),
 	ON_DISK(a_database_of_version_7_gets_what_finds_failures),
+	ON_DISK(a_deployment_that_was_not_committed_is_undone_at_the_next_start),
+	ON_DISK(the_database_says_which_deployment_took_effect),
+	ON_DISK(a_database_that_cannot_say_which_deployment_it_took_stops_a_start_that_has_to_know),
+	ON_DISK(deployments_that_come_together_are_made_one_after_the_other),
 	ON_DISK(the_database_is_its_owners_only), ON_DISK(a_newer_schema_is_refused),
 	ON_DISK(a_file_that_is_no_database_is_refused),
 	ON_DISK(a_directory_that_cannot_be_used_is_named),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files that take the place of others where these cannot have a second link. The calls of the
- * system that a test refuses are defined here, in place of the library's. */
+/* Files that take the place of others, and what the next process makes of it when this one ends in
+ * the middle: also where a file cannot have a second link. The calls of the system that a test
+ * refuses are defined here, in place of the library's. */
 #include "unit.h"
 
 #include <errno.h>
@@ -16,6 +17,17 @@
 #include "store/files.h"
 
 static int link_error, exchange_error, rename_error; /* 0: the system decides */
+/* How many renames to a name that is no hidden one are left before they fail, as if the process had
+ * ended there; <0: all are done. */
+static int renames_left;
+
+static bool is_refused(const char *to)
+{
+	if (strstr(to, "/.deployment") || strstr(to, "/staged/"))
+		return false;
+	errno = rename_error ? rename_error : EIO;
+	return rename_error || (renames_left >= 0 && renames_left-- == 0);
+}
 
 int link(const char *from, const char *to)
 {
@@ -26,13 +38,14 @@ int link(const char *from, const char *to)
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
 {
 	errno = exchange_error;
-	return exchange_error ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+	if (exchange_error || (!rename_error && is_refused(to)))
+		return -1;
+	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
 }
 
 int rename(const char *from, const char *to)
 {
-	errno = rename_error;
-	return rename_error ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+	return is_refused(to) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 static char folder[64];
@@ -60,10 +73,32 @@ static const char *file_read(const char *name)
 	return text;
 }
 
+static bool is_there(const char *name)
+{
+	_cleanup_(freep) char *path = path_of(name);
+	struct stat st;
+	return lstat(path, &st) == 0;
+}
+
+static void remove_file(const char *name)
+{
+	_cleanup_(freep) char *path = path_of(name);
+	must(unlink(path) == 0);
+}
+
+/* Of that time, to the nanosecond. */
+static void set_time(const char *name, time_t seconds)
+{
+	_cleanup_(freep) char *path = path_of(name);
+	const struct timespec times[2] = { { seconds, 7 }, { seconds, 7 } };
+	must(utimensat(AT_FDCWD, path, times, 0) == 0);
+}
+
 static int setup(void **state)
 {
 	(void)state;
 	link_error = exchange_error = rename_error = 0;
+	renames_left = -1;
 	snprintf(folder, sizeof folder, "/tmp/mist-files-XXXXXX");
 	must(mkdtemp(folder));
 	_cleanup_(freep) char *staged = path_of("staged");
@@ -75,7 +110,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = { "a", "staged/a", "staged/.before-a" };
+	static const char *const names[] = { "a", "b", "staged/a", "staged/b" };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_(freep) char *path = path_of(names[i]);
@@ -88,38 +123,41 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* staged/a is to be a. */
-static struct store_op *op_new(void)
+/* staged/a is to be a, and of two files staged/b is to be b. */
+static struct store_op *op_of(size_t n)
 {
 	struct store_op *op = store_op_new(STORE_DEPLOY, NULL);
-	op->files = xcalloc(1, sizeof *op->files);
+	op->files = xcalloc(n, sizeof *op->files);
 	op->files[0] = (struct store_file){ .from = path_of("staged/a"), .to = path_of("a") };
-	op->n_files = 1;
+	if (n > 1)
+		op->files[1] =
+			(struct store_file){ .from = path_of("staged/b"), .to = path_of("b") };
+	op->n_files = n;
 	return op;
 }
 
 static void replaces_and_keeps(void)
 {
-	struct store_op *op = op_new();
-	check_int(files_replace(op), 0);
+	struct store_op *op = op_of(1);
+	check_int(files_replace(op, NULL), 0);
 	check_str(file_read("a"), "new");
-	check_int(files_replace(op), 0);
+	check_int(files_replace(op, NULL), 0);
 	check_str(file_read("a"), "new");
 	files_keep(op);
 	check_str(file_read("a"), "new");
 	check_str(file_read("staged/a"), "");
-	check_str(file_read("staged/.before-a"), "");
+	check(!is_there(".deployment"));
 	store_op_free(op);
 }
 
 static void replaces_and_puts_back(void)
 {
-	struct store_op *op = op_new();
-	check_int(files_replace(op), 0);
+	struct store_op *op = op_of(1);
+	check_int(files_replace(op, NULL), 0);
 	check_str(file_read("a"), "new");
 	files_put_back(op);
 	check_str(file_read("a"), "old");
-	check_str(file_read("staged/.before-a"), "");
+	check(!op->files[0].is_replaced && !is_there(".deployment"));
 	store_op_free(op);
 }
 
@@ -169,9 +207,9 @@ TEST(a_copy_has_the_content_and_the_mode_of_the_file)
 	must(chmod(a, 0640) == 0);
 	link_error = EPERM;
 	exchange_error = EINVAL;
-	struct store_op *op = op_new();
-	check_int(files_replace(op), 0);
-	check_str(file_read("staged/.before-a"), "old");
+	struct store_op *op = op_of(1);
+	check_int(files_replace(op, NULL), 0);
+	check_str(file_read(".deployment/0"), "old");
 	files_put_back(op);
 	must(stat(a, &st) == 0);
 	check_int(st.st_mode & 0777, 0640);
@@ -183,16 +221,16 @@ TEST(what_cannot_be_renamed_leaves_nothing_behind)
 {
 	static const int errors[][2] = { { 0, 0 }, { EPERM, EACCES }, { EPERM, EINVAL } };
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
-		struct store_op *op = op_new();
+		struct store_op *op = op_of(1);
 		link_error = errors[i][0];
 		exchange_error = errors[i][1];
 		rename_error = EACCES;
-		check_int(files_replace(op), -EACCES);
-		rename_error = 0;
+		check_int(files_replace(op, NULL), -EACCES);
+		rename_error = exchange_error = 0;
 		files_put_back(op);
 		check_str(file_read("a"), "old");
 		check_str(file_read("staged/a"), "new");
-		check_str(file_read("staged/.before-a"), "");
+		check(!is_there(".deployment"));
 		store_op_free(op);
 	}
 }
@@ -201,8 +239,8 @@ TEST(a_name_that_is_free_needs_no_way_back)
 {
 	_cleanup_(freep) char *a = path_of("a");
 	must(unlink(a) == 0);
-	struct store_op *op = op_new();
-	check_int(files_replace(op), 0);
+	struct store_op *op = op_of(1);
+	check_int(files_replace(op, NULL), 0);
 	check_str(file_read("a"), "new");
 	files_put_back(op);
 	check_str(file_read("a"), "");
@@ -213,11 +251,253 @@ TEST(a_folder_stays_where_it_is)
 {
 	_cleanup_(freep) char *a = path_of("a");
 	must(unlink(a) == 0 && mkdir(a, 0700) == 0);
-	struct store_op *op = op_new();
-	check_int(files_replace(op), -EISDIR);
-	files_put_back(op);
+	struct store_op *op = op_of(1);
+	check_int(files_replace(op, NULL), -EISDIR);
+	check(!op->journal && !is_there(".deployment"));
 	check_str(file_read("staged/a"), "new");
 	store_op_free(op);
+}
+
+/* The ways back. */
+static const struct way {
+	int link_error, exchange_error;
+	bool is_free; /* there is no old file */
+} ways[] = { { 0, 0, false }, { EPERM, 0, false }, { EPERM, EINVAL, false }, { 0, 0, true } };
+
+static void begin(const struct way *way)
+{
+	link_error = way->link_error;
+	exchange_error = way->exchange_error;
+	file_write("a", "old");
+	file_write("staged/a", "new");
+	file_write("staged/b", "new");
+	if (!way->is_free)
+		file_write("b", "old");
+}
+
+/* The process ends when so many files were replaced: what it knew is gone. */
+static struct uuid die_after(int n)
+{
+	struct store_op *op = op_of(2);
+	renames_left = n < 2 ? n : -1;
+	check_int(files_replace(op, NULL), n < 2 ? -EIO : 0);
+	renames_left = -1;
+	must(op->journal);
+	struct uuid id = op->journal->id;
+	store_op_free(op);
+	return id;
+}
+
+static void end(const char *a, const char *b)
+{
+	check_str(file_read("a"), a);
+	check_str(file_read("b"), b);
+	check(!is_there(".deployment") && !is_there(".deployment-aside"));
+	for (int i = 0; i < 4; i++) {
+		static const char *const names[] = { "a", "b", "staged/a", "staged/b" };
+		_cleanup_(freep) char *path = path_of(names[i]);
+		(void)unlink(path);
+	}
+}
+
+TEST(what_a_process_left_in_the_middle_is_undone)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		for (int n = 0; n <= 2; n++) {
+			static const struct uuid earlier = { { 1 } };
+			begin(&ways[i]);
+			(void)die_after(n);
+			check_int(files_recover(folder, n == 1 ? &earlier : NULL), 0);
+			check_int(files_recover(folder, NULL), 0);
+			end("old", ways[i].is_free ? "" : "old");
+		}
+}
+
+TEST(what_took_effect_is_finished)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		begin(&ways[i]);
+		struct uuid id = die_after(2);
+		check_int(files_recover(folder, &id), 0);
+		check_int(files_recover(folder, &id), 0);
+		end("new", "new");
+	}
+}
+
+/* And the next one goes on from there. */
+TEST(what_was_put_back_in_part_is_put_back_whole)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		_cleanup_(journal_freep) struct journal *j = NULL;
+		struct fault f;
+		begin(&ways[i]);
+		(void)die_after(2);
+		check_int(journal_read(&j, folder, &f), 0);
+		check_int(journal_put_back(j, 0), 0);
+		check_int(journal_put_back(j, 0), 0);
+		check_str(file_read("a"), "old");
+		check_str(file_read("b"), "new");
+		check_int(files_recover(folder, NULL), 0);
+		end("old", ways[i].is_free ? "" : "old");
+	}
+}
+
+/* The new one is in the hidden folder already, and the old one in its place. */
+TEST(an_exchange_that_was_not_made_is_not_undone)
+{
+	_cleanup_(freep) char *from = path_of("staged/a"), *before = path_of(".deployment/0");
+	begin(&ways[1]);
+	(void)die_after(0);
+	must(rename(from, before) == 0);
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
+}
+
+/* Before there is a journal nothing was replaced. */
+TEST(ways_back_without_a_journal_mean_nothing)
+{
+	begin(&ways[0]);
+	(void)die_after(0);
+	remove_file(".deployment/journal");
+	file_write(".deployment/journal.new", "{");
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
+}
+
+TEST(a_file_that_is_not_there_leaves_no_journal)
+{
+	struct store_op *op = op_of(2);
+	check_int(files_replace(op, NULL), -ENOENT);
+	check(!op->journal && op->files[1].status == -ENOENT);
+	store_op_free(op);
+	end("old", "");
+}
+
+/* All files have other inodes then. */
+TEST(in_a_folder_that_was_copied_files_are_known_by_their_sizes_and_times)
+{
+	for (int is_new = 0; is_new < 2; is_new++) {
+		begin(&ways[0]);
+		set_time("a", 1000);
+		set_time("staged/a", 2000);
+		(void)die_after(is_new ? 2 : 0);
+		file_write("staged/copy", is_new ? "new" : "old");
+		set_time("staged/copy", is_new ? 2000 : 1000);
+		_cleanup_(freep) char *a = path_of("a"), *copied = path_of("staged/copy");
+		must(rename(copied, a) == 0);
+		check_int(files_recover(folder, NULL), 0);
+		end("old", "old");
+	}
+}
+
+static void remove_aside(void)
+{
+	_cleanup_(freep) char *aside = path_of(".deployment-aside");
+	static const char *const names[] = { "journal", "0", "1" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_(freep) char *path = xasprintf("%s/%s", aside, names[i]);
+		(void)unlink(path);
+	}
+	must(rmdir(aside) == 0);
+}
+
+TEST(what_somebody_put_there_since_stays_and_the_old_one_is_kept)
+{
+	begin(&ways[0]);
+	(void)die_after(2);
+	file_write("staged/theirs", "theirs");
+	_cleanup_(freep) char *a = path_of("a"), *theirs = path_of("staged/theirs");
+	must(rename(theirs, a) == 0);
+	check_int(files_recover(folder, NULL), 0);
+	check_str(file_read(".deployment-aside/0"), "old");
+	remove_aside();
+	end("theirs", "old");
+}
+
+TEST(what_cannot_be_put_back_is_set_aside_in_place_of_the_last_that_was)
+{
+	for (int i = 0; i < 2; i++) {
+		begin(&ways[0]);
+		(void)die_after(2);
+		renames_left = 1;
+		check_int(files_recover(folder, NULL), 0);
+		renames_left = -1;
+		check_str(file_read("a"), "old");
+		check_str(file_read("b"), "new");
+		check_str(file_read(".deployment-aside/1"), "old");
+		check(!is_there(".deployment"));
+	}
+	remove_aside();
+	end("old", "new");
+}
+
+#define ID "{\"deployment\":\"00000000-0000-7000-8000-000000000000\",\"files\":"
+#define MARKS                                                                                      \
+	"\"old\":{\"inode\":0,\"size\":0,\"mtimeNs\":0},\"new\":{\"inode\":1,\"size\":0,"          \
+	"\"mtimeNs\":0}"
+
+/* Nothing is refused for ever by one. */
+TEST(a_journal_that_cannot_be_read_is_set_aside)
+{
+	static const char *const texts[] = { "", "{", "[]", "{\"deployment\":\"x\",\"files\":[]}",
+		ID "{}}", ID "[1]}", ID "[{\"name\":\"../a\",\"way\":\"none\"," MARKS "}]}",
+		ID "[{\"name\":\"a\",\"way\":\"other\"," MARKS "}]}",
+		ID "[{\"name\":\"a\",\"way\":\"none\"}]}" };
+	_cleanup_(journal_freep) struct journal *j = NULL;
+	struct fault f;
+	begin(&ways[0]);
+	struct uuid id = die_after(0);
+	file_write(".deployment/journal", ID "[{\"name\":\"a\",\"way\":\"none\"," MARKS "}]}");
+	check_int(journal_read(&j, folder, &f), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		begin(&ways[0]);
+		(void)die_after(0);
+		file_write(".deployment/journal", texts[i]);
+		check_int(files_recover(folder, &id), 0);
+		check(is_there(".deployment-aside/journal"));
+		check_str(file_read(".deployment-aside/0"), "old");
+		check(!is_there(".deployment"));
+	}
+	remove_aside();
+	end("old", "old");
+}
+
+TEST(a_file_in_place_of_the_hidden_folder_is_set_aside_too)
+{
+	_cleanup_(freep) char *aside = path_of(".deployment-aside");
+	begin(&ways[0]);
+	for (int i = 0; i < 2; i++) {
+		file_write(".deployment", "x");
+		check_int(files_recover(folder, NULL), 0);
+		check_str(file_read(".deployment-aside"), "x");
+	}
+	must(unlink(aside) == 0);
+	(void)die_after(2);
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
+}
+
+/* The disk refuses for a while: what the last one could not put back is put back before. */
+TEST(the_next_deployment_finds_the_files_of_before_the_last)
+{
+	begin(&ways[0]);
+	struct store_op *op = op_of(2);
+	check_int(files_replace(op, NULL), 0);
+	rename_error = EIO;
+	files_put_back(op);
+	rename_error = 0;
+	check(op->files[0].is_replaced && !op->journal);
+	check_str(file_read("a"), "new");
+	store_op_free(op);
+
+	file_write("staged/a", "newer");
+	op = op_of(1);
+	check_int(files_replace(op, NULL), 0);
+	check_str(file_read("a"), "newer");
+	check_str(file_read("b"), "old");
+	files_put_back(op);
+	store_op_free(op);
+	end("old", "old");
 }
 
 #define IN_A_FOLDER(sentence) cmocka_unit_test_setup_teardown(sentence, setup, teardown)
@@ -230,4 +510,16 @@ RUN_TESTS(IN_A_FOLDER(a_file_that_can_have_a_link_is_replaced_by_a_rename),
 	IN_A_FOLDER(a_file_that_can_do_neither_is_put_back),
 	IN_A_FOLDER(a_copy_has_the_content_and_the_mode_of_the_file),
 	IN_A_FOLDER(what_cannot_be_renamed_leaves_nothing_behind),
-	IN_A_FOLDER(a_name_that_is_free_needs_no_way_back), IN_A_FOLDER(a_folder_stays_where_it_is))
+	IN_A_FOLDER(a_name_that_is_free_needs_no_way_back), IN_A_FOLDER(a_folder_stays_where_it_is),
+	IN_A_FOLDER(what_a_process_left_in_the_middle_is_undone),
+	IN_A_FOLDER(what_took_effect_is_finished),
+	IN_A_FOLDER(what_was_put_back_in_part_is_put_back_whole),
+	IN_A_FOLDER(an_exchange_that_was_not_made_is_not_undone),
+	IN_A_FOLDER(ways_back_without_a_journal_mean_nothing),
+	IN_A_FOLDER(a_file_that_is_not_there_leaves_no_journal),
+	IN_A_FOLDER(in_a_folder_that_was_copied_files_are_known_by_their_sizes_and_times),
+	IN_A_FOLDER(what_somebody_put_there_since_stays_and_the_old_one_is_kept),
+	IN_A_FOLDER(what_cannot_be_put_back_is_set_aside_in_place_of_the_last_that_was),
+	IN_A_FOLDER(a_journal_that_cannot_be_read_is_set_aside),
+	IN_A_FOLDER(a_file_in_place_of_the_hidden_folder_is_set_aside_too),
+	IN_A_FOLDER(the_next_deployment_finds_the_files_of_before_the_last))

@@ -558,7 +558,7 @@ TEST(a_deployment_is_made_whole)
 	check_str(file_read(p, "a"), "new");
 	check_str(file_read(p, "b"), "new");
 	check_str(file_read(p, "staged/a"), "");
-	check_str(file_read(p, "staged/.before-a"), "");
+	check_str(file_read(p, ".deployment/0"), "");
 	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
 	check_str(told, "first=1;second=1;");
 }
@@ -572,7 +572,7 @@ TEST(a_deployment_whose_files_cannot_be_had_changes_nothing)
 	check_int(deploy(p, "second"), -ENOENT);
 	check_str(file_read(p, "a"), "old");
 	check_str(file_read(p, "b"), "");
-	check_str(file_read(p, "staged/.before-a"), "");
+	check_str(file_read(p, ".deployment/0"), "");
 	check_int(store_noun_each(p->st, STORE_CONTEXT, noun_tell, told), 0);
 	check_str(told, "");
 }
