@@ -78,14 +78,25 @@ int gateway_lock(const char *directory, bool makes, struct fault *f)
 	_cleanup_(closep) int fd =
 		open(path, (makes ? O_RDWR | O_CREAT : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0640);
 	/* Without the file there is no gateway: it makes it before all others. */
-	if (fd < 0 && !makes && errno == ENOENT)
+	bool locks_directory = fd < 0 && !makes && errno == ENOENT;
+	if (locks_directory)
 		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s cannot be %s: %s",
-			directory, makes ? "written" : "read", strerror(errno));
+	/* Where there is no file of that name, it is the directory that does not take one. */
+	struct stat st;
+	int error = fd < 0 ? errno : 0;
+	bool is_directory = locks_directory || (error && lstat(path, &st) < 0);
+	const char *kind = is_directory ? "the data directory" : "the lock file",
+		   *name = is_directory ? directory : path;
+	if (error)
+		return fault_set(f, FAULT_UNAVAILABLE, "%s %s cannot be %s: %s", kind, name,
+			makes ? "written" : "read", strerror(error));
 	if (lock(fd) < 0)
-		return fault_set(f, FAULT_UNAVAILABLE,
-			"the data directory %s is in use by another mistd", directory);
+		return errno == EWOULDBLOCK
+			       ? fault_set(f, FAULT_UNAVAILABLE,
+					 "the data directory %s is in use by another mistd",
+					 directory)
+			       : fault_set(f, FAULT_UNAVAILABLE, "%s %s cannot be locked: %s", kind,
+					 name, strerror(errno));
 	return TAKE_FD(fd);
 }
 

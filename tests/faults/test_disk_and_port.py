@@ -8,6 +8,8 @@ import shutil
 import socket
 import subprocess
 
+import pytest
+
 MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
 
 
@@ -44,6 +46,15 @@ def test_a_read_only_data_directory():
     # Root writes through mode bits; no one writes to /proc.
     assert "data directory /proc/1/mist cannot be made" in refusal("--set", "mist.data-directory=/proc/1/mist")
     assert "cannot be written" in refusal("--set", "mist.data-directory=/proc/1")
+
+
+@pytest.mark.parametrize("make, why", [(lambda lock: lock.mkdir(), "Is a directory"),
+                                       (lambda lock: lock.symlink_to("nowhere/lock"), "No such file or directory")])
+def test_a_lock_file_that_cannot_be_opened_is_named(tmp_path, make, why):
+    lock = tmp_path / "data" / "lock"
+    lock.parent.mkdir()
+    make(lock)
+    assert refusal("--set", f"mist.data-directory={lock.parent}") == f"mistd: the lock file {lock} cannot be written: {why}"
 
 
 def test_a_store_that_is_no_store(tmp_path):
