@@ -10,8 +10,7 @@
  * such code without isolation.
  *
  * All of it may take long (many processes, deep folders, a slow disk), so it runs on the pool of
- * the loop. Folders are walked by descriptors and never through symbolic links: their contents are
- * what users' code made. */
+ * the loop. */
 #include "worker/leavings.h"
 
 #include <ctype.h>
@@ -27,13 +26,13 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/disk/tree.h"
 #include "base/fail_point.h"
 #include "base/log.h"
 
 enum {
 	SEARCHES_MAX = 100,
 	PAUSE_MS = 5,
-	DEPTH_MAX = 200,
 	OUTPUTS_MAX = 100000,
 	COPY_BYTES = 64 * 1024,
 	UNREAD_MAX = 4 << 20,
@@ -134,31 +133,11 @@ static void end_descendants(const char *directory)
 		nanosleep(&pause, NULL);
 }
 
-static void remove_at(int folder, const char *name, int depth)
+static void directory_remove(const char *path)
 {
-	if (unlinkat(folder, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
-		return;
-	int fd = depth < DEPTH_MAX
-			 ? openat(folder, name,
-				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
-			 : -1;
-	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-	if (fd >= 0 && !d)
-		close(fd);
-	for (struct dirent *e; d && (e = readdir(d));)
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			remove_at(fd, e->d_name, depth + 1);
-	if (d)
-		closedir(d);
-	unlinkat(folder, name, AT_REMOVEDIR);
-}
-
-void tree_remove(const char *path)
-{
-	struct stat st;
-	remove_at(AT_FDCWD, path, 0);
-	if (lstat(path, &st) == 0)
-		log_warn("%s cannot be removed", path);
+	int r = tree_remove(path);
+	if (r < 0)
+		log_warn("%s cannot be removed: %s", path, strerror(-r));
 }
 
 int output_open(const char *path)
@@ -346,7 +325,7 @@ static void clear(uv_work_t *work)
 	end_descendants(c->directory);
 	if (c->output && c->keeps_output)
 		output_collect(c->directory, c->output);
-	tree_remove(c->directory);
+	directory_remove(c->directory);
 	if (c->output && !c->keeps_output)
 		output_remove(c->output);
 	if (c->in_use)

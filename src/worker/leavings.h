@@ -48,7 +48,3 @@ struct leavings {
 /* Ends every process that was made for the worker, wherever it went, and then removes its files, on
  * a thread of the loop's pool; the loop does not end before that is done. Loop's thread. */
 void leavings_clear(uv_loop_t *loop, const struct leavings *l);
-
-/* Removes a folder with all that is in it, or whatever else is there in its place. Symbolic links
- * are removed, never followed. */
-void tree_remove(const char *path);
