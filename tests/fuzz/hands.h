@@ -3,12 +3,12 @@
  * once what they get. What they are handed must be right. */
 #pragma once
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/utf8.h"
 #include "house.h"
 #include "inline.h"
+#include "must_be_json.h"
 
 enum { LAUNCHED_MAX = 64 };
 
@@ -17,16 +17,6 @@ static struct hands {
 	struct worker *launched[LAUNCHED_MAX];
 	size_t n_launched;
 } hands;
-
-static void must_be_json(const char *text, size_t len)
-{
-	struct fault f;
-	json_t *json = json_parse(text, len, 2048, &f);
-	if (!json)
-		fprintf(stderr, "%s: %.*s\n", f.text, (int)len, text);
-	must(json);
-	json_decref(json);
-}
 
 static void hands_launch(
 	void *room, struct worker *w, const struct runtime_settings *runtime, bool is_describer)

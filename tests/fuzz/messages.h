@@ -11,6 +11,7 @@
 #include "core/core.h"
 #include "domain/function.h"
 #include "mist/transport.h"
+#include "must_be_json.h"
 
 /* The next line of an input, without its end. False: it is empty, and what is left is the payload.
  */
@@ -99,12 +100,4 @@ static inline void each_event(const struct job *j, const struct fault *refusal,
 		}
 		tell(arg, &ev);
 	}
-}
-
-static inline void must_be_json(const char *text, size_t len)
-{
-	struct fault f;
-	json_t *json = json_parse(text, len, 512, &f);
-	must(json);
-	json_decref(json);
 }
