@@ -88,6 +88,16 @@ def test_uploads_that_are_none(gateway):
     assert gateway.get("/v2/api/artifacts/none.py/sha?algorithm=md5").status_code == 400
 
 
+@pytest.mark.parametrize("parameters", ["boundary=B; charset=utf-8", "charset=utf-8; boundary=B", 'charset="utf-8" ; BOUNDARY="B"',
+                                        'Boundary="B";charset=utf-8;', "boundary = B ;charset=utf-8"])
+def test_the_parameters_of_an_uploads_content_type_in_any_order(plain_mist_for_module, parameters):
+    body = b'--B\r\nContent-Disposition: form-data; name="file"; filename="any.py"\r\n\r\n' + CODE + b"\r\n--B--\r\n"
+    for path in "/v2/api/artifacts?force=true", "/v2/api/deployments":
+        r = plain_mist_for_module.post(path, data=body, headers={"Content-Type": f"Multipart/Form-Data; {parameters}"})
+        assert r.status_code == 200, r.text
+        assert plain_mist_for_module.get("/v2/api/artifacts/any.py").content == CODE
+
+
 def test_two_uploads_of_one_name_at_once_leave_one_whole_file(gateway):
     results = []
     contents = [bytes([i]) * 3_000_000 for i in range(4)]

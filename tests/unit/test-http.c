@@ -12,6 +12,7 @@
 #include "transport/http/request.h"
 #include "transport/http/server/accept.h"
 #include "transport/http/server/head.h"
+#include "transport/http/server/multipart.h"
 #include "transport/http/target.h"
 
 static void what_was_ignored_is_named_once(void **state)
@@ -377,6 +378,57 @@ static void events_are_told_to_who_names_them_and_wants_them(void **state)
 			fail_msg("%s", cases[i].accept ? cases[i].accept : "NULL");
 }
 
+static void a_form_has_one_boundary_however_it_is_written(void **state)
+{
+	static const struct {
+		const char *content_type, *boundary; /* NULL: it is refused */
+	} cases[] = {
+		{ "multipart/form-data;boundary=B", "B" },
+		{ "multipart/form-data; boundary=B", "B" },
+		{ "Multipart/Form-Data; BOUNDARY=B", "B" },
+		{ "multipart/form-data; boundary=B; charset=x", "B" },
+		{ "multipart/form-data; charset=x; boundary=B", "B" },
+		{ "multipart/form-data; charset=\"a;boundary=A\"; boundary=B", "B" },
+		{ "multipart/form-data; xboundary=A; boundary=B", "B" },
+		{ "multipart/form-data ;\tboundary=B \t; charset=x ", "B" },
+		{ "multipart/form-data; boundary = B", "B" },
+		{ "multipart/form-data;; boundary=B;", "B" },
+		{ "multipart/form-data; strict; boundary=B", "B" },
+		{ "multipart/form-data; boundary=\"B\"", "B" },
+		{ "multipart/form-data; boundary=\"a b'()+_,-./:=?\"; charset=x",
+			"a b'()+_,-./:=?" },
+		{ "multipart/form-data; boundary=\"a\\b\"", "ab" },
+		{ "multipart/form-data; boundary=----=_Part_1:2/3", "----=_Part_1:2/3" },
+		{ "multipart/form-data", NULL },
+		{ "multipart/form-data; boundary", NULL },
+		{ "multipart/form-data; boundary=", NULL },
+		{ "multipart/form-data; boundary=; charset=x", NULL },
+		{ "multipart/form-data; boundary=\"\"", NULL },
+		{ "multipart/form-data; boundary=\"B", NULL },
+		{ "multipart/form-data; boundary=\"B\"C", NULL },
+		{ "multipart/form-data; boundary=\"\\\"B\\\"\"", NULL },
+		{ "multipart/form-data; boundary=A; boundary=B", NULL },
+		{ "multipart/form-data; boundary=B; Boundary=B", NULL },
+		{ "multipart/form-databoundary=B", NULL },
+		{ "multipart/form-data-x; boundary=B", NULL },
+		{ "multipart/mixed; boundary=B", NULL },
+		{ "application/x-www-form-urlencoded", NULL },
+		{ "", NULL },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *boundary = cases[i].boundary;
+		char *expected =
+			boundary ? xasprintf("multipart/form-data;boundary=\"%s\"", boundary)
+				 : NULL;
+		char *type = multipart_content_type(cases[i].content_type);
+		if (!type != !expected || (type && strcmp(type, expected) != 0))
+			fail_msg("%s: %s", cases[i].content_type, type ? type : "NULL");
+		free(expected);
+		free(type);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +437,7 @@ int main(void)
 		cmocka_unit_test(what_was_ignored_is_named_once),
 		cmocka_unit_test(a_host_is_an_address_or_a_name_of_ours),
 		cmocka_unit_test(a_head_leaves_nothing_open),
+		cmocka_unit_test(a_form_has_one_boundary_however_it_is_written),
 		cmocka_unit_test(a_target_is_a_path_or_an_address),
 		cmocka_unit_test(a_parameter_is_known_or_near_to_one),
 		cmocka_unit_test(networks_are_addresses_with_the_number_of_their_bits),

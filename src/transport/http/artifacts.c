@@ -19,10 +19,12 @@
 #include <gnutls/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/disk/folder.h"
 #include "base/fail_point.h"
+#include "transport/http/server/multipart.h"
 
 enum { PART_BUFFER = 64 * 1024, ENVELOPE_MAX = 64 * 1024, HASH_BLOCK = 64 * 1024, DIGEST_MAX = 64 };
 #define HIDDEN ".upload-"
@@ -179,10 +181,31 @@ static enum MHD_Result take_part(void *cls, enum MHD_ValueKind kind, const char 
 	return MHD_YES;
 }
 
+static enum MHD_Result hide_type(
+	void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	const struct upload *u = cls;
+	(void)kind;
+	if (value != u->content_type && strcasecmp(name, "Content-Type") == 0)
+		*(char *)name = '-'; /* in the buffer of its connection */
+	return MHD_YES;
+}
+
+/* Its parser has the boundary from the first Content-Type there is, and those cannot be replaced.
+ * Where there is no memory for one more, the client's own has to do. */
+static struct MHD_PostProcessor *parts_open(struct request *rq, struct upload *u)
+{
+	if (MHD_set_connection_value(rq->conn, MHD_HEADER_KIND, "Content-Type", u->content_type) ==
+		MHD_YES)
+		MHD_get_connection_values(rq->conn, MHD_HEADER_KIND, hide_type, u);
+	return MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
+}
+
 static int upload_open(struct request *rq, struct upload *u)
 {
 	const struct http_settings *s = &rq->http->settings;
-	const char *length = header_text(rq, "Content-Length");
+	const char *length = header_text(rq, "Content-Length"),
+		   *type = header_text(rq, "Content-Type");
 	uint64_t n = length ? strtoull(length, NULL, 10) : 0;
 	if (u->is_deployment && n > (uint64_t)u->total_max + u->document.max +
 						UPLOAD_FILES_MAX * (uint64_t)ENVELOPE_MAX)
@@ -195,10 +218,13 @@ static int upload_open(struct request *rq, struct upload *u)
 	if (atomic_load(&rq->http->n_uploads) > s->uploads_max)
 		return fault_set(&u->fault, FAULT_TOO_MANY,
 			"too many artifacts are being uploaded (http.uploads)");
-	u->parts = MHD_create_post_processor(rq->conn, PART_BUFFER, take_part, rq);
+	u->content_type = type ? multipart_content_type(type) : NULL;
+	if (u->content_type)
+		u->parts = parts_open(rq, u);
 	if (!u->parts)
 		return fault_set(&u->fault, FAULT_BAD_REQUEST,
-			"expected a body of multipart/form-data with %s",
+			"expected a body of multipart/form-data, with one boundary in its "
+			"Content-Type, and %s",
 			u->is_deployment ? "the parts deployment and file" : "a part file");
 	return 0;
 }
@@ -249,6 +275,7 @@ void upload_free(struct request *rq)
 	if (u->folder)
 		remove_folder(u->folder);
 	free(u->folder);
+	free(u->content_type);
 	free(u->files);
 	buf_done(&u->document);
 	free(u);

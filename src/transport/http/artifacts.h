@@ -13,6 +13,7 @@ struct upload_file {
 
 struct upload {
 	struct MHD_PostProcessor *parts;
+	char *content_type;        /* as `parts` reads it; owned */
 	struct upload_file *files; /* in the order in which they came */
 	size_t n_files;
 	int fd; /* of the last one */
