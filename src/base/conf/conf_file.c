@@ -20,12 +20,15 @@
 enum {
 	FILE_MAX = 16 * 1024 * 1024,
 	INCLUDES_MAX = 10, /* libconfig's own limit */
+	NESTED_MAX = 100,  /* libconfig's parser is out of memory at 2000 groups, and says no more
+			      than that; the deepest thing that is read has fewer than 70 */
 };
 
 struct walk {
 	const char *file, *folder;
 	const char *at, *end;
 	unsigned line, depth;
+	unsigned nested; /* in so many groups and lists, over the included files */
 	struct fault *f;
 };
 
@@ -155,8 +158,11 @@ static int walk_file(struct walk *w, const char *path)
 		.end = text.data + text.len,
 		.line = 1,
 		.depth = w->depth + 1,
+		.nested = w->nested,
 		.f = w->f };
-	return walk_text(&inner);
+	r = walk_text(&inner);
+	w->nested = inner.nested; /* it may begin a group that ends after it */
+	return r;
 }
 
 static int walk_include(struct walk *w)
@@ -175,6 +181,16 @@ static int walk_include(struct walk *w)
 		xasprintf("%s%.*s", w->folder, (int)(len < PATH_MAX ? len : PATH_MAX), w->at + 1);
 	int r = walk_string(w);
 	return r < 0 ? r : walk_file(w, path);
+}
+
+static int walk_bracket(struct walk *w)
+{
+	if (!memchr("{([", *w->at, 3))
+		w->nested -= w->nested > 0;
+	else if (w->nested++ == NESTED_MAX)
+		return refuse(w, "groups and lists are nested deeper than 100");
+	w->at++;
+	return 0;
 }
 
 static int walk_text(struct walk *w)
@@ -196,6 +212,8 @@ static int walk_text(struct walk *w)
 			walk_block_comment(w);
 		} else if (c == '@') {
 			r = walk_include(w);
+		} else if (memchr("{([)]}", c, 6)) {
+			r = walk_bracket(w);
 		} else if ((c >= '0' && c <= '9') ||
 			   ((c == '-' || c == '+') && next >= '0' && next <= '9')) {
 			r = walk_number(w);
