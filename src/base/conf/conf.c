@@ -69,6 +69,7 @@ static int parse_file(struct conf *c, struct fault *f)
 		return r;
 	if (c->folder[0])
 		config_set_include_dir(&c->tree, c->folder);
+	(void)buf_puts(&text, "\n"); /* a comment without it is no comment to libconfig */
 	if (config_read_string(&c->tree, text.data ? text.data : ""))
 		return 0;
 	const char *included = config_error_file(&c->tree);
