@@ -71,6 +71,9 @@ int conf_open(struct conf **ret, const char *path, const char *const *sets, size
 void conf_free(struct conf *c);
 DEFINE_CLEANUP(struct conf *, conf_free)
 
+/* The file, with what it includes, has nothing but comments. */
+bool conf_is_empty(const struct conf *c);
+
 /* What is wrong is told in the fault, and the rest is read on: all that was refused so far, a
  * sentence a line; "" for nothing. Borrowed, until the next call. */
 const char *conf_problems(const struct conf *c);

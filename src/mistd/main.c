@@ -245,7 +245,8 @@ static int serve(struct program *p, struct settings *s)
 	uv_async_init(&p->loop, &p->asked, on_asked);
 	p->asked.data = p;
 	deadline_serve(asked_to_end, p);
-	p->reread = reread_new(&p->loop, p->config, p->sets, p->n_sets, take_settings, p);
+	p->reread =
+		reread_new(&p->loop, p->config, p->sets, p->n_sets, s->is_empty, take_settings, p);
 	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
 	printf("ready %s\n", gateway_url(p->gateway));
 	fflush(stdout);

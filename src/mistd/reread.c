@@ -2,7 +2,11 @@
 /* What SIGHUP asks for. The file, and more so what it refers to, may be on a disk that does not
  * answer. So they are looked at on threads of their own, one of each at a time, and nobody waits
  * for these, the end of the gateway neither. What was read is taken before anything that it refers
- * to is looked at: that makes warnings only. */
+ * to is looked at: that makes warnings only.
+ *
+ * Who writes a file anew empties it first. A file that has come to have no setting at all was most
+ * likely read at that moment, and to take it would drop all that was configured: so it is not
+ * taken. Who means it starts the gateway again. */
 #include "mistd/reread.h"
 
 #include <pthread.h>
@@ -40,6 +44,7 @@ struct reread {
 	size_t n_sets;
 	void (*take)(void *owner, struct settings *s);
 	void *owner;
+	bool runs_empty;                  /* what is in force has no setting either */
 	struct task *reading, *checking;  /* under way; NULL: none is */
 	bool reads_again;                 /* it was asked for once more meanwhile */
 	struct references *to_check_next; /* when what is under way has ended */
@@ -169,7 +174,12 @@ static void begin_reading(struct reread *r)
 static void has_read(struct reread *r, struct task *t)
 {
 	r->reading = NULL;
-	if (t->status == 0) {
+	if (t->status == 0 && t->settings.is_empty && !r->runs_empty) {
+		log_error("the configuration was not taken: %s: there is no setting in it, as in a "
+			  "file that is half written; what was configured stays",
+			r->config);
+	} else if (t->status == 0) {
+		r->runs_empty = t->settings.is_empty;
 		r->take(r->owner, &t->settings);
 		check(r, TAKE_PTR(t->references));
 	} else {
@@ -210,7 +220,7 @@ static void on_wake(uv_async_t *wake)
 }
 
 struct reread *reread_new(uv_loop_t *loop, const char *config, const char *const *sets,
-	size_t n_sets, void (*take)(void *owner, struct settings *s), void *owner)
+	size_t n_sets, bool runs_empty, void (*take)(void *owner, struct settings *s), void *owner)
 {
 	struct reread *r = xcalloc(1, sizeof *r);
 	must(pthread_mutex_init(&r->lock, NULL) == 0);
@@ -223,6 +233,7 @@ struct reread *reread_new(uv_loop_t *loop, const char *config, const char *const
 	r->n_sets = n_sets;
 	r->take = take;
 	r->owner = owner;
+	r->runs_empty = runs_empty;
 	return r;
 }
 

@@ -416,8 +416,10 @@ int settings_read(struct settings *s, const char *path, const char *const *sets,
 	struct fault f;
 	memset(s, 0, sizeof *s);
 	int r = conf_open(&conf, path, sets, n_sets, &f);
-	if (r == 0)
+	if (r == 0) {
+		s->is_empty = conf_is_empty(conf);
 		r = read_all(s, conf, &f);
+	}
 	if (r < 0) {
 		*ret_problems = conf && conf_problems(conf)[0] ? xstrdup(conf_problems(conf))
 							       : xasprintf("%s\n", f.text);

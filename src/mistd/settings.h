@@ -42,6 +42,7 @@ struct settings {
 	struct core_limits limits;
 	struct room_settings room;
 	struct catalog *catalog; /* taken by the core */
+	bool is_empty;           /* the file has no setting, or there is none */
 };
 
 extern const struct conf_section settings_sections[]; /* ended by { 0 } */

@@ -185,3 +185,29 @@ def test_a_reload_names_what_needs_a_restart(c_mist, tmp_path):
     gateway.reconfigure(limits={"queue": 8})
     gateway.until(lambda: gateway.stderr().count("the configuration was read again") == 2)
     assert gateway.stderr().count("needs a restart") == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "# half of a file\n/* functions = { f = { }; };\n*/ // more"])
+def test_a_reload_does_not_take_a_file_that_has_come_to_be_empty(c_mist, text):
+    gateway = c_mist(functions={"noop": {"class-name": "noop", "context": "example"}})
+    whole = gateway.config.read_text()
+    gateway.config.write_text(text)
+    gateway.hangup()
+    assert f"the configuration was not taken: {gateway.config}: there is no setting in it" in gateway.stderr()
+    assert gateway.run("noop", {})["success"]
+    gateway.config.write_text(whole)
+    gateway.hangup()
+    assert "the configuration was read again" in gateway.stderr()
+
+
+def test_a_gateway_starts_with_an_empty_file_and_takes_it_again(c_mist):
+    gateway = c_mist()
+    gateway.configure("# nothing yet\n")
+    gateway.restart()
+    gateway.hangup()
+    assert gateway.stderr().count("the configuration was read again") == 1
+    gateway.config.write_text("contexts = { mine = { }; };\n")
+    gateway.hangup()
+    gateway.config.write_text("")
+    gateway.hangup()
+    assert "was not taken" in gateway.stderr() and gateway.get("/v2/api/contexts/mine").status_code == 200

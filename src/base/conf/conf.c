@@ -110,6 +110,11 @@ void conf_free(struct conf *c)
 	free(c);
 }
 
+bool conf_is_empty(const struct conf *c)
+{
+	return config_setting_length(config_root_setting(&c->tree)) == 0;
+}
+
 const char *conf_problems(const struct conf *c)
 {
 	return c->problems.data ? c->problems.data : "";
