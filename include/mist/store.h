@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "domain/job.h"
 #include "mist/store_file.h"
+#include "mist/store_undelivered.h"
 #include "mist/store_unreadable.h"
 
 enum store_op_kind {
@@ -159,9 +160,10 @@ struct store_ops {
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 
-	/* Ended jobs that are owed to whoever asked first, oldest first: once, at start. */
+	/* Ended jobs that are owed to whoever asked first, by when they ended: once, at start. */
 	int (*job_owed_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+	store_undelivered_fn *undelivered_list; /* a few of those, in the same order */
 
 	/* The idempotency keys of jobs made since that time, and the newest places; once, at start.
 	 */
@@ -223,9 +225,6 @@ int store_job_get(struct store *st, const struct uuid *id, struct job_row **ret)
 int store_job_list(struct store *st, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 int store_job_open_each(
-	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
-
-int store_job_owed_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
 
 int store_key_each(

@@ -120,6 +120,12 @@ static const char ignored_sql[] = "ALTER TABLE job ADD COLUMN ignored TEXT" /* b
 static const char unsuccessful_sql[] =
 	"CREATE INDEX job_unsuccessful ON job (id) WHERE state > 5" /* enum job_state */;
 
+/* Outcomes that are to be delivered are read in the order in which the jobs ended, a few at a time
+ * when there are many. */
+static const char undelivered_sql[] =
+	"DROP INDEX IF EXISTS job_owed;"
+	"CREATE INDEX IF NOT EXISTS job_undelivered ON job (ended_ms, id) WHERE owed = 1";
+
 /* The last deployment that was committed with files, one row: who finds a journal of them knows by
  * it whether that took effect. */
 static const char deployment_sql[] = "CREATE TABLE deployment ("
@@ -137,6 +143,7 @@ static const char *const migrations[] = {
 	ignored_sql,
 	unsuccessful_sql,
 	deployment_sql,
+	undelivered_sql,
 };
 
 int sqlite_errno(sqlite3 *db)

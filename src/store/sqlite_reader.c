@@ -382,8 +382,9 @@ int sqlite_job_owed_each(
 	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
 	return all_each(rs,
-		"SELECT " JOB_COLUMNS " FROM job WHERE owed = 1 AND state >= 5 ORDER BY id", each,
-		arg);
+		"SELECT " JOB_COLUMNS " FROM job WHERE owed = 1 AND state >= 5 "
+		"ORDER BY ended_ms, id",
+		each, arg);
 }
 
 /* A text where there must be one, as it was written; NULL: it is not. */
@@ -401,6 +402,30 @@ static bool good_id(sqlite3_stmt *s, int column, struct uuid *ret)
 		return false;
 	memcpy(ret, bytes, sizeof *ret);
 	return true;
+}
+
+/* Of a row whose id is none nothing can be told: job_owed_each sets it aside. */
+int sqlite_undelivered_list(struct sqlite_readers *rs, const char *transport,
+	const struct store_undelivered *after, struct store_undelivered *ret, size_t max)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int step, n = 0, r = reader_borrow(rs, &rd);
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db,
+		    "SELECT id, ended_ms FROM job WHERE owed = 1 AND state >= 5 AND door = ?1 "
+		    "AND (ended_ms, id) > (?2, ?3) ORDER BY ended_ms, id LIMIT ?4",
+		    -1, &s, NULL) != SQLITE_OK)
+		return sqlite_errno(rd->db);
+	sqlite3_bind_text(s, 1, transport, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 2, after->ended_ms);
+	sqlite3_bind_blob(s, 3, after->job.bytes, sizeof after->job.bytes, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 4, (int64_t)max);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW)
+		if (good_id(s, 0, &ret[n].job))
+			ret[n++].ended_ms = sqlite3_column_int64(s, 1);
+	return step == SQLITE_DONE ? n : sqlite_errno(rd->db);
 }
 
 static void listener_read(

@@ -1020,6 +1020,12 @@ int store_job_owed_each(
 	return have_read_all(st, st->ops->job_owed_each(st->self, each, arg));
 }
 
+int store_undelivered_list(struct store *st, const char *transport,
+	const struct store_undelivered *after, struct store_undelivered *ret, size_t max)
+{
+	return have_read(st, st->ops->undelivered_list(st->self, transport, after, ret, max));
+}
+
 int store_key_each(
 	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
 {

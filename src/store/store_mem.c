@@ -362,15 +362,59 @@ static int mem_open_each(void *self, void (*each)(void *arg, const struct job_ro
 	return 0;
 }
 
+static int compare_undelivered(const struct store_undelivered *a, const struct store_undelivered *b)
+{
+	if (a->ended_ms != b->ended_ms)
+		return a->ended_ms < b->ended_ms ? -1 : 1;
+	return memcmp(&a->job, &b->job, sizeof a->job);
+}
+
+static int compare_ends(const void *a, const void *b)
+{
+	const struct job_row *x = *(struct job_row *const *)a, *y = *(struct job_row *const *)b;
+	return compare_undelivered(&(struct store_undelivered){ x->ended_ms, x->id },
+		&(struct store_undelivered){ y->ended_ms, y->id });
+}
+
 static int mem_owed_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
 	struct mem *m = self;
 	pthread_mutex_lock(&m->lock);
+	_cleanup_(freep) struct job_row **owed = xcalloc(m->n_rows + 1, sizeof *owed);
+	size_t n = 0;
 	for (size_t i = 0; i < m->n_rows; i++)
 		if (m->rows[i]->is_owed)
-			each(arg, m->rows[i]);
+			owed[n++] = m->rows[i];
+	qsort(owed, n, sizeof(struct job_row *), compare_ends);
+	for (size_t i = 0; i < n; i++)
+		each(arg, owed[i]);
 	pthread_mutex_unlock(&m->lock);
 	return 0;
+}
+
+static int mem_undelivered(void *self, const char *transport, const struct store_undelivered *after,
+	struct store_undelivered *ret, size_t max)
+{
+	struct mem *m = self;
+	size_t n = 0;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_rows; i++) {
+		const struct job_row *r = m->rows[i];
+		const struct store_undelivered one = { r->ended_ms, r->id };
+		bool is_one = r->is_owed && r->door && strcmp(r->door, transport) == 0;
+		if (!is_one || compare_undelivered(&one, after) <= 0)
+			continue;
+		size_t at = n;
+		while (at > 0 && compare_undelivered(&ret[at - 1], &one) > 0)
+			at--;
+		if (at == max)
+			continue;
+		n += n < max;
+		memmove(&ret[at + 1], &ret[at], (n - 1 - at) * sizeof *ret);
+		ret[at] = one;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return (int)n;
 }
 
 static int mem_listener_each(void *self, store_listener_fn *each, void *arg)
@@ -435,6 +479,7 @@ const struct store_ops store_mem = {
 	.job_list = mem_list,
 	.job_open_each = mem_open_each,
 	.job_owed_each = mem_owed_each,
+	.undelivered_list = mem_undelivered,
 	.key_each = mem_key_each,
 	.listener_each = mem_listener_each,
 	.noun_each = mem_noun_each,

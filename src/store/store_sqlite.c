@@ -292,6 +292,13 @@ static int sqlite_open_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_open_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
+static int sqlite_undelivered(void *self, const char *transport,
+	const struct store_undelivered *after, struct store_undelivered *ret, size_t max)
+{
+	struct sqlite *sq = self;
+	return sqlite_undelivered_list(&sq->readers, transport, after, ret, max);
+}
+
 static int sqlite_owed_each(void *self, void (*each)(void *arg, const struct job_row *r), void *arg)
 {
 	return sqlite_job_owed_each(&((struct sqlite *)self)->readers, each, arg);
@@ -366,6 +373,7 @@ const struct store_ops store_sqlite = {
 	.job_list = sqlite_list,
 	.job_open_each = sqlite_open_each,
 	.job_owed_each = sqlite_owed_each,
+	.undelivered_list = sqlite_undelivered,
 	.key_each = each_key,
 	.listener_each = each_listener,
 	.noun_each = each_noun,

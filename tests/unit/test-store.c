@@ -305,6 +305,46 @@ TEST(an_outcome_is_owed_until_it_is_delivered)
 	check(r->is_owed);
 }
 
+TEST(outcomes_to_be_delivered_are_listed_a_few_at_a_time_by_when_the_jobs_ended)
+{
+	struct place *p = *state;
+	static const int64_t ends[] = { 300, 100, 200, 100, 400 }; /* in the order of their ids */
+	static const size_t expected[] = { 1, 3, 2, 0 };
+	struct uuid ids[ARRAY_SIZE(ends)];
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", (int)i);
+		uuid_at(&j->id, 1000 + (int64_t)i);
+		j->door = xstrdup(i == 4 ? "kafka" : "mqtt");
+		j->reply_to = xstrdup("there");
+		ids[i] = j->id;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+		struct store_op *op = op_make(STORE_JOB_UPDATE, j, JOB_FINISHED);
+		op->change.is_owed = true;
+		op->change.ended_ms = ends[i];
+		store_post(p->st, op);
+	}
+	check_int(settle(p->st), 0);
+	struct told t = { 0 };
+	check_int(store_job_owed_each(p->st, tell, &t), 0);
+	check(t.n == 5 && is_at(&t, 0, &ids[1]) && is_at(&t, 3, &ids[0]) && is_at(&t, 4, &ids[4]));
+
+	struct store_undelivered after = { 0 }, page[3];
+	size_t n = 0;
+	int r;
+	while ((r = store_undelivered_list(p->st, "mqtt", &after, page, ARRAY_SIZE(page))) > 0) {
+		for (int i = 0; i < r; i++, n++) {
+			check(n < ARRAY_SIZE(expected));
+			check_bytes(&page[i].job, &ids[expected[n]], sizeof page[i].job);
+			check_int(page[i].ended_ms, ends[expected[n]]);
+		}
+		after = page[r - 1];
+	}
+	check_int(r, 0);
+	check_int((int)n, ARRAY_SIZE(expected));
+	check_int(store_undelivered_list(p->st, "http", &(struct store_undelivered){ 0 }, page, 3),
+		0);
+}
+
 static struct store_op *listener(
 	enum store_op_kind kind, const struct uuid *job, const char *door, const char *reply_to)
 {
@@ -608,6 +648,7 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(the_open_jobs_are_told_oldest_first),
 	ON_BOTH(the_last_of_many_changes_is_what_is_read),
 	ON_BOTH(an_outcome_is_owed_until_it_is_delivered),
+	ON_BOTH(outcomes_to_be_delivered_are_listed_a_few_at_a_time_by_when_the_jobs_ended),
 	ON_BOTH(a_job_is_kept_while_somebody_listens_to_it),
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
