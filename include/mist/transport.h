@@ -202,6 +202,10 @@ struct transport_ops {
 	void (*stop)(void *self);
 	/* Frees; accepts an instance whose open() failed half-way. */
 	void (*close)(void *self);
+	/* Core's thread; must not block: whether one more outcome that is owed may be published.
+	 * Those for which it does not stay in the store, and the core asks again, at the latest a
+	 * tenth of a second later. May be NULL: there is always room. */
+	bool (*has_room)(void *self);
 };
 
 /* One instance of an adapter. */
@@ -216,7 +220,7 @@ struct transport {
  * `mist_transport_plugin`. open() gets the group's `settings` as a `const json_t *`, an object of
  * strings; `conf` and `settings_size` are not used. The version is counted up when this header
  * changes so that an older plugin would be misunderstood. */
-enum { TRANSPORT_VERSION = 2 };
+enum { TRANSPORT_VERSION = 3 };
 struct transport_plugin {
 	unsigned version; /* TRANSPORT_VERSION */
 	const struct transport_ops *ops;

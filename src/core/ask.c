@@ -370,7 +370,7 @@ static void ask_ready(struct core *c, struct ask *a)
 	for (size_t i = 0; !a->fault.code && i < c->n_doors; i++) {
 		struct transport_state s = { 0 };
 		if (c->doors[i]->is_required)
-			s = door_state(c->doors[i]);
+			s = door_state(c, c->doors[i]);
 		if (s.is_down)
 			fault_set(&a->fault, FAULT_UNAVAILABLE, "transport %s: %s",
 				c->doors[i]->name, s.why);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/outbox/backlog.h"
 
 enum { PRUNE_TICK_MS = 60 * 1000, READING_MAX = 2 };
 
@@ -343,6 +344,7 @@ void core_let_go(struct core *c)
 	struct fault f;
 	fault_set(&f, FAULT_UNAVAILABLE, "the gateway is stopping; the job stays where it is");
 	c->is_let_go = true;
+	backlog_stop(c);
 	life_record_moved(c);
 	describe_fail_all(c, "the gateway is stopping");
 	watch_end_all(c);
@@ -361,6 +363,7 @@ void core_let_go(struct core *c)
 
 void core_close(struct core *c)
 {
+	backlog_stop(c);
 	c->stopped = NULL; /* workers that are freed from here on are nobody's business */
 	uv_close((uv_handle_t *)&c->before_sleep, NULL);
 	mailbox_close(&c->mailbox);

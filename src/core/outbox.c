@@ -16,6 +16,10 @@
  * outcomes. A job that nobody asked for twice, as nearly all are, has no audience, and costs none
  * of this.
  *
+ * What a transport has no room for stays in the store, and is read from there later
+ * (outbox/backlog.c). Only of whoever asked first: other listeners are told at once all the same,
+ * and the first one is not among them before it is told.
+ *
  * What a job was is read from the store on other threads; meanwhile it may end, be told, or be
  * delivered. Whoever comes back with a row looks at what is in memory first. */
 #include "core/private.h"
@@ -25,6 +29,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/outbox/backlog.h"
 
 struct delivered {
 	struct mail mail;
@@ -66,6 +71,7 @@ struct again {
 	struct job_request *rq;
 	struct listener *listener; /* it has added; or NULL */
 	int status;
+	bool is_told_later; /* it is the one who asked first, whose outcome waits in the store */
 	/* What is done next with the job, which is borrowed; NULL: the fault says why there is
 	 * none. */
 	void (*found)(struct again *g, struct job *job, struct fault *f);
@@ -206,11 +212,14 @@ static void delivered_deliver(struct mail *mail, void *owner)
 	_cleanup_(freep) struct delivered *d = container_of(mail, struct delivered, mail);
 	struct core *c = owner;
 	size_t n = 0;
-	for (size_t i = 0; i < d->n; i++)
+	for (size_t i = 0; i < d->n; i++) {
+		backlog_delivered(c, d->door, &d->ids[i]);
 		if (!audience_hear(c, &d->ids[i], d->door))
 			d->ids[n++] = d->ids[i];
+	}
 	if (n)
 		post_delivered(c, d->ids, n);
+	backlog_wake(c, d->door);
 }
 
 void intake_delivered(struct intake *in, const struct uuid *ids, size_t n)
@@ -228,6 +237,7 @@ void core_set_doors(struct core *c, struct transport *const *doors, size_t n)
 {
 	c->doors = doors;
 	c->n_doors = n;
+	backlog_init(c);
 }
 
 static struct transport *door_find(const struct core *c, const char *name)
@@ -387,10 +397,37 @@ static void audience_tell_later(void *owner, int status)
 	audience_free_if_empty(a);
 }
 
-/* By its row, the job has ended: is the first one still to be reported? */
+void outbox_tell_first(struct core *c, const struct job_row *r)
+{
+	struct audience *a = audience_find(c, &r->id);
+	struct reply_to to;
+	if ((a && a->is_first_known) || backlog_has_handed(c, &r->id))
+		return;
+	_cleanup_(job_unrefp) struct job *j = outbox_job(c, r);
+	const struct job_event ev = outcome_of(j, r);
+	struct transport *door = first_restore(c, j, &to);
+	if (door && to.wants & EVENT_BIT(ev.kind)) {
+		backlog_hand(c, door, &r->id);
+		door->ops->publish(door->self, &to, &ev);
+	}
+	if (a)
+		audience_meet_first(a, door, to.text);
+	free(to.text);
+}
+
+/* By the row of a job that has ended: whoever asked first is owed the outcome, and not told yet. */
+static bool first_waits(const struct core *c, const struct job_row *r)
+{
+	const struct transport *door = r->is_owed && r->door ? door_find(c, r->door) : NULL;
+	return door && job_state_is_final(r->state) && backlog_is_behind(c, door) &&
+	       !backlog_has_handed(c, &r->id);
+}
+
+/* By its row, the job has ended: is the first one still to be reported? One who waits in the store
+ * joins the others when told. */
 static void audience_read_first(struct audience *a, const struct job_row *r)
 {
-	if (job_state_is_final(r->state))
+	if (job_state_is_final(r->state) && !first_waits(a->core, r))
 		audience_meet_first(
 			a, r->is_owed && r->door ? door_find(a->core, r->door) : NULL, r->reply_to);
 }
@@ -398,18 +435,9 @@ static void audience_read_first(struct audience *a, const struct job_row *r)
 static void tell_owed(void *arg, const struct job_row *r)
 {
 	struct core *c = arg;
-	struct audience *a = audience_find(c, &r->id);
-	struct reply_to to;
-	if (a && a->is_first_known)
-		return; /* it ended while it was taken up, and was told */
-	_cleanup_(job_unrefp) struct job *j = outbox_job(c, r);
-	const struct job_event ev = outcome_of(j, r);
-	struct transport *door = first_restore(c, j, &to);
-	if (door && to.wants & EVENT_BIT(ev.kind))
-		door->ops->publish(door->self, &to, &ev);
-	if (a)
-		audience_meet_first(a, door, to.text);
-	free(to.text);
+	struct transport *door = r->door ? door_find(c, r->door) : NULL;
+	if (!door || backlog_admits(c, door))
+		outbox_tell_first(c, r);
 }
 
 int core_tell_owed(struct core *c)
@@ -475,6 +503,9 @@ static void again_read(void *owner, int status, const struct job_row *row)
 		return;
 	}
 	audience_read_first(a, row);
+	g->is_told_later = first_waits(c, row) && strcmp(row->door, g->rq->door->name) == 0 &&
+			   g->rq->to.text && row->reply_to &&
+			   strcmp(row->reply_to, g->rq->to.text) == 0;
 	_cleanup_(job_unrefp) struct job *job = outbox_job(c, row);
 	g->found(g, job, &f);
 }
@@ -552,7 +583,7 @@ static int again_join(struct again *g, struct fault *f)
 	struct live_job *live = life_find(c, &a->job);
 	bool is_kept = rq->to.is_owed && rq->to.text;
 	/* What comes again from its place in a log has its reply-to with the job already. */
-	if (!rq->idempotency_digest || !(rq->to.wants & EVENTS_FINAL))
+	if (!rq->idempotency_digest || !(rq->to.wants & EVENTS_FINAL) || g->is_told_later)
 		return 0;
 	if (is_kept && live && is_same(live->door, &live->to, rq))
 		return 0;
@@ -617,11 +648,15 @@ void outbox_again(struct core *c, struct job_request *rq, const struct uuid *job
 void outbox_tell(struct live_job *l, const struct job_event *ev)
 {
 	bool is_told = l->door && l->to.wants & EVENT_BIT(ev->kind);
-	if (is_told)
+	bool is_owed = is_told && l->to.is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL;
+	bool is_left = is_owed && !backlog_admits(l->core, l->door);
+	if (is_owed && !is_left)
+		backlog_hand(l->core, l->door, &l->job->id);
+	if (is_told && !is_left)
 		l->door->ops->publish(l->door->self, &l->to, ev);
 	if (!l->others)
 		return;
-	if (EVENT_BIT(ev->kind) & EVENTS_FINAL)
+	if (EVENT_BIT(ev->kind) & EVENTS_FINAL && !is_left)
 		audience_meet_first(
 			l->others, is_told && l->to.is_owed ? l->door : NULL, l->to.text);
 	audience_tell(l->others, ev);
@@ -641,4 +676,5 @@ void outbox_free(struct core *c)
 		free(a);
 	}
 	map_done(&c->audiences);
+	backlog_free(c);
 }

@@ -75,6 +75,9 @@ struct core {
 	struct map audiences; /* jobs that were asked for more than once, outbox.c */
 	struct transport *const *doors;
 	size_t n_doors;
+	struct backlog *backlogs; /* one for each of them, outbox/backlog.c, */
+	struct map handed;        /* and the outcomes that they have */
+	bool are_backlogs_over;   /* the gateway ends */
 	struct list unrecorded, moved, dirty;
 	size_t parameter_bytes, fetched_bytes; /* parameters.c */
 	struct list fetches;
@@ -202,6 +205,9 @@ void outbox_recover(struct live_job *l); /* finds whom that job of before is tol
 /* The request is one for that job, which there was; it is answered, now or later. Takes rq. */
 void outbox_again(struct core *c, struct job_request *rq, const struct uuid *job);
 void outbox_tell(struct live_job *l, const struct job_event *ev);
+/* By the job's row, which says that it has ended and whoever asked first is owed the outcome: that
+ * one is told, if it was not yet. */
+void outbox_tell_first(struct core *c, const struct job_row *r);
 bool outbox_wants(const struct live_job *l, enum event_kind kind);
 void outbox_free(struct core *c);
 
@@ -217,7 +223,7 @@ int artifact_check_stays(const struct core *c, const char *path, struct fault *f
 
 /* joblog.c, status.c */
 json_t *status_json(struct core *c);
-struct transport_state door_state(const struct transport *door);
+struct transport_state door_state(const struct core *c, const struct transport *door);
 char *status_transports(const struct core *c); /* JSON */
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message);
 void joblog_event(struct live_job *l, const char *line); /* only if it has a log already */

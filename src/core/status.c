@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/metrics/process.h"
+#include "core/outbox/backlog.h"
 
 enum { MIB = 1 << 20 };
 
@@ -43,11 +44,12 @@ json_t *status_json(struct core *c)
 		(int)c->n_processes);
 }
 
-struct transport_state door_state(const struct transport *door)
+struct transport_state door_state(const struct core *c, const struct transport *door)
 {
 	struct transport_state s = { 0 };
 	if (door->ops->state)
 		door->ops->state(door->self, &s);
+	s.waiting += backlog_count(c, door);
 	return s;
 }
 
@@ -56,7 +58,7 @@ char *status_transports(const struct core *c)
 	_cleanup_(json_decrefp) json_t *all = json_array();
 	for (size_t i = 0; i < c->n_doors; i++) {
 		const struct transport *door = c->doors[i];
-		const struct transport_state s = door_state(door);
+		const struct transport_state s = door_state(c, door);
 		json_t *one = json_pack("{s:s, s:o, s:b, s:b}", "name", door->name, "type",
 			json_string_lossy(door->ops->scheme ? door->ops->scheme : ""), "required",
 			door->is_required, "up", !s.is_down);

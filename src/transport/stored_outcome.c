@@ -43,3 +43,14 @@ uint64_t text_hash(const char *text)
 		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
 	return hash;
 }
+
+bool outcomes_have_room(bool *is_full, bool is_idle, size_t n, size_t bytes, size_t bytes_max)
+{
+	size_t times = is_idle ? 4 : 1, n_max = OUTCOMES_MAX, max = bytes_max - bytes_max / 8;
+	if (*is_full && !is_idle) {
+		n_max /= 2;
+		max = bytes_max / 2;
+	}
+	*is_full = n / times >= n_max || bytes / times >= max;
+	return !*is_full;
+}

@@ -24,3 +24,11 @@ uint64_t text_hash(const char *text);
 
 /* Where an answer goes is kept with it up to this many bytes, else read from the job's row. */
 enum { STORED_REPLY_MAX = 4096 };
+
+/* Whether an adapter takes one more outcome, with n of them that hold so many bytes. When it is
+ * full it takes none until half of them are gone: so the last ones need not wait in the store, and
+ * they are read from there many at once. `is_idle`: all wait for what others need not wait for, and
+ * four times as many may. What is not taken stays with the core, which keeps nothing of it in
+ * memory. */
+enum { OUTCOMES_MAX = 32768 };
+bool outcomes_have_room(bool *is_full, bool is_idle, size_t n, size_t bytes, size_t bytes_max);

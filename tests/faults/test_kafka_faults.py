@@ -3,6 +3,7 @@
 import collections
 import json
 import random
+import re
 import threading
 
 import pytest
@@ -122,3 +123,46 @@ def test_a_gateway_that_dies_leaves_its_partitions_to_the_other(plain_mist, kafk
     first.start()
     traffic.wait_for(REQUESTS)
     assert not traffic.letters.records
+
+
+def metric(gateway, name, outcome=""):
+    labels = 'transport="main"' + (f',outcome="{outcome}"' if outcome else "")
+    return int(re.search(rf"^mist_transport_{name}\{{{labels}\}} (\d+)$", gateway.get("/metrics").text, re.M)[1])
+
+
+@pytest.mark.timeout(600)
+def test_outcomes_that_wait_for_a_broker_cost_no_memory_each(c_mist, kafka_factory, prefix):
+    """They are in the store, also for the next gateway; each arrives once, in the order in which the jobs ended."""
+    kafka = kafka_factory()
+    requests, replies, dead = f"{prefix}.f.noop", f"{prefix}.replies", f"{prefix}.dead"
+    kafka.create_topic(requests, replies, dead)
+    gateway = c_mist(
+        contexts={"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}},
+        transports=[{"type": "kafka", "name": "main", "brokers": kafka.bootstrap, "group": prefix, "functions-prefix": f"{prefix}.f.",
+                     "dead-letter-topic": dead, "outbox-bytes": "64k"}])
+    busy = gateway.submit("sleep", {"ms": 600_000})  # the others end when the broker is away
+    gateway.wait(busy, "started")
+    for n in range(REQUESTS):
+        kafka.produce_soon(requests, "{}", headers={"reply-topic": replies, "correlation-id": str(n)}, partition=0)
+    kafka.flush(60)
+    until(lambda: metric(gateway, "requests_total", "accepted") == REQUESTS, timeout=60, what="the requests")
+    kafka.kill9()
+    gateway.cancel(busy)
+    until(lambda: metric(gateway, "deliveries_waiting") >= REQUESTS, timeout=60, what="all outcomes")
+    assert 0 < metric(gateway, "outbox_bytes") < 128 * 1024
+    gateway.kill9()
+    gateway.start()
+    until(lambda: metric(gateway, "deliveries_waiting") >= REQUESTS, timeout=60, what="all outcomes, again")
+    assert 0 < metric(gateway, "outbox_bytes") < 128 * 1024
+    kafka.start()
+    answers = kafka.read(replies)
+
+    def numbers():
+        # A reader that lost its broker begins anew.
+        read = {(r.partition, r.offset): r.headers["correlation-id"] for r in answers.records}
+        return [int(number) for _, number in sorted(read.items())]
+
+    until(lambda: len(numbers()) >= REQUESTS, timeout=60, what="the outcomes")
+    until(lambda: metric(gateway, "deliveries_waiting") == 0, timeout=60, what="nothing that waits")
+    assert numbers() == list(range(REQUESTS))
+    assert metric(gateway, "outbox_bytes") == 0 and metric(gateway, "deliveries_total", "dropped") == 0

@@ -157,3 +157,39 @@ def test_a_mute_broker_does_not_hold_up_the_end(c_mist, mosquitto_factory, prefi
     broker.resume()
     up(gateway.start())
     until(lambda: not requester.missing() and set(bad) <= requester.answers().keys(), 60, "all answers")
+
+
+def outbox_bytes(gateway):
+    return int(re.search(r'^mist_transport_outbox_bytes\{transport="mqtt"\} (\d+)$', gateway.get("/metrics").text, re.M)[1])
+
+
+def test_outcomes_that_wait_for_a_broker_cost_no_memory_each(c_mist, mosquitto_factory, prefix):
+    """They are in the store, also for the next gateway; each arrives once, in the order in which the jobs ended."""
+    broker = mosquitto_factory()
+    gateway = up(c_mist(
+        contexts={"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}},
+        transports=[{"type": "mqtt", "url": broker.url, "prefix": prefix, "events": "none", "receivers": 1, "outbox-bytes": "64k"}]))
+    client = broker.subscribe(f"{prefix}/mine", name=f"{prefix}-mine", session=600)
+    busy = gateway.submit("sleep", {"ms": 600_000})  # the others end when the broker is away
+    gateway.wait(busy, "started")
+    for n in range(REQUESTS):
+        client.publish_soon(f"{prefix}/functions/noop/jobs", {}, response_topic=f"{prefix}/mine", correlation_data=str(n).encode(),
+                            user={"idempotency-key": str(n), "externalId": str(n)})
+    until(lambda: f'mist_transport_requests_total{{transport="mqtt",outcome="accepted"}} {REQUESTS}\n' in gateway.get("/metrics").text,
+          60, "the requests")
+    broker.stop()
+    gateway.cancel(busy)
+    until(lambda: waiting(gateway) >= REQUESTS, 60, "all outcomes")
+    assert 0 < outbox_bytes(gateway) < 128 * 1024
+    gateway.kill9()
+    gateway.start()
+    until(lambda: waiting(gateway) >= REQUESTS, 60, "all outcomes, again")
+    assert 0 < outbox_bytes(gateway) < 128 * 1024
+    broker.start()
+
+    def numbers():
+        return list(dict.fromkeys(int(m.properties["correlation_data"]) for m in client.messages))
+
+    until(lambda: len(numbers()) >= REQUESTS, 60, "the outcomes")
+    until(lambda: outbox_bytes(gateway) == 0, 60, "nothing that waits")
+    assert numbers() == list(range(REQUESTS))

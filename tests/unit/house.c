@@ -227,6 +227,7 @@ static void open_core(struct house *h)
 			.directory = "/nowhere" };
 		assert_int_equal(
 			transport_open(&h->doors[i], &loopback_transport, NULL, &env, &f), 0);
+		loopback_limit(h->doors[i], h->outcomes_max[i]);
 	}
 	h->door = h->doors[0];
 	core_set_doors(h->core, h->doors, 2);

@@ -39,6 +39,8 @@ struct house {
 	struct crew crew;
 	struct transport *doors[2];
 	struct transport *door; /* the first of them */
+	size_t outcomes_max[2]; /* that the doors take, when they are opened (again); 0: any number
+				 */
 	char directory[32];
 	int64_t retries;      /* of f, when the core is opened (again) */
 	bool is_exclusive;    /* so is the context default then */

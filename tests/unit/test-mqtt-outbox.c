@@ -199,6 +199,52 @@ static void what_goes_to_a_topic_goes_in_order_and_waits_for_its_first(void **st
 	assert_int_equal(m->n_delivered, MANY + 2);
 }
 
+static void add_outcome(struct mqtt *m)
+{
+	struct letter *l = letter_to("a", true);
+	for (int i = 0; i < 100; i++)
+		buf_puts(&l->payload, "0123456789");
+	mqtt_outbox_add_owed(m, l, "R{}");
+}
+
+/* None is left without its payload when they are small, and many come at once. */
+static void a_full_one_takes_no_outcome_until_half_of_them_are_gone(void **state)
+{
+	struct mqtt *m = *state;
+	m->outbox_bytes = 64 << 10;
+	m->links[LINK_SENDER]->unacked_max = 1;
+	while (mqtt_outbox_takes_outcomes(m))
+		add_outcome(m);
+	size_t full = m->n_kept;
+	assert_in_range(m->kept_bytes, m->outbox_bytes / 2, m->outbox_bytes);
+	list_each (n, &m->replies)
+		assert_false(container_of(n, struct letter, node)->is_stored);
+	while (!mqtt_outbox_takes_outcomes(m)) {
+		send_due(m);
+		assert_int_equal(m->n_flying, 1);
+		asked.onSuccess5(asked.context, NULL);
+	}
+	assert_in_range(m->n_kept, full / 2 - 1, full / 2 + full / 8);
+	while (mqtt_outbox_takes_outcomes(m))
+		add_outcome(m);
+	assert_in_range(m->n_kept, full - 1, full + 1);
+}
+
+static void outcomes_are_bounded_in_number_and_in_bytes(void **state)
+{
+	bool is_full = false;
+	(void)state;
+	assert_true(outcomes_have_room(&is_full, false, OUTCOMES_MAX - 1, 0, 1 << 20));
+	assert_false(outcomes_have_room(&is_full, false, OUTCOMES_MAX, 0, 1 << 20));
+	assert_false(outcomes_have_room(&is_full, false, OUTCOMES_MAX / 2, 0, 1 << 20));
+	assert_true(outcomes_have_room(&is_full, false, OUTCOMES_MAX / 2 - 1, 0, 1 << 20));
+	assert_false(outcomes_have_room(&is_full, false, 1, 1 << 20, 1 << 20));
+	/* None of them holds up another one. */
+	assert_true(outcomes_have_room(&is_full, true, 1, 1 << 20, 1 << 20));
+	assert_false(outcomes_have_room(&is_full, true, 1, 4 << 20, 1 << 20));
+	assert_false(outcomes_have_room(&is_full, true, 4 * OUTCOMES_MAX, 0, 1 << 20));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +256,9 @@ int main(void)
 			refused_topics_hold_up_no_other_however_many_they_are, up, down),
 		cmocka_unit_test_setup_teardown(
 			what_goes_to_a_topic_goes_in_order_and_waits_for_its_first, up, down),
+		cmocka_unit_test_setup_teardown(
+			a_full_one_takes_no_outcome_until_half_of_them_are_gone, up, down),
+		cmocka_unit_test(outcomes_are_bounded_in_number_and_in_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

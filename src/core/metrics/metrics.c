@@ -111,7 +111,8 @@ static const struct metric transport_families[] = {
 	[DELIVERIES] = { METRIC_COUNTER, "mist_transport_deliveries_total",
 		"Events that a broker has taken, or that were given up." },
 	[DELIVERIES_WAITING] = { METRIC_GAUGE, "mist_transport_deliveries_waiting",
-		"Events that a broker has not taken yet." },
+		"Events that a broker has not taken yet, outcomes that wait in the store among "
+		"them." },
 	[DELIVERIES_IN_FLIGHT] = { METRIC_GAUGE, "mist_transport_deliveries_in_flight",
 		"Those of them that were sent and are not acknowledged." },
 	[DELIVERY_TIME] = { METRIC_HISTOGRAM, "mist_transport_delivery_seconds",
@@ -224,14 +225,14 @@ static void put_stuck(const char *name, const struct transport_state *s, struct 
 	}
 }
 
-static void put_transport(const struct transport *t, struct exposition *e)
+static void put_transport(const struct core *c, const struct transport *t, struct exposition *e)
 {
 	const char *const labels[] = { "transport", t->name, NULL };
 	if (t->ops->metrics)
 		t->ops->metrics(t->self, e);
 	if (!t->ops->state)
 		return;
-	const struct transport_state s = door_state(t);
+	const struct transport_state s = door_state(c, t);
 	const struct {
 		int family;
 		const char *outcome;
@@ -316,5 +317,5 @@ void core_metrics_put(struct core *c, struct exposition *e)
 	store_metrics_put(c->store, e);
 	exposition_declare(e, transport_families, ARRAY_SIZE(transport_families));
 	for (size_t i = 0; i < c->n_doors; i++)
-		put_transport(c->doors[i], e);
+		put_transport(c, c->doors[i], e);
 }

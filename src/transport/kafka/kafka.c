@@ -208,6 +208,11 @@ static void kafka_state(void *self, struct transport_state *ret)
 		consumer_state(k->consumer, ret);
 }
 
+static bool kafka_has_room(void *self)
+{
+	return outbox_takes_outcomes(kafka_of(self)->outbox);
+}
+
 static void kafka_metrics(void *self, struct exposition *e)
 {
 	struct kafka *k = kafka_of(self);
@@ -257,4 +262,5 @@ const struct transport_ops kafka_transport = {
 	.metrics = kafka_metrics,
 	.stop = kafka_stop,
 	.close = kafka_close,
+	.has_room = kafka_has_room,
 };

@@ -10,8 +10,9 @@
  *
  * Brokers that are away, or slow, are owed more and more outcomes. Of those for which
  * `outbox-bytes` leaves no room the payload is not kept: it is read from the store again when the
- * letter's turn comes. Refusals and dead letters belong to messages that are not committed, of
- * which no more are taken than in-flight and in-flight-bytes allow.
+ * letter's turn comes. When letters as such are too many, or too large, no more outcomes are taken:
+ * they stay with the core, in the store. Refusals and dead letters belong to messages that are not
+ * committed, of which no more are taken than in-flight and in-flight-bytes allow.
  *
  * Owed letters are never given up for want of a broker; events are dropped and counted when more
  * than `buffer` of them wait. What a broker will never take: an outcome that is too large goes as a
@@ -56,10 +57,11 @@ struct outbox {
 	pthread_mutex_t lock;
 	struct list overflow, later; /* in the order of their numbers; under the lock */
 	uint64_t n_sent;
-	atomic_size_t n_waiting, n_events; /* letters, and those of them that are events, */
-	atomic_size_t event_bytes;         /* with what these hold in memory */
-	atomic_size_t kept_bytes;          /* the same of outcomes */
-	struct said stored;                /* the core's thread */
+	atomic_size_t n_waiting, n_events;    /* letters, and those of them that are events, */
+	atomic_size_t event_bytes;            /* with what these hold in memory */
+	atomic_size_t n_outcomes, kept_bytes; /* the same of outcomes */
+	struct said stored;                   /* the core's thread, as is */
+	bool is_full;                         /* it takes no more outcomes */
 	_Atomic uint64_t n_told, n_dropped;
 	struct histogram deliveries; /* of outcomes; written by the thread */
 	/* The thread's own. */
@@ -107,6 +109,7 @@ static void letter_ends(struct outbox *o, struct letter *l)
 	o->n_waiting--;
 	o->n_events -= l->kind == LETTER_EVENT;
 	o->event_bytes -= l->counted;
+	o->n_outcomes -= l->kept > 0;
 	o->kept_bytes -= l->kept;
 	if (l->kind == LETTER_OWED)
 		o->delivered[o->n_delivered++] = l->job;
@@ -139,6 +142,7 @@ static void count_kept(struct outbox *o, struct letter *l)
 	if (l->kind != LETTER_OWED)
 		return;
 	n += l->reply ? strlen(l->reply) : 0;
+	o->n_outcomes += l->kept == 0;
 	o->kept_bytes += n - l->kept;
 	l->kept = n;
 }
@@ -454,6 +458,19 @@ void outbox_send_owed(struct outbox *o, struct letter *l, const char *reply)
 		l->reply = strlen(reply) <= STORED_REPLY_MAX ? xstrdup(reply) : NULL;
 	}
 	outbox_send(o, l);
+}
+
+bool outbox_takes_outcomes(struct outbox *o)
+{
+	size_t n = o->n_outcomes, bytes = o->kept_bytes,
+	       max = (size_t)o->kafka->settings.outbox_bytes;
+	if (outcomes_have_room(&o->is_full, false, n, bytes, max))
+		return true;
+	/* Those that wait in `later` hold up nobody. */
+	pthread_mutex_lock(&o->lock);
+	bool is_idle = list_empty(&o->overflow) && rd_kafka_outq_len(o->rk) == 0;
+	pthread_mutex_unlock(&o->lock);
+	return is_idle && outcomes_have_room(&o->is_full, true, n, bytes, max);
 }
 
 void outbox_give_up(struct outbox *o)

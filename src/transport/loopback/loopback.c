@@ -19,6 +19,7 @@ struct loopback {
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
 	json_t *outbox;
+	size_t n_outcomes, outcomes_max; /* of those owed in it; max 0: there is always room */
 };
 
 static const char *const event_names[_EVENT_MAX] = { "refused", "initialized", "queued",
@@ -64,6 +65,7 @@ static void loopback_publish(void *self, const struct reply_to *to, const struct
 	if (to->is_owed && EVENT_BIT(ev->kind) & EVENTS_FINAL)
 		json_object_set_new(json, "owed", json_string(id));
 	pthread_mutex_lock(&lo->lock);
+	lo->n_outcomes += json_object_get(json, "owed") != NULL;
 	json_array_append_new(lo->outbox, json);
 	pthread_cond_signal(&lo->filled);
 	pthread_mutex_unlock(&lo->lock);
@@ -126,6 +128,7 @@ json_t *loopback_take(struct transport *t, int wait_ms)
 	if (json_array_size(lo->outbox)) {
 		json = json_incref(json_array_get(lo->outbox, 0));
 		json_array_remove(lo->outbox, 0);
+		lo->n_outcomes -= json_object_get(json, "owed") != NULL;
 	}
 	pthread_mutex_unlock(&lo->lock);
 	const char *owed = json_string_of(json, "owed");
@@ -133,6 +136,32 @@ json_t *loopback_take(struct transport *t, int wait_ms)
 	if (owed && uuid_parse(owed, &id))
 		intake_delivered(lo->env.in, &id, 1);
 	return json;
+}
+
+static bool loopback_has_room(void *self)
+{
+	struct loopback *lo = self;
+	pthread_mutex_lock(&lo->lock);
+	bool has_room = !lo->outcomes_max || lo->n_outcomes < lo->outcomes_max;
+	pthread_mutex_unlock(&lo->lock);
+	return has_room;
+}
+
+void loopback_limit(struct transport *t, size_t outcomes_max)
+{
+	struct loopback *lo = t->self;
+	pthread_mutex_lock(&lo->lock);
+	lo->outcomes_max = outcomes_max;
+	pthread_mutex_unlock(&lo->lock);
+}
+
+size_t loopback_outcomes(struct transport *t)
+{
+	struct loopback *lo = t->self;
+	pthread_mutex_lock(&lo->lock);
+	size_t n = lo->n_outcomes;
+	pthread_mutex_unlock(&lo->lock);
+	return n;
 }
 
 const struct transport_ops loopback_transport = {
@@ -145,4 +174,5 @@ const struct transport_ops loopback_transport = {
 	.restore = loopback_restore,
 	.stop = loopback_stop,
 	.close = loopback_close,
+	.has_room = loopback_has_room,
 };

@@ -15,3 +15,7 @@ int loopback_submit(
 /* Any thread. The next event as a new JSON object {"event", "id"?, "externalId"?, "result"?,
  * "error"?}; waits for it at most wait_ms. NULL: there was none. */
 json_t *loopback_take(struct transport *t, int wait_ms);
+
+/* Any thread. So many outcomes that are owed it takes before they are fetched; 0: any number. */
+void loopback_limit(struct transport *t, size_t outcomes_max);
+size_t loopback_outcomes(struct transport *t); /* so many of these are to be fetched */

@@ -556,6 +556,11 @@ static void mqtt_state(void *self, struct transport_state *ret)
 	pthread_mutex_unlock(&m->lock);
 }
 
+static bool mqtt_has_room(void *self)
+{
+	return mqtt_outbox_takes_outcomes(mqtt_of(self));
+}
+
 static void mqtt_reload(void *self, const void *settings)
 {
 	struct mqtt *m = mqtt_of(self);
@@ -696,4 +701,5 @@ const struct transport_ops mqtt_transport = {
 	.reload = mqtt_reload,
 	.stop = mqtt_stop,
 	.close = mqtt_close,
+	.has_room = mqtt_has_room,
 };

@@ -24,8 +24,10 @@
  *
  * A broker that is away, or slow, is owed more and more outcomes, which are not dropped. Of those
  * for which `outbox-bytes` leaves no room only the head stays in memory: the payload is read from
- * the store again when the letter is sent. Refusals cannot be too many: a receiver takes no other
- * request until the broker has its refusal; one of a cancel is dropped when there is no room.
+ * the store again when the letter is sent. When letters as such are too many, or too large, no more
+ * outcomes are taken: they stay with the core, in the store. Refusals cannot be too many: a
+ * receiver takes no other request until the broker has its refusal; one of a cancel is dropped when
+ * there is no room.
  *
  * A letter that the broker refuses for what it is (its topic, a right that we lack) would be
  * refused again: it is given up, in the log and in the count. One that it refuses for now (a quota)
@@ -113,6 +115,7 @@ static size_t size_of(const struct letter *l)
 static void count_kept(struct mqtt *m, struct letter *l)
 {
 	size_t n = l->is_kept ? size_of(l) : 0;
+	m->n_kept += (n > 0) - (size_t)(l->counted > 0);
 	m->kept_bytes += n - l->counted;
 	l->counted = n;
 }
@@ -203,6 +206,17 @@ void mqtt_outbox_add_owed(struct mqtt *m, struct letter *l, const char *reply)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* Those that are quarantined hold up nobody. */
+bool mqtt_outbox_takes_outcomes(struct mqtt *m)
+{
+	pthread_mutex_lock(&m->lock);
+	bool is_idle = m->n_waiting == m->n_quarantined && m->n_flying == 0;
+	bool has_room =
+		outcomes_have_room(&m->is_full, is_idle, m->n_kept, m->kept_bytes, m->outbox_bytes);
+	pthread_mutex_unlock(&m->lock);
+	return has_room;
+}
+
 static size_t window_of(const struct mqtt *m)
 {
 	size_t unacked_max = m->links[LINK_SENDER]->unacked_max;
@@ -235,6 +249,7 @@ static void finish(struct mqtt *m, struct letter *l)
 			mqtt_wake(m);
 		}
 	}
+	m->n_kept -= l->counted > 0;
 	m->kept_bytes -= l->counted;
 	if (l->has_arrived)
 		*l->has_arrived = true;

@@ -60,6 +60,7 @@ void mqtt_outbox_add(struct mqtt *m, struct letter *l);
 /* The same of an outcome that is owed, told by that text of a reply_to: it may be left in the
  * store. */
 void mqtt_outbox_add_owed(struct mqtt *m, struct letter *l, const char *reply);
+bool mqtt_outbox_takes_outcomes(struct mqtt *m); /* any thread: there is room for one more */
 void mqtt_outbox_add_locked(struct mqtt *m, struct letter *l);
 /* The adapter's thread, holding the lock, which it lets go in between. */
 void mqtt_outbox_send(struct mqtt *m);

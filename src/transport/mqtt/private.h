@@ -151,7 +151,8 @@ struct mqtt {
 	size_t n_quarantined;         /* of these; they count in n_waiting */
 	size_t n_waiting, n_droppable, n_flying, n_flying_news, buffer;
 	size_t droppable_bytes, buffer_bytes;
-	size_t kept_bytes, outbox_bytes; /* what letters that are kept hold, and may */
+	size_t n_kept, kept_bytes, outbox_bytes; /* what letters that are kept hold, and may */
+	bool is_full;                            /* it takes no more outcomes */
 	struct said given_up, stored, late;
 	uint64_t last_number;
 	int64_t hold_until_ms, report_at_ms;
