@@ -70,7 +70,7 @@ def engines(tree):
 
 def command(engine, *options):
     # Weighing each input by how rare what it covers is takes longer than the executions.
-    return ["nice", engine.program, *options, "-entropic=0", f"-max_len={LENGTH_MAX}", "-rss_limit_mb=3000", "-timeout=20",
+    return ["nice", engine.program, *options, "-entropic=0", f"-max_len={LENGTH_MAX}", "-rss_limit_mb=3000", "-timeout=120",
             f"-artifact_prefix={engine.kept}/"]
 
 

@@ -2,6 +2,7 @@
 """mistd's options and its configuration file."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -98,6 +99,10 @@ def test_help_config_names_every_setting():
     text = mistd("--help-config").stdout
     for word in "data-directory", "port", "max-jobs", "jobs-per-worker", "spark-conf", "heartbeat", "queue", "class-name", "spark-home":
         assert word in text
+
+
+def test_signs_of_life_come_before_a_proxy_loses_patience():
+    assert re.search(r"\bws-keepalive\b[^;]*; default \"15 seconds\"", mistd("--help-config").stdout)
 
 
 def test_version_and_help():

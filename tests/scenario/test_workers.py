@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.mistd import PATIENCE, ROOT
+from support.mistd import PATIENCE, ROOT, runtimes
 
 
 def pids(gateway, jobs):
@@ -368,3 +368,22 @@ def test_processes_that_a_job_forks_end_without_their_worker(plain_mist, tmp_pat
     jobs = [gateway.wait(gateway.submit("forks", {})) for _ in range(2)]
     assert [job["jobResult"] for job in jobs] == [[[1, 2, 3], -signal.SIGTERM]] * 2
     assert jobs[0]["workerId"] == jobs[1]["workerId"]
+
+
+def test_an_application_is_named_by_its_context_or_by_its_worker(plain_mist, tmp_path):
+    """A spark-submit of our own notes how it was called, and ends."""
+    submit = tmp_path / "spark" / "bin" / "spark-submit"
+    submit.parent.mkdir(parents=True)
+    submit.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" >$NOTE.new\nmv $NOTE.new $NOTE\nexit 3\n")
+    submit.chmod(0o755)
+    contexts = {"named": {"spark-conf": ["spark.app.name=nightly report"]}, "unnamed": {}}
+    ours = {name: {"kind": "spark", "spark-home": str(submit.parents[1]), "python": sys.executable, "environment": {"NOTE": str(tmp_path / name)}}
+            for name in contexts}
+    gateway = plain_mist(runtimes={**runtimes(), **ours}, contexts={name: {"runtime": name, **settings} for name, settings in contexts.items()})
+    words = {}
+    for name in contexts:
+        gateway.submit("whoami", {}, context=name)
+        gateway.until((tmp_path / name).exists)
+        words[name] = (tmp_path / name).read_text().split("\n")
+    assert "spark.app.name=nightly report" in words["named"] and "--name" not in words["named"]
+    assert words["unnamed"][words["unnamed"].index("--name") + 1].startswith("unnamed")

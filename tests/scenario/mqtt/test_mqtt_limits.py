@@ -43,6 +43,15 @@ def test_a_broker_that_takes_qos_0_only_is_named_with_the_remedy(c_mist, mosquit
     until(lambda: "it has to allow QoS 1" in gateway.trouble(), what="the reason")
 
 
+def test_a_broker_is_tested_so_often_that_a_mute_one_is_missed_after_one_and_a_half_times(c_mist, mosquitto_factory, prefix):
+    """paho misses an answer after 2.7 times what it tells the broker: 10 s for the setting of 18 s."""
+    broker = mosquitto_factory()
+    wire = Wiretap(broker)
+    up(c_mist(transports=[transport(wire, prefix, receivers=2, **{"keep-alive": "18s"})]))
+    assert set(wire.seen) == {10}
+    wire.close()
+
+
 def test_a_mute_broker_is_missed_soon(c_mist, mosquitto_factory, prefix):
     broker = mosquitto_factory()
     gateway = up(c_mist(transports=[transport(broker, prefix, **{"keep-alive": "2s"})]))

@@ -97,11 +97,28 @@ def test_what_has_no_form_in_json_is_refused_with_type_and_place(value, sentence
     assert isinstance(refusal.value, TypeError)
 
 
-def test_a_value_that_contains_itself_is_refused():
+def loop_of_lists():
+    loop = []
+    loop.append(loop)
+    return loop
+
+
+def loop_of_dicts():
+    loop = {}
+    loop["again"] = loop
+    return loop
+
+
+def loop_of_both():
     loop = []
     loop.append({"again": loop})
+    return loop
+
+
+@pytest.mark.parametrize("loop", [loop_of_lists, loop_of_dicts, loop_of_both])
+def test_a_value_that_contains_itself_is_refused(loop):
     with pytest.raises(Unencodable, match=f"nested deeper than {DEPTH_MAX}"):
-        encode(loop)
+        encode(loop())
 
 
 def test_deep_values_within_the_limit_pass():
