@@ -368,6 +368,17 @@ static void add_field(struct MHD_Connection *conn, enum MHD_ValueKind kind, cons
 	}
 }
 
+/* The value stays its owner's. */
+enum MHD_Result MHD_set_connection_value(
+	struct MHD_Connection *conn, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	if (conn->n_fields == FIELDS_MAX)
+		return MHD_NO;
+	conn->fields[conn->n_fields++] = (struct field){ kind, xstrdup(name), (char *)value,
+		strlen(name), value ? strlen(value) : 0 };
+	return MHD_YES;
+}
+
 /* In place; the new length. */
 static size_t decode(char *text, size_t len)
 {
