@@ -5,8 +5,9 @@
  * A partition that is paused is not fetched, and that is when the lag is of interest: then the
  * brokers are asked for the ends, of all such partitions at once, for LAG_WAIT_MS at most. Offsets
  * that hold no message, such as the marks of transactions, are not waited for: when the library has
- * read to the end of a partition it says where that is (take_error). An end before what was taken
- * is that of another log (same_log.c), of which all is to be taken.
+ * read to the end of a partition it says where that is (take_error). An end before what had been
+ * taken when it was learned is that of another log (same_log.c), of which all is to be taken. What
+ * was taken since says nothing: between two questions a partition may have gone on for a while.
  *
  * A partition that has messages, and of which for `stalled-after` none becomes a job, is stalled,
  * whatever the reason. Consumer's thread, but for lag_state and lag_put. */
@@ -46,6 +47,12 @@ static int64_t position(const struct partition *p)
 	return p->next > p->read_to ? p->next : p->read_to;
 }
 
+void lag_ends_at(struct partition *p, int64_t end)
+{
+	p->end = end;
+	p->end_seen_from = position(p);
+}
+
 /* Ends of partitions that are not fetched; they are left as they were when nobody answers. */
 static void ask_ends(struct consumer *c, int64_t now)
 {
@@ -66,7 +73,7 @@ static void ask_ends(struct consumer *c, int64_t now)
 		const rd_kafka_topic_partition_t *it = &list->elems[i];
 		struct partition *p = table_find(&c->table, it->topic, it->partition);
 		if (p && !it->err && it->offset >= 0)
-			p->end = it->offset;
+			lag_ends_at(p, it->offset);
 	}
 	rd_kafka_topic_partition_list_destroy(list);
 }
@@ -77,11 +84,11 @@ static void measure(struct consumer *c, struct partition *p)
 	if (!p->is_paused &&
 		!rd_kafka_get_watermark_offsets(c->rk, p->topic, p->number, &low, &high)) {
 		if (high >= 0)
-			p->end = high;
+			lag_ends_at(p, high);
 		if (at < 0 && !c->is_reset_elsewhere && low >= 0)
 			at = low; /* nothing of it was ever committed */
 	}
-	if (p->end >= 0 && p->end < at && !c->is_reset_elsewhere)
+	if (p->end >= 0 && p->end < p->end_seen_from && !c->is_reset_elsewhere)
 		at = low > 0 && low < p->end ? low : 0;
 	p->lag = p->end < 0 || at < 0 ? -1 : p->end > at ? p->end - at : 0;
 }

@@ -235,7 +235,8 @@ void skip_tend(struct consumer *c);
 
 /* lag.c. Consumer's thread: a message of that partition is not to be expected below the offset. */
 void lag_read_to(struct partition *p, int64_t offset);
-void lag_tend(struct consumer *c); /* measures, when it is time */
+void lag_ends_at(struct partition *p, int64_t end); /* its log, as was just learned */
+void lag_tend(struct consumer *c);                  /* measures, when it is time */
 /* Any thread. */
 void lag_state(struct consumer *c, struct transport_state *ret);
 void lag_put(struct consumer *c, struct exposition *e);

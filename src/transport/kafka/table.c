@@ -53,7 +53,7 @@ struct partition *table_add(struct table *t, const char *topic, int32_t number)
 	p->place = place_of(topic, number, &len);
 	p->topic = xstrdup(topic);
 	p->number = number;
-	p->next = p->end = p->read_to = p->lag = -1;
+	p->next = p->end = p->end_seen_from = p->read_to = p->lag = -1;
 	p->before = p->verified = p->seen = p->anchor = NO_MARK;
 	p->skip.last = -1;
 	p->retry_batch = RETRY_BATCH;

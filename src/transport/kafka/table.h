@@ -96,9 +96,10 @@ struct partition {
 	char *unreadable; /* why nothing behind `unreadable_at` can be read; NULL: it can */
 	int64_t unreadable_at, unreadable_say_ms;
 	int64_t stuck_since_ms, say_at_ms;
-	/* lag.c's: the log's end; up to where there is nothing more to be read, of what was
-	 * committed or at the end; each -1: not known. */
-	int64_t end, read_to, lag;
+	/* lag.c's: the log's end, and the first offset that was not seen to when it was learned; up
+	 * to where there is nothing more to be read, of what was committed or at the end; each -1:
+	 * not known. */
+	int64_t end, end_seen_from, read_to, lag;
 	int64_t progress, progress_ms; /* a number that changes when something is done, and since
 					  when it has not */
 	bool is_stalled;
