@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/disk/folder_watch.h"
 #include "base/metrics/exposition.h"
 #include "core/deployment/deployment.h"
 #include "core/edit.h"
@@ -365,8 +366,8 @@ static void ask_ready(struct core *c, struct ask *a)
 {
 	if (c->is_stopping)
 		fault_set(&a->fault, FAULT_UNAVAILABLE, "the gateway is stopping");
-	else
-		(void)store_check_whole(c->store, &a->fault);
+	else if (store_check_whole(c->store, &a->fault) == 0)
+		(void)folder_watch_check(c->folders, &a->fault);
 	for (size_t i = 0; !a->fault.code && i < c->n_doors; i++) {
 		struct transport_state s = { 0 };
 		if (c->doors[i]->is_required)

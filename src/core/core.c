@@ -67,6 +67,7 @@ struct core *core_new(const struct core_parts *parts)
 	c->store = parts->store;
 	c->crew = parts->crew;
 	c->room = parts->crew_room;
+	c->folders = parts->folders;
 	list_init(&c->intakes);
 	c->started_ms = clock_wall_ms();
 	beat_begin(&c->beat);

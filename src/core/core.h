@@ -45,6 +45,7 @@ struct core_parts {
 	struct store *store;
 	const struct crew_ops *crew;
 	void *crew_room;
+	struct folder_watch *folders; /* without which it is not ready; NULL: none */
 	size_t mailbox_max;
 };
 

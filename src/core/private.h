@@ -64,6 +64,7 @@ struct core {
 	struct store *store;
 	const struct crew_ops *crew;
 	void *room;
+	struct folder_watch *folders; /* NULL: none */
 	struct catalog *catalog;
 	struct core_limits limits;
 	struct map lanes, jobs, workers, signatures;

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/disk/folder_watch.h"
 #include "base/log.h"
 #include "base/uuid.h"
 #include "mistd/deadline.h"
@@ -26,6 +27,11 @@
 #include "transport/registry.h"
 
 enum { STOP_GRACE_MS = 10000, LOCK_WAIT_MS = 1000 };
+
+/* Of the data directory. What no job can do without is first; artifacts may be on a file system
+ * that is read-only on purpose. */
+static const char *const folders[] = { "logs", "workers", "artifacts", NULL };
+static const char *const watched_folders[] = { "logs", "workers", NULL };
 
 struct gateway {
 	uv_loop_t *loop;
@@ -39,6 +45,7 @@ struct gateway {
 	char id[UUID_TEXT];
 	char *artifacts, *directory;
 	struct watchdog *watchdog;
+	struct folder_watch *folders;
 	int64_t watchdog_ms, stop_grace_ms;
 	bool watchdog_exits;
 };
@@ -102,14 +109,13 @@ int gateway_lock(const char *directory, bool makes, struct fault *f)
 
 static int open_directories(struct gateway *g, const char *directory, struct fault *f)
 {
-	static const char *const rooms[] = { "logs", "workers", "artifacts" };
 	int r = make_directory(directory, f);
 	if (r == 0)
 		r = g->lock_fd = gateway_lock(directory, true, f);
 	if (r > 0)
 		r = 0;
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(rooms); i++) {
-		_cleanup_(freep) char *path = xasprintf("%s/%s", directory, rooms[i]);
+	for (const char *const *name = folders; r == 0 && *name; name++) {
+		_cleanup_(freep) char *path = xasprintf("%s/%s", directory, *name);
 		r = make_directory(path, f);
 	}
 	return r;
@@ -183,12 +189,18 @@ static int open_doors(struct gateway *g, const struct settings *s, struct fault 
 
 static int open_core(struct gateway *g, struct settings *s, struct fault *f)
 {
+	int watch = folder_watch_start(&g->folders, s->mist.data_directory, watched_folders);
+	if (watch < 0)
+		log_warn("nobody watches the folders of the data directory: the thread for it "
+			 "cannot be started: %s",
+			strerror(-watch));
 	g->room = room_new(g->loop, s->mist.data_directory);
 	room_configure(g->room, &s->room);
 	g->core = core_new(&(struct core_parts){ .loop = g->loop,
 		.store = g->store,
 		.crew = &room_crew,
 		.crew_room = g->room,
+		.folders = g->folders,
 		.mailbox_max = s->mist.mailbox_max });
 	core_configure(g->core, TAKE_PTR(s->catalog), &s->limits);
 	g->directory = xstrdup(s->mist.data_directory);
@@ -343,6 +355,7 @@ void gateway_free(struct gateway *g)
 	deadline_part("the store");
 	free(g->doors);
 	core_free(g->core);
+	folder_watch_stop(g->folders);
 	room_free(g->room);
 	store_close(g->store);
 	closep(&g->lock_fd);

@@ -156,7 +156,7 @@ def test_nothing_is_accepted_while_the_data_is_elsewhere(c_mist, moved):
     before = gateway.submit("echo", {"text": "before"})
     gateway.wait(before)
     os.rename(gateway.data / moved, gateway.home / "elsewhere")
-    assert "moved away" in why_not_ready(gateway)
+    until(lambda: "moved away" in why_not_ready(gateway), what="the store to notice")
     refused = gateway.post("/v2/api/functions/echo/jobs", json={"text": "x"})
     assert refused.status_code == 503 and "moved away" in refused.json()["detail"]
     os.rename(gateway.home / "elsewhere", gateway.data / moved)

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/disk/folder_watch.h"
 #include "base/log.h"
 #include "base/metrics/exposition.h"
 #include "core/private.h"
@@ -34,6 +35,7 @@ enum {
 	BACKLOG_BYTES,
 	UNREADABLE,
 	HEALTHY,
+	FOLDER_WRITABLE,
 	STANDSTILLS,
 	LOG_LINES,
 	LOG_DROPPED,
@@ -78,6 +80,8 @@ static const struct metric families[] = {
 	[UNREADABLE] = { METRIC_GAUGE, "mist_store_unreadable_rows",
 		"Rows of the store that could not be read and were set aside." },
 	[HEALTHY] = { METRIC_GAUGE, "mist_store_healthy", "1 while the store can write." },
+	[FOLDER_WRITABLE] = { METRIC_GAUGE, "mist_data_folder_writable",
+		"1 while files can be written in the folder of the data directory." },
 	[STANDSTILLS] = { METRIC_COUNTER, "mist_watchdog_standstills_total",
 		"Times that a thread stood still for longer than mist.watchdog." },
 	[LOG_LINES] = { METRIC_COUNTER, "mist_log_lines_total",
@@ -272,6 +276,11 @@ static int64_t n_waiting_contexts(const struct core *c)
 	return n;
 }
 
+static void put_folder(void *arg, const char *name, bool is_writable)
+{
+	exposition_put(arg, &families[FOLDER_WRITABLE], LABELS("folder", name), is_writable);
+}
+
 static void put_log(struct exposition *e)
 {
 	for (size_t i = 0; i < _LOG_LEVEL_MAX; i++)
@@ -311,6 +320,7 @@ void core_metrics_put(struct core *c, struct exposition *e)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		exposition_put(e, &families[rows[i].family], NO_LABELS, rows[i].value);
+	folder_watch_each(c->folders, put_folder, e);
 	put_contexts(c, e);
 	put_log(e);
 	job_series_put(c, e);

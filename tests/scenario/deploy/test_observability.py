@@ -25,7 +25,7 @@ STUCK = {"mist_transport_stuck_offset": {"transport", "topic", "partition"}}
 
 TOKEN = re.compile(r'\s+|(?P<text>"(?:[^"\\]|\\.)*")|(?P<range>\[[^\]]*\])|(?P<name>[A-Za-z_:][\w:]*)|(?P<number>\d[\w.]*)|(?P<op>[=!<>]=|[=!]~|.)')
 # Labels that have the same few values everywhere: the page says which.
-CLOSED = ("outcome", "kind", "event", "state", "level")
+CLOSED = ("outcome", "kind", "event", "state", "level", "folder")
 KEYWORDS = {"and", "or", "unless", "bool", "on", "ignoring", "group_left", "group_right", "offset"}
 FUNCTIONS = {"sum", "rate", "increase", "deriv", "changes", "histogram_quantile", "predict_linear", "topk", "time", "label_values"}
 

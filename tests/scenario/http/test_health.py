@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the gateway is ready, and how its transports are."""
+import re
+
 import pytest
 
 from support.mistd import until
@@ -47,3 +49,22 @@ def test_what_is_required_is_read_again(c_mist):
         gateway.hangup()
         until(lambda: gateway.get("/health/ready").status_code == status, what=f"required = {required}")
     assert "restart" not in gateway.stderr()
+
+
+@pytest.mark.parametrize("folder", ["logs", "workers"])
+def test_a_folder_that_cannot_be_written_makes_it_not_ready_until_it_can_be(c_mist, folder):
+    gateway = c_mist()
+
+    def metric():
+        return int(re.search(rf'^mist_data_folder_writable{{folder="{folder}"}} (\d)$', gateway.get("/metrics").text, re.MULTILINE)[1])
+
+    path = gateway.data / folder
+    path.rename(gateway.home / "elsewhere")
+    until(lambda: gateway.get("/health/ready").status_code == 503, what="the missing folder to be seen")
+    problem = gateway.get("/health/ready").json()
+    assert problem["detail"] == f"the folder {path} cannot be written: No such file or directory" and problem["transports"] and metric() == 0
+    assert gateway.get("/health/live").status_code == 200
+    (gateway.home / "elsewhere").rename(path)
+    until(lambda: gateway.get("/health/ready").status_code == 200, what="the folder to be seen again")
+    assert metric() == 1 and gateway.run("noop")["success"]
+    assert f"the folder {path} can be written again" in gateway.stderr()
