@@ -43,12 +43,15 @@ def test_a_core_that_stands_still_is_seen_and_told_where(make, tmp_path):
     gateway.until(lambda: gateway.get("/health/live").status_code == 200)
     hang_core(gateway, tmp_path)
     gateway.until(lambda: gateway.get("/health/live").status_code == 503)
+    ready = gateway.get("/health/ready")
+    assert ready.status_code == 503 and ready.json()["detail"] == "the core stands still for longer than mist.watchdog"
     gateway.until(lambda: "hanging-transport.so" in gateway.stderr())
     said = gateway.stderr()
     assert "the core stands still for longer than mist.watchdog, 400ms: it is at a query or a command (thread" in said
     assert "where it stands:" in said and "core_metrics_put" in said
     (tmp_path / "state").unlink()
     gateway.until(lambda: gateway.get("/health/live").status_code == 200)
+    gateway.until(lambda: gateway.get("/health/ready").status_code == 200)
     gateway.until(lambda: "the core turns again" in gateway.stderr())
     assert gateway.run("typed", {"i": 1})["success"]
     assert metric(gateway, "mist_watchdog_standstills_total") >= 1
