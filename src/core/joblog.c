@@ -21,7 +21,9 @@
 #include "base/utf8.h"
 #include "domain/log_line.h"
 
-enum { LOG_LINE_MAX = 1 << 20, TEXT_MAX = 64 << 20 };
+/* END_MAX: what is kept free of limits.job-log for the line that says that the log ends. HEAD_MAX:
+ * what stands in a line beside its message. */
+enum { LOG_LINE_MAX = 1 << 20, TEXT_MAX = 64 << 20, END_MAX = 160, HEAD_MAX = 80 };
 
 /* What is added at once. */
 struct lines {
@@ -30,17 +32,24 @@ struct lines {
 	struct buf text;
 };
 
-static void add_line(
-	struct lines *lines, enum log_line_level level, int64_t at_ms, const char *message)
+/* At most `max` bytes of the message. */
+static void add_part(struct lines *lines, enum log_line_level level, int64_t at_ms,
+	const char *message, size_t max)
 {
 	struct log_line line = { .job = lines->id,
 		.level = level,
 		.at_ms = at_ms,
 		.message = message,
 		.len = strlen(message) };
-	if (line.len > LOG_LINE_MAX)
-		line.len = utf8_whole(message, LOG_LINE_MAX);
+	if (line.len > max)
+		line.len = utf8_whole(message, max);
 	log_line_print(&line, &lines->text);
+}
+
+static void add_line(
+	struct lines *lines, enum log_line_level level, int64_t at_ms, const char *message)
+{
+	add_part(lines, level, at_ms, message, LOG_LINE_MAX);
 }
 
 static void post(struct lines *lines)
@@ -70,18 +79,24 @@ static void add_life_so_far(struct lines *lines)
 		add_line(lines, LOG_LINE_INFO, j->started_ms, "StartedEvent");
 }
 
+/* The line that does not fit is cut and fills the log up, so that its size alone says, after a
+ * restart too, that it has ended. */
 void joblog_add(struct live_job *l, const char *level, int64_t at_ms, const char *message)
 {
 	int64_t max = l->core->limits.log_max;
-	if (l->log_bytes >= max)
+	if (l->log_bytes > max - END_MAX)
 		return;
 	struct lines lines = { .job = l };
 	uuid_format(&l->job->id, lines.id);
 	buf_init(&lines.text, TEXT_MAX);
 	if (l->log_bytes == 0)
 		add_life_so_far(&lines);
-	add_line(&lines, log_line_level_of(level), at_ms, message);
-	if (l->log_bytes + (int64_t)lines.text.len >= max) {
+	int64_t left = max - END_MAX - HEAD_MAX - l->log_bytes - (int64_t)lines.text.len,
+		wanted = (int64_t)strnlen(message, LOG_LINE_MAX);
+	if (left >= 0)
+		add_part(&lines, log_line_level_of(level), at_ms, message,
+			(size_t)(left < wanted ? left : wanted));
+	if (left < wanted) {
 		_cleanup_(freep) char *line = xasprintf(
 			"The log ends here: it is over limits.job-log, %" PRId64 " bytes", max);
 		add_line(&lines, LOG_LINE_WARN, at_ms, line);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 static void a_job_goes_through_and_comes_back_by_its_door(void **state)
 {
 	struct house *h = *state;
@@ -298,6 +300,145 @@ static void a_job_that_has_told_how_far_it_is_may_be_under_way_at_the_stop(void 
 	says(h, 0.25, "a quarter");
 }
 
+static bool is_all_written(struct house *h)
+{
+	return store_is_settled(h->store);
+}
+
+static void says_line(struct house *h, const char *message)
+{
+	_cleanup_(json_decrefp) json_t *entries =
+		json_pack("[{s:i, s:s, s:s}]", "at", 1, "level", "INFO", "message", message);
+	assert_int_equal(crew_log(h->core, h->crew.last_worker, h->crew.last_job, entries), 0);
+}
+
+/* The text of its file, which the caller frees. */
+static char *log_of_last_job(struct house *h)
+{
+	struct buf text;
+	struct uuid id;
+	char path[4096], part[4096];
+	size_t n;
+	await_true(h, is_all_written);
+	assert_true(uuid_parse(h->crew.last_job, &id));
+	store_log_path(h->store, &id, path, sizeof path);
+	_cleanup_(fclosep) FILE *file = fopen(path, "re");
+	assert_non_null(file);
+	buf_init(&text, 64 << 20);
+	while ((n = fread(part, 1, sizeof part, file)) > 0)
+		assert_int_equal(buf_add(&text, part, n), 0);
+	return buf_take(&text);
+}
+
+static unsigned times_in(const char *text, const char *words)
+{
+	unsigned n = 0;
+	while ((text = strstr(text, words)) && ++n)
+		text++;
+	return n;
+}
+
+enum { LOG_MAX = 2000 };
+
+static void logs_up_to(struct house *h, int64_t log_max)
+{
+	struct core_limits some = limits;
+	some.log_max = log_max;
+	h->crew.holds_jobs = true;
+	core_configure(h->core, catalog_of(1, 0), &some);
+	submit(h, "{\"n\": 1}");
+	await_and_drop(h, "started");
+}
+
+#define ENDS_HERE "The log ends here: it is over limits.job-log, 2000 bytes\n"
+
+/* What came first is there, no more than LOG_MAX bytes are, and they end with the sentence. */
+static void assert_log_ended(struct house *h)
+{
+	_cleanup_(freep) char *log = log_of_last_job(h);
+	assert_in_range(strlen(log), LOG_MAX / 2, LOG_MAX);
+	assert_non_null(strstr(log, "StartedEvent\n"));
+	assert_non_null(strstr(log, "] first"));
+	assert_null(strstr(log, "] behind"));
+	assert_int_equal(times_in(log, "The log ends here"), 1);
+	assert_true(strlen(log) > strlen(ENDS_HERE));
+	assert_string_equal(log + strlen(log) - strlen(ENDS_HERE), ENDS_HERE);
+}
+
+static void a_log_ends_at_its_limit_and_says_so_once(void **state)
+{
+	struct house *h = *state;
+	logs_up_to(h, LOG_MAX);
+	says_line(h, "first");
+	for (int i = 0; i < LOG_MAX / 10; i++)
+		says_line(h, "some more");
+	says_line(h, "behind");
+	assert_log_ended(h);
+	assert_int_equal(
+		crew_ended(h->core, h->crew.last_worker, h->crew.last_job, xstrdup("1"), NULL), 0);
+	await_and_drop(h, "finished");
+	assert_log_ended(h);
+}
+
+static void a_log_ends_within_a_line_that_has_no_room_in_it(void **state)
+{
+	static const size_t lengths[] = { LOG_MAX, 100000, 3000000 };
+	struct house *h = *state;
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		_cleanup_(freep) char *line = xcalloc(1, lengths[i] + 1);
+		memset(line, 'x', lengths[i]);
+		memcpy(line, "first", strlen("first"));
+		logs_up_to(h, LOG_MAX);
+		says_line(h, line);
+		says_line(h, "behind");
+		assert_log_ended(h);
+		assert_int_equal(crew_ended(h->core, h->crew.last_worker, h->crew.last_job,
+					 xstrdup("1"), NULL),
+			0);
+		await_and_drop(h, "finished");
+	}
+}
+
+static struct ask ready_ask;
+static bool is_ready_answered;
+
+static void ready_answered(struct ask *a)
+{
+	(void)a;
+	is_ready_answered = true;
+}
+
+static bool ready_was_answered(struct house *h)
+{
+	(void)h;
+	return is_ready_answered;
+}
+
+static void ask_whether_ready(struct house *h)
+{
+	is_ready_answered = false;
+	ready_ask = (struct ask){ .kind = ASK_READY, .answered = ready_answered };
+	assert_int_equal(intake_ask(core_intake(h->core, "test"), &ready_ask), 0);
+	await_true(h, ready_was_answered);
+	free(TAKE_PTR(ready_ask.text));
+}
+
+static void nobody_waits_for_it(void *owner)
+{
+	(void)owner;
+}
+
+static void a_gateway_that_stops_is_not_ready(void **state)
+{
+	struct house *h = *state;
+	ask_whether_ready(h);
+	assert_int_equal(ready_ask.fault.code, FAULT_NONE);
+	core_stop(h->core, false, 60000, nobody_waits_for_it, NULL);
+	ask_whether_ready(h);
+	assert_int_equal(ready_ask.fault.code, FAULT_UNAVAILABLE);
+	assert_string_equal(ready_ask.fault.text, "the gateway is stopping");
+}
+
 /* The worker says hello again, with nothing in its hands. */
 static void comes_back_empty(struct house *h, struct worker *w)
 {
@@ -414,6 +555,9 @@ int main(void)
 		IN_A_HOUSE(frames_out_of_turn_are_answered_so),
 		IN_A_HOUSE(of_how_far_a_job_is_the_newest_is_told_at_intervals_and_before_its_end),
 		IN_A_HOUSE(a_job_that_has_told_how_far_it_is_may_be_under_way_at_the_stop),
+		IN_A_HOUSE(a_log_ends_at_its_limit_and_says_so_once),
+		IN_A_HOUSE(a_log_ends_within_a_line_that_has_no_room_in_it),
+		IN_A_HOUSE(a_gateway_that_stops_is_not_ready),
 		IN_A_HOUSE(a_started_job_that_its_worker_forgot_uses_up_an_attempt),
 		IN_A_HOUSE(a_drain_is_sent_again_after_the_connection_broke),
 		IN_A_HOUSE(what_a_worker_gets_after_its_bye_goes_to_another),
