@@ -2,13 +2,16 @@
 """kill -9 of the gateway and of the Kafka broker, and partitions that change hands: nothing is lost, and nothing runs twice."""
 import collections
 import json
+import os
 import random
 import re
 import threading
 
+import confluent_kafka
 import pytest
 
-from support.mistd import until
+from support.kafka import Door
+from support.mistd import PATIENCE, until
 
 REQUESTS = 2000
 RANKS = {"initialized": 1, "queued": 2, "worker-assigned": 3, "started": 5, "finished": 7}
@@ -166,3 +169,64 @@ def test_outcomes_that_wait_for_a_broker_cost_no_memory_each(c_mist, kafka_facto
     until(lambda: metric(gateway, "deliveries_waiting") == 0, timeout=60, what="nothing that waits")
     assert numbers() == list(range(REQUESTS))
     assert metric(gateway, "outbox_bytes") == 0 and metric(gateway, "deliveries_total", "dropped") == 0
+
+
+def cut_log(kafka, topic, offset):
+    """The broker, which is stopped, has lost all records of partition 0 from that offset on, as a new leader may that had not got them.
+    Each was a batch of its own."""
+    folder = kafka.brokers[0].home / "data" / f"{topic}-0"
+    path = folder / "00000000000000000000.log"
+    data, at = path.read_bytes(), 0
+    while int.from_bytes(data[at:at + 8], "big") < offset:
+        at += 12 + int.from_bytes(data[at + 8:at + 12], "big")
+    os.truncate(path, at)
+    for index in folder.glob("*.*index"):
+        index.unlink()
+
+
+def test_a_log_that_was_cut_short_goes_on(c_mist, kafka_factory, prefix):
+    """Three of five records are lost. The gateway had compared the second, as is committed with the fifth, and finds it: nothing is run
+    again, and what is written in place of those that were lost is run."""
+    kafka = kafka_factory()
+    door = Door(kafka, prefix, consumer={"session.timeout.ms": "6000"})
+    gateway = c_mist(transports=[door.settings])
+
+    def ask(*texts):
+        producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})  # one that counts no records
+        for text in texts:
+            producer.produce(door.requests, json.dumps({"functionId": "echo", "parameters": {"text": text}}))
+            assert producer.flush(30 * PATIENCE) == 0
+
+    def with_group(ask):
+        """None: the broker is not ready for that, or the group is not empty."""
+        try:
+            return kafka.with_consumer(door.group, ask)
+        except confluent_kafka.KafkaException:
+            return None
+
+    def place(offset):
+        asked = [confluent_kafka.TopicPartition(door.requests, 0)]
+        found = with_group(lambda c: c.committed(asked, timeout=30)[0])
+        return found if found and found.offset == offset else None
+
+    def commit(offset, metadata):
+        at = confluent_kafka.TopicPartition(door.requests, 0, offset, metadata)
+        done = with_group(lambda c: c.commit(offsets=[at], asynchronous=False))
+        return done and not done[0].error
+
+    ask("0", "1", "2", "3", "4")
+    until(lambda: place(5), what="what is lost later")
+    gateway.stop()
+    marks = "~3".join(kafka.mark(door.requests, offset) for offset in (4, 1))
+    until(lambda: commit(5, f"mist:{marks}"), what="an empty group")
+    kafka.stop()
+    cut_log(kafka, door.requests, 2)
+    kafka.start()
+    gateway.start()
+    until(lambda: "has lost at least 3 records, its end is offset 2 now" in gateway.stderr(), what="the gateway to notice")
+    until(lambda: place(2), what="where it goes on")
+    ask("new")
+    until(lambda: place(3), what="the new record to be done")
+    jobs = gateway.get("/v2/api/jobs", params={"limit": 100}).json()
+    assert sorted(job["params"]["arguments"]["text"] for job in jobs) == ["0", "1", "2", "3", "4", "new"]
+    assert f"the log of {door.requests}/0 is another" not in gateway.stderr()

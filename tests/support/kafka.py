@@ -217,6 +217,15 @@ class Reader:
         self._thread.join()
 
 
+def _fnv_1a(parts):
+    """Each with its length; 0 for one that is None."""
+    value = 0xcbf29ce484222325
+    for part in parts:
+        for number in (0 if part is None else len(part) + 1, *(part or b"")):
+            value = (value ^ number) * 0x100000001b3 % 2**64
+    return value
+
+
 class Kafka:
     """A cluster of `size` brokers, started. secured: see above, of one broker. settings: more lines of every server.properties,
     with _ for the dots."""
@@ -355,6 +364,17 @@ class Kafka:
             return {p.partition: p.offset if p.offset >= 0 else None for p in consumer.committed(wanted, timeout=TIMEOUT)}
 
         return self.with_consumer(group, ask)
+
+    def mark(self, topic, offset):
+        """A record of partition 0 as the gateway tells it in a commit's metadata. That is not read: librdkafka's text of it has no end,
+        which the Python client takes for granted."""
+        def read(consumer):
+            consumer.assign([confluent_kafka.TopicPartition(topic, 0, offset)])
+            return until(lambda: (message := consumer.poll(0.1)) and not message.error() and message, what="the record")
+
+        record = self.with_consumer(None, read)
+        parts = [record.key(), record.value(), *(part for name, value in record.headers() or () for part in (name.encode(), value))]
+        return f"@{record.timestamp()[1]}.{_fnv_1a(parts):x}"
 
     def with_consumer(self, group, ask):
         consumer = confluent_kafka.Consumer({"bootstrap.servers": self.bootstrap, "group.id": group or "looks", "log_level": 0})

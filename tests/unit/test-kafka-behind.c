@@ -17,7 +17,7 @@ enum { AT_MS = 1000 };
 
 static enum log_match match(struct partition *p, int64_t offset, int64_t at_ms)
 {
-	return same_log_match(p, MARK(offset, at_ms, 0));
+	return same_log_match(p, MARK(offset, at_ms, 0), -1);
 }
 
 static void take(struct table *t, struct partition *p, int64_t offset, bool is_done)
@@ -315,13 +315,13 @@ static void test_the_content_is_told_and_read(void **state)
 		assert_int_equal(next->before.at_ms, before->at_ms);
 		assert_int_equal(next->before.hash, before->hash);
 		assert_int_equal(same_log_expect(next), anchor->offset);
-		assert_int_equal(same_log_match(next, anchor), LOG_AGAIN);
-		assert_int_equal(same_log_match(next, before), LOG_AGAIN);
-		assert_int_equal(same_log_match(next, MARK(105, before->at_ms, 3)), LOG_NEXT);
+		assert_int_equal(same_log_match(next, anchor, -1), LOG_AGAIN);
+		assert_int_equal(same_log_match(next, before, -1), LOG_AGAIN);
+		assert_int_equal(same_log_match(next, MARK(105, before->at_ms, 3), -1), LOG_NEXT);
 		behind_read(next, 105, cases[i].text, strlen(cases[i].text));
 		(void)same_log_expect(next);
-		assert_int_equal(
-			same_log_match(next, MARK(anchor->offset, anchor->at_ms, 3)), LOG_OTHER);
+		assert_int_equal(same_log_match(next, MARK(anchor->offset, anchor->at_ms, 3), -1),
+			LOG_OTHER);
 	}
 	table_done(&t);
 }
@@ -335,9 +335,88 @@ static void test_what_an_earlier_version_kept_is_the_same_log(void **state)
 	struct partition *p = table_add(&t, "topic", 0);
 	behind_read(p, 105, "mist:@50", strlen("mist:@50"));
 	assert_int_equal(same_log_expect(p), 104);
-	assert_int_equal(same_log_match(p, MARK(104, 50, 7)), LOG_AGAIN);
+	assert_int_equal(same_log_match(p, MARK(104, 50, 7), -1), LOG_AGAIN);
 	(void)same_log_expect(p);
-	assert_int_equal(same_log_match(p, MARK(104, 51, 7)), LOG_OTHER);
+	assert_int_equal(same_log_match(p, MARK(104, 51, 7), -1), LOG_OTHER);
+	table_done(&t);
+}
+
+/* Records 0 to 9 were taken, the record 4 at the last check: a tenth of a second apart, no two
+ * alike.
+ */
+static struct mark record(int64_t offset)
+{
+	return (struct mark){ offset, AT_MS + 100 * offset, 0xabc0 + (uint64_t)offset };
+}
+
+static void take_ten(struct partition *p)
+{
+	struct mark seen = record(9);
+	p->is_checked = p->is_doubted = p->is_repeated = false;
+	p->anchor = record(4);
+	same_log_seen(p, &seen);
+}
+
+static enum log_match match_record(struct partition *p, struct mark of, int64_t end)
+{
+	enum log_match is = same_log_match(p, &of, end);
+	if (is == LOG_DOUBTED) /* as same_log_doubt does */
+		p->is_checked = p->is_doubted = true;
+	return is;
+}
+
+static void test_a_log_that_has_lost_its_newest_records_is_the_same(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	/* It is seen when the anchor is read again, */
+	take_ten(p);
+	p->is_checked = true;
+	assert_int_equal(match_record(p, record(4), 7), LOG_CUT);
+	take_ten(p);
+	p->is_checked = true;
+	assert_int_equal(match_record(p, record(4), 9), LOG_CUT);
+	take_ten(p);
+	p->is_checked = true;
+	assert_int_equal(match_record(p, record(4), 10), LOG_AGAIN);
+	/* or when the library begins at the earliest by itself: the anchor decides. */
+	take_ten(p);
+	assert_int_equal(match_record(p, record(0), -1), LOG_DOUBTED);
+	assert_int_equal(match_record(p, record(4), -1), LOG_CUT);
+	take_ten(p); /* which is the earliest */
+	assert_int_equal(match_record(p, record(4), -1), LOG_CUT);
+	table_done(&t);
+}
+
+static void test_a_log_that_goes_back_without_its_anchor_is_another(void **state)
+{
+	struct table t = { 0 };
+	(void)state;
+	table_init(&t);
+	struct partition *p = table_add(&t, "topic", 0);
+	for (int64_t offset = 0; offset < 10; offset++) {
+		/* 4 is another record; of the others a log that is compacted may have some. */
+		struct mark next = record(offset);
+		next.hash += offset == 4;
+		take_ten(p);
+		assert_int_equal(match_record(p, record(0), -1), LOG_DOUBTED);
+		assert_int_equal(match_record(p, next, -1), LOG_OTHER);
+	}
+	take_ten(p);
+	assert_int_equal(match_record(p, record(5), -1), LOG_OTHER_FROM_HERE);
+	take_ten(p);
+	p->is_checked = true;
+	assert_int_equal(match_record(p, record(0), 7), LOG_OTHER_FROM_HERE);
+	/* A time alone, which an earlier version has kept, proves nothing. */
+	take_ten(p);
+	p->anchor.hash = 0;
+	assert_int_equal(match_record(p, record(0), -1), LOG_OTHER_FROM_HERE);
+	take_ten(p);
+	p->anchor.hash = 0;
+	p->is_checked = true;
+	assert_int_equal(match_record(p, record(4), 7), LOG_AGAIN);
 	table_done(&t);
 }
 
@@ -356,6 +435,8 @@ int main(void)
 		cmocka_unit_test(test_a_log_is_known_by_its_newest_record),
 		cmocka_unit_test(test_the_content_is_told_and_read),
 		cmocka_unit_test(test_what_an_earlier_version_kept_is_the_same_log),
+		cmocka_unit_test(test_a_log_that_has_lost_its_newest_records_is_the_same),
+		cmocka_unit_test(test_a_log_that_goes_back_without_its_anchor_is_another),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -370,9 +370,14 @@ static void look_for_topic(struct consumer *c)
 static struct partition *partition_of(
 	struct consumer *c, struct partition *p, const struct mark *of)
 {
-	switch (same_log_match(p, of)) {
+	switch (same_log_match(p, of, same_log_end(c, p))) {
 	case LOG_AGAIN:
 		same_log_go_on(c, p, of->offset);
+		return NULL;
+	case LOG_DOUBTED:
+		return same_log_doubt(c, p);
+	case LOG_CUT:
+		same_log_cut(c, p, of);
 		return NULL;
 	case LOG_OTHER:
 		same_log_begin(c, p, false);

@@ -17,6 +17,13 @@
  * give all records the same time, or none; records that are the same in all cannot be told apart. A
  * record that retention or compaction took away proves nothing.
  *
+ * A log can also lose its newest records, when a leader dies that had more than its followers. The
+ * library, whose place is gone then, begins at the earliest record, as in a log that is another. So
+ * it is sent to the anchor first, and where that is found the log is taken from there on: not from
+ * its end, as producers may have written behind the cut since; what is left of the records that
+ * were taken behind the anchor makes no second job. Where the anchor is among those that were lost,
+ * nothing tells the log from another.
+ *
  * Reading again needs `auto.offset.reset` to be the earliest, as it is unless the settings say
  * otherwise: with another value an offset that is gone could lead behind what is to be read, so
  * nothing is checked. Consumer's thread. */
@@ -88,16 +95,26 @@ void same_log_seen(struct partition *p, const struct mark *of)
 	p->check_at_ms = clock_mono_ms() + CHECK_MS;
 }
 
-enum log_match same_log_match(struct partition *p, const struct mark *of)
+/* It is, beyond doubt: what an earlier version has kept may be the same by its time alone. */
+static bool is_anchor(const struct partition *p, const struct mark *of)
+{
+	return of->offset == p->anchor.offset && p->anchor.hash && is_same(of, &p->anchor);
+}
+
+enum log_match same_log_match(struct partition *p, const struct mark *of, int64_t end)
 {
 	int64_t offset = of->offset;
 	if (!mark_is_known(&p->seen))
 		return LOG_NEXT;
 	if (p->is_checked) {
+		if (p->is_doubted)
+			return is_anchor(p, of) ? LOG_CUT : LOG_OTHER;
 		if (offset < p->anchor.offset) /* the library has begun at the earliest */
 			return LOG_OTHER_FROM_HERE;
 		if (offset == p->anchor.offset && !is_same(of, &p->anchor))
 			return LOG_OTHER;
+		if (is_anchor(p, of) && end >= 0 && end <= p->seen.offset)
+			return LOG_CUT;
 		p->is_checked = false;
 		p->anchor = p->seen;
 		p->is_repeated = true;
@@ -109,7 +126,9 @@ enum log_match same_log_match(struct partition *p, const struct mark *of)
 		return LOG_NEXT;
 	if (is_repeated || (offset == p->seen.offset && is_same(of, &p->seen)))
 		return LOG_AGAIN;
-	return LOG_OTHER_FROM_HERE;
+	if (is_anchor(p, of))
+		return LOG_CUT;
+	return p->anchor.hash && offset < p->anchor.offset ? LOG_DOUBTED : LOG_OTHER_FROM_HERE;
 }
 
 bool partition_seek(struct consumer *c, const struct partition *p, int64_t offset)
@@ -157,16 +176,44 @@ void same_log_tend(struct consumer *c)
 }
 
 /* A leader that was just elected does not answer until it has all that was ever read from it. */
-bool same_log_ends(struct consumer *c, struct partition *p, int64_t end)
+static int64_t ask_end(struct consumer *c, const struct partition *p)
 {
 	int64_t lowest, high;
+	return rd_kafka_query_watermark_offsets(c->rk, p->topic, p->number, &lowest, &high, ASK_MS)
+		       ? -1
+		       : high;
+}
+
+int64_t same_log_end(struct consumer *c, const struct partition *p)
+{
+	int64_t lowest, high;
+	if (!p->is_checked || p->is_doubted ||
+		rd_kafka_get_watermark_offsets(c->rk, p->topic, p->number, &lowest, &high) ||
+		high < 0)
+		return -1;
+	int64_t asked = high > p->seen.offset ? -1 : ask_end(c, p);
+	return asked < 0 ? high : asked;
+}
+
+bool same_log_ends(struct consumer *c, struct partition *p, int64_t end)
+{
 	if (!mark_is_known(&p->seen) || end > p->seen.offset || c->is_reset_elsewhere)
 		return false;
-	if (rd_kafka_query_watermark_offsets(c->rk, p->topic, p->number, &lowest, &high, ASK_MS) ||
-		high > p->seen.offset)
+	end = ask_end(c, p);
+	if (end < 0 || end > p->seen.offset)
 		return false; /* at the next check */
 	same_log_begin(c, p, false);
 	return true;
+}
+
+/* What comes if the anchor cannot be sought is judged as if it could. */
+struct partition *same_log_doubt(struct consumer *c, struct partition *p)
+{
+	if (c->is_reset_elsewhere)
+		return same_log_begin(c, p, true);
+	p->is_checked = p->is_doubted = true;
+	(void)partition_seek(c, p, p->anchor.offset);
+	return NULL;
 }
 
 struct partition *same_log_begin(struct consumer *c, struct partition *p, bool is_from_here)
@@ -186,4 +233,49 @@ struct partition *same_log_begin(struct consumer *c, struct partition *p, bool i
 			"are left out until the gateway starts again",
 			c->kafka->env.name, topic, (int)number);
 	return p;
+}
+
+/* What was taken before the anchor and is not done yet was perhaps refused for now: it is read
+ * again, too. Else it is as if all up to the anchor had just been taken: that is committed, so that
+ * a gateway that starts next finds the anchor. */
+static int64_t begin_behind(
+	struct table *t, struct partition *p, const struct mark *anchor, int64_t undone)
+{
+	if (undone >= 0 && undone <= anchor->offset) {
+		lag_read_to(p, undone);
+		return undone;
+	}
+	p->next = anchor->offset + 1;
+	p->before = *anchor;
+	p->is_news = t->is_news = true;
+	same_log_seen(p, anchor);
+	return p->next;
+}
+
+void same_log_cut(struct consumer *c, struct partition *p, const struct mark *anchor)
+{
+	_cleanup_(freep) char *topic = xstrdup(p->topic);
+	int32_t number = p->number;
+	int64_t seen = p->seen.offset, end = ask_end(c, p);
+	int64_t undone = list_empty(&p->entries)
+				 ? -1
+				 : container_of(p->entries.next, struct entry, node)->offset;
+	table_remove(&c->table, p);
+	p = consumer_adopt(c, topic, number);
+	int64_t begin = begin_behind(&c->table, p, anchor, undone);
+	_cleanup_(freep) char *lost =
+		end >= 0 && end <= seen ? xasprintf("at least %" PRId64
+						    " records, its end is offset %" PRId64 " now",
+						  seen + 1 - end, end)
+					: xstrdup("records");
+	log_warn("transport %s: the log of topic %s, partition %d was read up to offset %" PRId64
+		 " and has lost %s: it is the same up to offset %" PRId64
+		 " and is taken from offset %" PRId64
+		 " on; what was taken already makes no second job",
+		c->kafka->env.name, topic, (int)number, seen, lost, anchor->offset, begin);
+	if (begin <= anchor->offset && !partition_seek(c, p, begin))
+		log_error("transport %s: offset %" PRId64 " of topic %s, partition %d cannot be "
+			  "sought; what is behind it and was not taken is left out until the "
+			  "gateway starts again",
+			c->kafka->env.name, begin, topic, (int)number);
 }

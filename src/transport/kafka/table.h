@@ -83,6 +83,7 @@ struct partition {
 	struct mark seen;   /* the newest record that was taken */
 	struct mark anchor; /* the one that was the newest at the last check */
 	bool is_checked;    /* the anchor is being read again, */
+	bool is_doubted;    /* since the library has gone back by itself, */
 	bool is_repeated;   /* and what was taken behind it may come again */
 	int64_t check_at_ms;
 	struct skip skip;
