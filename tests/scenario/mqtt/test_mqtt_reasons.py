@@ -11,8 +11,9 @@ from scenario.test_mqtt import Requester, event, transport, up
 from support.mistd import until
 from support.old_broker import Meddler, connack, disconnect, packet, text_property
 
-CONNACK, PUBLISH, SUBACK = 0x20, 0x30, 0x90
+CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
 REASON_STRING, MAXIMUM_QOS, ASSIGNED_ID, SERVER_REFERENCE = 0x1F, 0x24, 0x12, 0x1C
+SESSION_EXPIRY, RECEIVE_MAXIMUM = 0x11, 0x21
 
 
 @pytest.fixture
@@ -62,6 +63,53 @@ LACKS = {"qos": (bytes([MAXIMUM_QOS, 0]) + text_property(REASON_STRING, "no QoS 
 def test_what_the_broker_lacks_is_told(c_mist, meddler, prefix, properties, words):
     broker = meddler(change=lambda first, body: connack(0, properties) if first == CONNACK else None)
     says(c_mist(transports=[transport(broker, prefix)]), *words)
+
+
+def test_sessions_that_the_broker_keeps_for_less_long_are_told_once(c_mist, meddler, prefix):
+    shorter = bytes([SESSION_EXPIRY]) + (3599).to_bytes(4, "big")
+    broker = meddler(change=lambda first, body: connack(0, shorter) if first == CONNACK else None)
+    gateway = up(c_mist(transports=[transport(broker, prefix, **{"session-expiry": "1h"})]))
+    words = "the broker keeps sessions for 3599 s only, less than session-expiry: requests that come while no gateway is there longer"
+    until(lambda: words in gateway.stderr())
+    assert gateway.stderr().count("the broker keeps sessions for") == 1, "not for each of its connections"
+
+
+@pytest.mark.parametrize("seconds", [3600, 3601])
+def test_sessions_that_the_broker_keeps_for_long_enough_are_not_told(c_mist, mosquitto, meddler, prefix, seconds):
+    enough = bytes([SESSION_EXPIRY]) + seconds.to_bytes(4, "big")
+    broker = meddler(change=lambda first, body: connack(0, enough) if first == CONNACK else None)
+    gateway = up(c_mist(transports=[transport(broker, prefix, **{"session-expiry": "1h"})]))
+    assert event(Requester(mosquitto, prefix).call("noop", {})) == "finished"
+    assert "the broker keeps sessions for" not in gateway.stderr()
+
+
+def test_no_more_is_on_its_way_than_the_broker_takes_at_once(c_mist, mosquitto, meddler, prefix):
+    most, many, on_its_way, counts = 2, 20, set(), []
+    window = bytes([RECEIVE_MAXIMUM]) + most.to_bytes(2, "big")
+    topic = f"{prefix}/answers".encode()
+
+    def answer(first, body):
+        at = 2 + int.from_bytes(body[:2], "big")
+        if first & 0xF0 == PUBLISH and body[2:at] == topic:
+            on_its_way.add(body[at:at + 2])
+            counts.append(len(on_its_way))
+
+    def change(first, body):
+        if first == PUBACK and body[:2] in on_its_way:
+            time.sleep(0.02)  # more could come in that time
+            on_its_way.discard(body[:2])
+        if first != CONNACK:
+            return None
+        on_its_way.clear()  # of a connection that was lost nothing is acknowledged any more
+        return connack(0, window)
+
+    settings = {"publish-topic": "", "events": "none"}
+    up(c_mist(transports=[transport(meddler(answer=answer, change=change), prefix, **settings)]))
+    answers = mosquitto.subscribe(topic.decode())
+    for n in range(many):
+        mosquitto.pub(f"{prefix}/functions/noop/jobs", {}, response_topic=topic.decode(), correlation_data=str(n).encode())
+    answers.wait(many)
+    assert max(counts) <= most and len(counts) >= many, counts
 
 
 SUBSCRIPTIONS = {"rights": (0x87, "Not authorized (135)", "5"), "filter": (0x8F, "check prefix, subscribe-topic and share", "5"),
