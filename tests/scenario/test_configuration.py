@@ -192,6 +192,22 @@ def test_a_reload_names_what_needs_a_restart(c_mist, tmp_path):
     assert gateway.stderr().count("needs a restart") == 1
 
 
+def test_a_reload_with_another_port_keeps_the_one_it_has(c_mist, monkeypatch):
+    gateway = c_mist(http={})
+    command, port = gateway.command(), gateway.port
+    at = command.index(f"http.port={port}")
+    del command[at - 1:at + 1]  # else it would hold against the file
+    monkeypatch.setattr(gateway, "command", lambda: command)
+    gateway.reconfigure(http={"port": port})
+    gateway.stop()
+    gateway.start()
+    gateway.reconfigure(http={"port": port % 65535 + 1})
+    gateway.until(lambda: "the configuration: what needs a restart is as it was: http.port\n" in gateway.stderr())
+    assert gateway.get("/health/live").status_code == 200 and gateway.port == port
+    gateway.reconfigure(http={"port": port})
+    assert gateway.stderr().count("needs a restart") == 1
+
+
 @pytest.mark.parametrize("text", ["", "\n \n", "# half of a file\n/* functions = { f = { }; };\n*/ // more"])
 def test_a_reload_does_not_take_a_file_that_has_come_to_be_empty(c_mist, text):
     gateway = c_mist(functions={"noop": {"class-name": "noop", "context": "example"}})

@@ -464,6 +464,7 @@ def test_a_dead_letter_waits_for_its_topic_and_the_health_says_so(c_mist, kafka,
     kafka.create_topic(f"{door.group}.later")
     assert kafka.read(f"{door.group}.later").wait_one().value == b"poison"
     until(lambda: door.committed() == 1 and gateway.is_connected())
+    until(lambda: f"it works again; this was: the dead-letter topic {door.group}.later cannot be written" in gateway.stderr())
 
 
 def test_a_topic_that_is_missing_is_named_and_taken_up_when_it_is_made(c_mist, kafka, door):

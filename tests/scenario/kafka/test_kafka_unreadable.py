@@ -33,11 +33,15 @@ def pack(kafka, topic):
 
 def damage(kafka, topic):
     send_bad(kafka, topic, "none", [request("harm me")] * BAD)
+    write_over(kafka, topic, b"harm me", b"harmed!")
+
+
+def write_over(kafka, topic, old, new):
     path = kafka.brokers[0].home / "data" / f"{topic}-1" / "00000000000000000000.log"
-    at = path.read_bytes().index(b"harm me")
+    at = path.read_bytes().index(old)
     with open(path, "r+b") as file:
         file.seek(at)
-        file.write(b"harmed!")
+        file.write(new)
 
 
 KINDS = {"packed": (pack, "a batch may be larger, when unpacked, than consumer.receive.message.max.bytes"),
@@ -81,6 +85,19 @@ def test_it_stops_its_partition_only_and_is_named(c_mist, kafka, client):
     assert f"nothing can be taken of topic {client.requests}, partition 1, from offset 1 on: " in gateway.stderr()
     assert client.words in gateway.stderr()
     assert metric(gateway, "mist_transport_errors_total", transport="main", kind="partition") > 0
+
+
+def test_it_goes_on_once_it_can_be_read_and_says_so(c_mist, kafka, prefix):
+    client = new_client(kafka, prefix)
+    damage(kafka, client.requests)
+    gateway = c_mist(transports=[client.settings])
+    replies = kafka.read(client.replies)
+    until(lambda: f"nothing can be taken of topic {client.requests}, partition 1, from offset 0 on: " in gateway.stderr())
+    write_over(kafka, client.requests, b"harmed!", b"harm me")
+    send(client, "behind")
+    until(lambda: "behind" in answered(replies))
+    until(lambda: f"topic {client.requests}, partition 1 can be read again\n" in gateway.stderr())
+    until(lambda: metric(gateway, "mist_transport_stuck_partitions", transport="main") == 0)
 
 
 def test_it_is_skipped_with_a_dead_letter_where_that_is_said(c_mist, kafka, client):
