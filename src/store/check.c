@@ -280,10 +280,8 @@ static void check_artifact(struct check *c, const char *path, const char *name, 
 static void check_deployment(struct check *c)
 {
 	_cleanup_(freep) char *artifacts = xasprintf("%s/artifacts", c->directory);
-	_cleanup_(freep) char *aside = journal_aside(artifacts);
 	_cleanup_(journal_freep) struct journal *j = NULL;
 	struct fault f, sentence;
-	struct stat st;
 	int r = journal_read(&j, artifacts, &f);
 	if (r == 0) {
 		char id[UUID_TEXT];
@@ -297,11 +295,15 @@ static void check_deployment(struct check *c)
 		complain(c, "a deployment is not finished, and its journal cannot be read: %s",
 			f.text);
 	}
-	if (lstat(aside, &st) == 0)
-		complain(c,
-			"%s has what is left of a deployment that could not be undone: put back by "
-			"hand what is to be kept, and remove it",
-			aside);
+	for (int n = 0; n < JOURNALS_ASIDE_MAX; n++) {
+		_cleanup_(freep) char *aside = journal_aside(artifacts, n);
+		struct stat st;
+		if (lstat(aside, &st) == 0)
+			complain(c,
+				"%s has what is left of a deployment that could not be undone: put "
+				"back by hand what is to be kept, and remove it",
+				aside);
+	}
 }
 
 static void check_worker(struct check *c, const char *path, const char *name, mode_t mode)

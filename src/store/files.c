@@ -232,7 +232,11 @@ static int set_aside(const char *artifacts)
 {
 	_cleanup_(freep) char *aside = NULL;
 	int r = journal_set_aside(artifacts, &aside);
-	if (r < 0)
+	if (r == -EEXIST)
+		log_error("the journal of a deployment cannot be set aside: %d are there, up to "
+			  "%s; put back by hand what is to be kept of them, and remove them",
+			JOURNALS_ASIDE_MAX, aside);
+	else if (r < 0)
 		log_error("the journal of a deployment cannot be set aside as %s: %s", aside,
 			strerror(-r));
 	else
@@ -254,6 +258,12 @@ static int undo(const struct journal *j, const char *id)
 	return n_new || n_neither ? set_aside(j->artifacts) : forget(j->artifacts);
 }
 
+/* And will be none when it is read again. */
+static bool is_no_journal(int error)
+{
+	return error == -EBADMSG || error == -ENOTDIR || error == -ELOOP;
+}
+
 int files_recover(const char *artifacts, const struct uuid *deployed)
 {
 	_cleanup_(journal_freep) struct journal *j = NULL;
@@ -265,7 +275,7 @@ int files_recover(const char *artifacts, const struct uuid *deployed)
 	if (r < 0) {
 		log_error("a deployment was not finished, and its journal in %s cannot be read: %s",
 			artifacts, f.text);
-		return set_aside(artifacts);
+		return is_no_journal(r) ? set_aside(artifacts) : r;
 	}
 	uuid_format(&j->id, id);
 	if (!deployed || memcmp(deployed->bytes, j->id.bytes, sizeof j->id.bytes) != 0)

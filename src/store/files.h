@@ -18,6 +18,7 @@ void files_put_back(struct store_op *op); /* what they replaced has its name aga
 void files_free(struct store_op *op);
 
 /* Finishes or undoes what an earlier process, or an operation that could not be put back, left in
- * the folder. What cannot be put back is told in the log, and its journal set aside. 0, or a
- * negative errno: it is still in the way. */
+ * the folder. What cannot be put back is told in the log, and its journal set aside; so is what is
+ * no journal, with nothing put back. 0, or a negative errno: it is still in the way, and to be
+ * tried again. */
 int files_recover(const char *artifacts, const struct uuid *deployed);

@@ -280,20 +280,26 @@ int journal_remove(const char *artifacts)
 	return remove_directory(directory);
 }
 
-char *journal_aside(const char *artifacts)
+char *journal_aside(const char *artifacts, int n)
 {
-	return xasprintf("%s/" ASIDE, artifacts);
+	return n ? xasprintf("%s/" ASIDE "-%d", artifacts, n + 1)
+		 : xasprintf("%s/" ASIDE, artifacts);
 }
 
+/* Renaming replaces an empty folder, so what was there is looked for before. */
 int journal_set_aside(const char *artifacts, char **ret)
 {
 	_cleanup_(freep) char *directory = xasprintf("%s/" DIRECTORY, artifacts);
-	_cleanup_(freep) char *aside = journal_aside(artifacts);
-	int r = remove_directory(aside);
-	if (r == 0 && rename(directory, aside) < 0)
-		r = -errno;
-	if (ret)
-		*ret = TAKE_PTR(aside);
+	_cleanup_(freep) char *aside = NULL;
+	struct stat st;
+	int r = -EEXIST;
+	for (int n = 0; r == -EEXIST && n < JOURNALS_ASIDE_MAX; n++) {
+		free(aside);
+		aside = journal_aside(artifacts, n);
+		if (lstat(aside, &st) < 0)
+			r = errno != ENOENT || rename(directory, aside) < 0 ? -errno : 0;
+	}
+	*ret = TAKE_PTR(aside);
 	return r;
 }
 

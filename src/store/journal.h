@@ -62,11 +62,14 @@ int journal_put_back(const struct journal *j, size_t i);
 
 /* The journal goes, and then the ways back. 0 also when there is none, or a negative errno. */
 int journal_remove(const char *artifacts);
-/* It goes out of the way, whole, in place of the last one that did. *ret is where it is then, if
- * not NULL; the caller's. 0 or a negative errno. */
+enum { JOURNALS_ASIDE_MAX = 10 };
+
+/* It goes out of the way, whole. *ret is where it is then, or was to be; the caller's. 0 or a
+ * negative errno; -EEXIST: there are too many already, and only somebody who has looked at them may
+ * remove one. */
 int journal_set_aside(const char *artifacts, char **ret);
-/* Where it would be. The caller's. */
-char *journal_aside(const char *artifacts);
+/* Where the n-th is, from 0 on, if there are so many. The caller's. */
+char *journal_aside(const char *artifacts, int n);
 
 void journal_free(struct journal *j); /* NULL is fine; what is on the disk stays there */
 DEFINE_CLEANUP(struct journal *, journal_free)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -390,15 +391,20 @@ TEST(in_a_folder_that_was_copied_files_are_known_by_their_sizes_and_times)
 	}
 }
 
-static void remove_aside(void)
+static void remove_one_aside(int n)
 {
-	_cleanup_(freep) char *aside = path_of(".deployment-aside");
+	_cleanup_(freep) char *aside = journal_aside(folder, n);
 	static const char *const names[] = { "journal", "0", "1" };
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_(freep) char *path = xasprintf("%s/%s", aside, names[i]);
 		(void)unlink(path);
 	}
 	must(rmdir(aside) == 0);
+}
+
+static void remove_aside(void)
+{
+	remove_one_aside(0);
 }
 
 TEST(what_somebody_put_there_since_stays_and_the_old_one_is_kept)
@@ -414,21 +420,51 @@ TEST(what_somebody_put_there_since_stays_and_the_old_one_is_kept)
 	end("theirs", "old");
 }
 
-TEST(what_cannot_be_put_back_is_set_aside_in_place_of_the_last_that_was)
+static int fail_to_undo(void)
 {
-	for (int i = 0; i < 2; i++) {
-		begin(&ways[0]);
-		(void)die_after(2);
-		renames_left = 1;
-		check_int(files_recover(folder, NULL), 0);
-		renames_left = -1;
-		check_str(file_read("a"), "old");
-		check_str(file_read("b"), "new");
-		check_str(file_read(".deployment-aside/1"), "old");
+	begin(&ways[0]);
+	(void)die_after(2);
+	renames_left = 1;
+	int r = files_recover(folder, NULL);
+	renames_left = -1;
+	check_str(file_read("a"), "old");
+	check_str(file_read("b"), "new");
+	return r;
+}
+
+/* Nothing of it is lost by the next one. */
+TEST(what_cannot_be_put_back_is_set_aside_beside_what_was_before)
+{
+	for (int n = 0; n < JOURNALS_ASIDE_MAX; n++) {
+		_cleanup_(freep) char *aside = journal_aside(folder, n);
+		_cleanup_(freep) char *before = xasprintf("%s/1", strrchr(aside, '/') + 1);
+		check_int(fail_to_undo(), 0);
+		check_str(file_read(before), "old");
 		check(!is_there(".deployment"));
 	}
-	remove_aside();
-	end("old", "new");
+	check_int(fail_to_undo(), -EEXIST);
+	check_str(file_read(".deployment/1"), "old");
+	for (int n = 0; n < JOURNALS_ASIDE_MAX; n++)
+		remove_one_aside(n);
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
+}
+
+/* What is wrong now may be right the next time. */
+TEST(a_journal_that_cannot_be_read_just_now_stays)
+{
+	struct rlimit usual, none;
+	begin(&ways[0]);
+	(void)die_after(2);
+	must(getrlimit(RLIMIT_NOFILE, &usual) == 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = usual.rlim_max };
+	must(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	int r = files_recover(folder, NULL);
+	must(setrlimit(RLIMIT_NOFILE, &usual) == 0);
+	check_int(r, -EMFILE);
+	check(is_there(".deployment/journal") && !is_there(".deployment-aside"));
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
 }
 
 #define ID "{\"deployment\":\"00000000-0000-7000-8000-000000000000\",\"files\":"
@@ -457,8 +493,8 @@ TEST(a_journal_that_cannot_be_read_is_set_aside)
 		check(is_there(".deployment-aside/journal"));
 		check_str(file_read(".deployment-aside/0"), "old");
 		check(!is_there(".deployment"));
+		remove_aside();
 	}
-	remove_aside();
 	end("old", "old");
 }
 
@@ -466,11 +502,9 @@ TEST(a_file_in_place_of_the_hidden_folder_is_set_aside_too)
 {
 	_cleanup_(freep) char *aside = path_of(".deployment-aside");
 	begin(&ways[0]);
-	for (int i = 0; i < 2; i++) {
-		file_write(".deployment", "x");
-		check_int(files_recover(folder, NULL), 0);
-		check_str(file_read(".deployment-aside"), "x");
-	}
+	file_write(".deployment", "x");
+	check_int(files_recover(folder, NULL), 0);
+	check_str(file_read(".deployment-aside"), "x");
 	must(unlink(aside) == 0);
 	(void)die_after(2);
 	check_int(files_recover(folder, NULL), 0);
@@ -519,7 +553,8 @@ RUN_TESTS(IN_A_FOLDER(a_file_that_can_have_a_link_is_replaced_by_a_rename),
 	IN_A_FOLDER(a_file_that_is_not_there_leaves_no_journal),
 	IN_A_FOLDER(in_a_folder_that_was_copied_files_are_known_by_their_sizes_and_times),
 	IN_A_FOLDER(what_somebody_put_there_since_stays_and_the_old_one_is_kept),
-	IN_A_FOLDER(what_cannot_be_put_back_is_set_aside_in_place_of_the_last_that_was),
+	IN_A_FOLDER(what_cannot_be_put_back_is_set_aside_beside_what_was_before),
+	IN_A_FOLDER(a_journal_that_cannot_be_read_just_now_stays),
 	IN_A_FOLDER(a_journal_that_cannot_be_read_is_set_aside),
 	IN_A_FOLDER(a_file_in_place_of_the_hidden_folder_is_set_aside_too),
 	IN_A_FOLDER(the_next_deployment_finds_the_files_of_before_the_last))
