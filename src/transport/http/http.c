@@ -528,8 +528,10 @@ static int listen_on(const char *host, int port, struct fault *f)
 	if (r)
 		return fault_set(f, FAULT_BAD_REQUEST, "http.host %s: %s", host, gai_strerror(r));
 	int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-	tcp_limit_segments(fd);
+	if (fd >= 0) { /* else these would set errno anew */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+		tcp_limit_segments(fd);
+	}
 	r = fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, BACKLOG) ? errno : 0;
 	freeaddrinfo(list);
 	if (!r)
