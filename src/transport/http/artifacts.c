@@ -358,27 +358,41 @@ void artifact_upload(struct request *rq)
 		request_work(rq, upload_keep);
 }
 
+static void refuse_list(struct request *rq, int error)
+{
+	struct fault f;
+	fault_set(&f, FAULT_UNAVAILABLE, "the folder of artifacts cannot be read: %s",
+		strerror(error));
+	answer_fault(rq, &f);
+}
+
 void artifact_list(struct request *rq)
 {
 	DIR *d = opendir(rq->http->env.artifacts);
 	if (!d) {
-		struct fault f;
-		int error = errno;
-		fault_set(&f, FAULT_UNAVAILABLE, "the folder of artifacts cannot be read: %s",
-			strerror(error));
-		answer_fault(rq, &f);
+		refuse_list(rq, errno);
 		return;
 	}
 	json_t *names = json_array();
-	for (struct dirent *e; (e = readdir(d));) {
+	for (;;) {
 		struct stat st;
+		errno = 0; /* at the end readdir leaves it as it is */
+		const struct dirent *e = readdir(d);
+		if (!e)
+			break;
 		if (name_is_good(e->d_name) &&
 			fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISREG(st.st_mode))
 			json_array_append_new(names, json_string(e->d_name));
 	}
+	int error = errno;
 	closedir(d);
-	answer_json(rq, 200, names);
+	if (!error) {
+		answer_json(rq, 200, names);
+		return;
+	}
+	json_decref(names);
+	refuse_list(rq, error);
 }
 
 /* No name, no file, or something that is none: as opposed to one that cannot be opened just now. */
