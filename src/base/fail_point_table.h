@@ -43,6 +43,7 @@ FAIL_POINT(LAUNCHER_RENAME, "launcher.rename", EIO, "a written file of a worker 
 FAIL_POINT(LAUNCHER_SPAWN, "launcher.spawn", EAGAIN, "the process of a worker is started")
 FAIL_POINT(LAUNCHER_SPAWNED, "launcher.spawned", 0,
 	"the process of a worker runs, and its record does not name it yet")
+FAIL_POINT(LAUNCHER_OUTPUT, "launcher.output", 0, "what a worker that is gone printed last is read")
 FAIL_POINT(LAUNCHER_REMOVE, "launcher.remove", 0, "the files of a worker that is gone are removed")
 
 FAIL_POINT(ARTIFACT_WRITE, "transport.http.artifact.write", ENOSPC,

@@ -8,10 +8,11 @@
  * threads of the loop's pool. What happens to the worker meanwhile is done when that is over.
  *
  * One deadline runs at a time: to have its files, to become ready, to come back after its
- * connection broke, or to end after it was told to. The member tells the core exactly once that the
- * worker is lost or did not start, and frees itself when the process is gone and the core has
- * forgotten the worker. What hangs on a disk cannot be ended: as long as it does, no other worker
- * is started that would wait for the same, and only take one more thread of the pool. */
+ * connection broke, to end after it was told to, or to have its last output read. The member tells
+ * the core exactly once that the worker is lost or did not start, and frees itself when the process
+ * is gone and the core has forgotten the worker. What hangs on a disk cannot be ended: as long as
+ * it does, no other worker is started that would wait for the same, and only take one more thread
+ * of the pool. */
 #include "worker/private.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@ enum {
 	LAST_LINES = 25,
 	LAST_BYTES = 16 * 1024,
 	WATCH_MS = 500,
+	TAIL_MS = 30 * 1000, /* for its last output, after which its job is told without */
 	SECRET_BYTES = 24,
 	RECORD_MAX = 16 << 20
 };
@@ -124,6 +126,7 @@ static void member_put(struct member *m)
 	free(m->spawn_error);
 	free(m->runtime);
 	free(m->gone_why);
+	free(m->lost_why);
 	free(m);
 }
 
@@ -184,18 +187,18 @@ struct output_tail {
 static void output_tail_read(uv_work_t *work)
 {
 	struct output_tail *w = container_of(work, struct output_tail, work);
+	(void)fail_point(FAIL_LAUNCHER_OUTPUT);
 	output_collect(w->directory, w->output);
 	w->lines = tail_of_output(w->output);
 }
 
+/* `lines`: what it printed last, after a sentence that says so; NULL: it printed nothing. */
 static void gone_before_ready(struct member *m, const char *why, const char *lines)
 {
 	if (m->worker->end_reason)
 		why = m->worker->end_reason;
-	_cleanup_(freep) char *text =
-		lines ? xasprintf("The worker did not start: %s. The last lines it printed:\n%s",
-				why, lines)
-		      : xasprintf("The worker did not start: %s; it printed nothing", why);
+	_cleanup_(freep) char *text = xasprintf(
+		"The worker did not start: %s%s", why, lines ? lines : "; it printed nothing");
 	crew_start_failed(m->room->core, m->worker, text);
 }
 
@@ -214,10 +217,12 @@ static void output_tail_done(uv_work_t *work, int status)
 	beat_doing("the last output of a worker");
 	if (!m->is_freed) {
 		bool was_ready = m->has_been_ready;
+		_cleanup_(freep) char *said =
+			w->lines ? xasprintf(". The last lines it printed:\n%s", w->lines) : NULL;
 		if (m->worker && was_ready)
 			gone_at_work(m, w->why, w->lines);
 		else if (m->worker)
-			gone_before_ready(m, w->why, w->lines);
+			gone_before_ready(m, w->why, said);
 		member_clear(m, was_ready);
 		member_free(m);
 	}
@@ -227,6 +232,16 @@ static void output_tail_done(uv_work_t *work, int status)
 	free(w->output);
 	free(w->lines);
 	free(w);
+}
+
+/* A disk that does not answer, or others like it on all threads of the pool, holds up no job. */
+static void overdue_tail(struct member *m)
+{
+	log_warn("worker %s: what it printed last cannot be read: its disk does not answer", m->id);
+	if (m->worker && m->has_been_ready)
+		gone_at_work(m, m->lost_why, NULL);
+	else if (m->worker)
+		gone_before_ready(m, m->lost_why, "; what it printed cannot be read");
 }
 
 /* Its process is gone: what it printed last is in the text of that if it was never ready, and in
@@ -240,7 +255,9 @@ static void read_output_tail(struct member *m, const char *why)
 		.output = xstrdup(m->output) };
 	m->is_gone = true;
 	m->n_refs++;
-	timer_clear(core_timers(m->room->core), &m->deadline);
+	free(m->lost_why);
+	m->lost_why = xstrdup(why);
+	set_deadline(m, TAIL_MS, overdue_tail);
 	must(uv_queue_work(m->room->loop, &w->work, output_tail_read, output_tail_done) == 0);
 }
 

@@ -35,6 +35,7 @@ struct member {
 	char *id, *secret, *directory, *output; /* output: path of what it prints */
 	char *spawn_error;
 	char *gone_why;            /* its process is gone, and what it said last is being read */
+	char *lost_why;            /* the same of what it printed last */
 	char **args, **env;        /* what is to be started, NULL-ended; until it is */
 	int out;                   /* the open output, until it is started; -1: none */
 	struct file_work *writing; /* its files, on another thread; NULL: they are not */

@@ -61,6 +61,20 @@ def test_the_files_of_a_worker_hold_up_its_own_jobs_only(hanging, point):
     finish(gateway)
 
 
+@pytest.mark.timeout(600)
+def test_a_crash_is_told_though_what_was_printed_cannot_be_read(tmp_path):
+    gateway = Mistd(gateways.c_sections(contexts={"one": {"runtime": "example", "worker-mode": "shared"}}),
+                    env={"MIST_FAIL_POINTS": "launcher.output:delay=60000@1"})
+    try:
+        job = gateway.submit("crash", {}, context="one")
+        assert gateway.wait(job, timeout=60)["status"] == "failed"
+        assert "what it printed last cannot be read: its disk does not answer" in gateway.stderr()
+        assert gateway.run("echo", {"text": "on"}, context="one")["payload"] == "on"
+    finally:
+        gateway.kill9()
+        gateway.close()
+
+
 def late_files(delay_ms, point="launcher.directory"):
     """A gateway that waits half a second for the files of a worker, and whose first one has to wait for so long."""
     return Mistd(gateways.c_sections(workers={"start-timeout": "500ms"}), env={"MIST_FAIL_POINTS": f"{point}:delay={delay_ms}@1"})

@@ -11,7 +11,7 @@ PASSAGE = {"store.begin": 3, "store.job": 3, "store.commit": 4, "store.committed
 
 
 def belongs(name):
-    return not name.startswith(("transport.mqtt.", "transport.kafka.", "store.outbox.", "store.deployment.", "core.",
+    return not name.startswith(("transport.mqtt.", "transport.kafka.", "store.outbox.", "store.deployment.", "launcher.output", "core.",
                                 "mistd."))  # test_core_hangs.py
 
 
