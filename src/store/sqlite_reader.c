@@ -148,6 +148,7 @@ static const char *not_integer(sqlite3_stmt *s)
 
 int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 {
+	int id_type = sqlite3_column_type(s, JOB_COL_ID);
 	const void *id = sqlite3_column_blob(s, JOB_COL_ID);
 	int id_len = sqlite3_column_bytes(s, JOB_COL_ID);
 	bool is_cut = false;
@@ -188,6 +189,10 @@ int sqlite_row_read(sqlite3_stmt *s, struct job_row *r, struct fault *f)
 	if (id_len != sizeof r->id) {
 		fault_set(
 			f, FAULT_INTERNAL, "id: expected %zu bytes, got %d", sizeof r->id, id_len);
+		return -EBADMSG;
+	}
+	if (id_type != SQLITE_BLOB) { /* beside it there may be one of the same bytes */
+		fault_set(f, FAULT_INTERNAL, "id: expected bytes, got text");
 		return -EBADMSG;
 	}
 	memcpy(&r->id, id, sizeof r->id);
@@ -397,6 +402,8 @@ static const char *good_text(sqlite3_stmt *s, int column)
 
 static bool good_id(sqlite3_stmt *s, int column, struct uuid *ret)
 {
+	if (sqlite3_column_type(s, column) != SQLITE_BLOB)
+		return false;
 	const void *bytes = sqlite3_column_blob(s, column);
 	if (sqlite3_column_bytes(s, column) != sizeof *ret)
 		return false;
