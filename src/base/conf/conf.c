@@ -59,6 +59,14 @@ static int add_set(struct conf *c, const char *text, struct fault *f)
 	return 0;
 }
 
+static int n_lines(const struct buf *text)
+{
+	int n = 1;
+	for (size_t i = 0; i < text->len; i++)
+		n += text->data[i] == '\n';
+	return n;
+}
+
 static int parse_file(struct conf *c, struct fault *f)
 {
 	_cleanup_(buf_done) struct buf text = { 0 };
@@ -69,12 +77,14 @@ static int parse_file(struct conf *c, struct fault *f)
 		return r;
 	if (c->folder[0])
 		config_set_include_dir(&c->tree, c->folder);
+	const int last = n_lines(&text);
 	(void)buf_puts(&text, "\n"); /* a comment without it is no comment to libconfig */
 	if (config_read_string(&c->tree, text.data ? text.data : ""))
 		return 0;
 	const char *included = config_error_file(&c->tree);
+	int line = config_error_line(&c->tree);
 	return fault_set(f, FAULT_BAD_REQUEST, "%s%s:%d: %s", included ? c->folder : "",
-		included ? included : c->path, config_error_line(&c->tree),
+		included ? included : c->path, included || line < last ? line : last,
 		config_error_text(&c->tree));
 }
 
