@@ -227,6 +227,13 @@ static void pass_ended(struct backlog *b)
 	}
 }
 
+/* No row of before is in hand any more. */
+static void forget_released(struct backlog *b)
+{
+	list_each (n, &b->released)
+		handed_free(b->core, container_of(n, struct handed, released));
+}
+
 static void page_work(uv_work_t *work)
 {
 	struct backlog *b = container_of(work, struct backlog, work);
@@ -247,10 +254,12 @@ static void page_done(uv_work_t *work, int status)
 	}
 	b->n = (size_t)b->status;
 	b->next = 0;
-	if (b->n)
+	if (b->n) {
 		b->after = b->page[b->n - 1];
-	else
+	} else {
+		forget_released(b);
 		pass_ended(b);
+	}
 	backlog_go(b);
 }
 
@@ -272,8 +281,7 @@ static void page_settled(void *owner, int status)
 static void read_page(struct backlog *b)
 {
 	struct core *c = b->core;
-	list_each (n, &b->released)
-		handed_free(c, container_of(n, struct handed, released));
+	forget_released(b);
 	if (!b->has_begun)
 		b->is_new = false;
 	b->has_begun = true;
