@@ -261,7 +261,7 @@ static int undo(const struct journal *j, const char *id)
 /* And will be none when it is read again. */
 static bool is_no_journal(int error)
 {
-	return error == -EBADMSG || error == -ENOTDIR || error == -ELOOP;
+	return error == -EBADMSG || error == -ENOTDIR || error == -ELOOP || error == -ENXIO;
 }
 
 int files_recover(const char *artifacts, const struct uuid *deployed)

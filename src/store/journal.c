@@ -200,6 +200,19 @@ static int read_json(struct journal *j, const char *text, struct fault *f)
 	return -EBADMSG;
 }
 
+/* A disk that breaks on the way gives what came before, and only the next time says so. What ends
+ * early is no journal, which its reader finds out. */
+static int read_whole(int fd, char *ret, size_t size)
+{
+	ssize_t n = 1;
+	for (; size && n > 0; ret += n, size -= (size_t)n) {
+		n = read(fd, ret, size);
+		if (n < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 int journal_read(struct journal **ret, const char *artifacts, struct fault *f)
 {
 	_cleanup_(journal_freep) struct journal *j = journal_new(artifacts);
@@ -212,8 +225,8 @@ int journal_read(struct journal **ret, const char *artifacts, struct fault *f)
 		return -EBADMSG;
 	}
 	text = xcalloc(1, r == 0 ? (size_t)st.st_size + 1 : 1);
-	if (r == 0 && read(fd, text, (size_t)st.st_size) < 0) /* a part of it is no journal */
-		r = -errno;
+	if (r == 0)
+		r = read_whole(fd, text, (size_t)st.st_size);
 	if (r < 0) {
 		fault_set(f, FAULT_INTERNAL, "%s", strerror(-r));
 		return r;

@@ -49,6 +49,17 @@ int rename(const char *from, const char *to)
 	return is_refused(to) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
+static int reads_left =
+	-1; /* each of them gives 10 bytes, and then the disk fails; <0: all go well */
+
+ssize_t read(int fd, void *ret, size_t size)
+{
+	if (reads_left < 0)
+		return syscall(SYS_read, fd, ret, size);
+	errno = EIO;
+	return reads_left-- > 0 ? syscall(SYS_read, fd, ret, (size_t)10) : -1;
+}
+
 static char folder[64];
 
 static char *path_of(const char *name)
@@ -467,6 +478,33 @@ TEST(a_journal_that_cannot_be_read_just_now_stays)
 	end("old", "old");
 }
 
+/* Not even when a part of it could be read. */
+TEST(a_journal_of_which_the_disk_gives_a_part_stays)
+{
+	begin(&ways[0]);
+	(void)die_after(2);
+	reads_left = 1;
+	int r = files_recover(folder, NULL);
+	reads_left = -1;
+	check_int(r, -EIO);
+	check(is_there(".deployment/journal") && !is_there(".deployment-aside"));
+	check_int(files_recover(folder, NULL), 0);
+	end("old", "old");
+}
+
+TEST(a_socket_in_place_of_a_journal_is_set_aside)
+{
+	_cleanup_(freep) char *path = path_of(".deployment/journal");
+	begin(&ways[0]);
+	(void)die_after(0);
+	remove_file(".deployment/journal");
+	must(mknod(path, S_IFSOCK | 0600, 0) == 0);
+	check_int(files_recover(folder, NULL), 0);
+	check(is_there(".deployment-aside/journal") && !is_there(".deployment"));
+	remove_aside();
+	end("old", "old");
+}
+
 #define ID "{\"deployment\":\"00000000-0000-7000-8000-000000000000\",\"files\":"
 #define MARKS                                                                                      \
 	"\"old\":{\"inode\":0,\"size\":0,\"mtimeNs\":0},\"new\":{\"inode\":1,\"size\":0,"          \
@@ -555,6 +593,8 @@ RUN_TESTS(IN_A_FOLDER(a_file_that_can_have_a_link_is_replaced_by_a_rename),
 	IN_A_FOLDER(what_somebody_put_there_since_stays_and_the_old_one_is_kept),
 	IN_A_FOLDER(what_cannot_be_put_back_is_set_aside_beside_what_was_before),
 	IN_A_FOLDER(a_journal_that_cannot_be_read_just_now_stays),
+	IN_A_FOLDER(a_journal_of_which_the_disk_gives_a_part_stays),
+	IN_A_FOLDER(a_socket_in_place_of_a_journal_is_set_aside),
 	IN_A_FOLDER(a_journal_that_cannot_be_read_is_set_aside),
 	IN_A_FOLDER(a_file_in_place_of_the_hidden_folder_is_set_aside_too),
 	IN_A_FOLDER(the_next_deployment_finds_the_files_of_before_the_last))

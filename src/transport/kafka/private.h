@@ -122,7 +122,7 @@ void outbox_send(struct outbox *o, struct letter *l);
 /* The same of an outcome that is owed, told by that text of a reply_to: it may be left in the
  * store. */
 void outbox_send_owed(struct outbox *o, struct letter *l, const char *reply);
-/* Any thread: whether one more outcome may be sent. */
+/* The core's thread: whether one more outcome may be sent. */
 bool outbox_takes_outcomes(struct outbox *o);
 /* Any thread. False: an event has to be dropped, which was counted. */
 bool outbox_has_room(struct outbox *o);
