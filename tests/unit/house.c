@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "core/outbox/backlog.h"
 #include "core/private.h"
 #include "transport/registry.h"
 
@@ -272,27 +271,35 @@ int house_up(void **state)
 	return 0;
 }
 
-static bool has_settled;
+static atomic_bool is_fence_passed;
 
-static void settled(void *owner, int status)
+/* On the store's thread. */
+static void fence_passed(void *owner, struct store_op *op, int status)
 {
-	(void)owner, (void)status;
-	has_settled = true;
+	(void)owner, (void)op, (void)status;
+	atomic_store(&is_fence_passed, true);
 }
 
-static bool is_settled(struct house *h)
+/* The store's thread has answered all that it was asked so far; nobody asks it meanwhile. */
+static void await_store(struct house *h)
 {
-	(void)h;
-	return has_settled;
+	const struct timespec moment = { .tv_nsec = 100000 };
+	struct store_op *op = store_op_new(STORE_SETTLE, NULL);
+	op->done = fence_passed;
+	atomic_store(&is_fence_passed, false);
+	store_post(h->store, op);
+	while (!atomic_load(&is_fence_passed))
+		nanosleep(&moment, NULL);
 }
 
+/* The gateway stops the store before its core; here it goes on, and must not answer a core that is
+ * freed. An answer that is heard may ask for more. */
 void house_restart(struct house *h)
 {
 	uv_run(&h->loop, UV_RUN_NOWAIT); /* what was reported is heard */
-	backlog_stop(h->core);           /* it asks the store for more at any time */
-	has_settled = false;
-	settle(h->core, settled, NULL); /* and so the store's thread is done with this core */
-	await_true(h, is_settled);
+	core_let_go(h->core);
+	for (await_store(h); h->core->mailbox.first; await_store(h))
+		uv_run(&h->loop, UV_RUN_NOWAIT);
 	close_core(h);
 	open_core(h);
 }
