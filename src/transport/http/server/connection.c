@@ -9,8 +9,9 @@
  * at once, its request goes on without it (request_abandon).
  *
  * When http.connections are open, the one that has idled longest makes place for the next,
- * whichever thread has it: each thread says since when its oldest has idled, and cuts as many as
- * others ask it to. If none idles, http.reserved-connections more are taken, and only workers,
+ * whichever thread has it: all that could make place stand in one list, and the thread that has the
+ * first of them is asked to cut it. If it takes up a request just then, another is asked to go. If
+ * none idles, http.reserved-connections more are taken, and only workers,
  * health checks and the metrics are served there: a gateway that is full can still be seen to be,
  * and its workers come back.
  *
@@ -50,6 +51,8 @@ void connection_counts_init(struct connection_counts *counts)
 {
 	must(pthread_mutex_init(&counts->lock, NULL) == 0);
 	map_init(&counts->addresses);
+	for (size_t i = 0; i < ARRAY_SIZE(counts->cuttable); i++)
+		list_init(&counts->cuttable[i]);
 	atomic_store(&counts->n, 0);
 }
 
@@ -114,95 +117,85 @@ static void address_drop(struct connection *c)
 
 /* Who makes place: whoever idles, else who has connected and said nothing for a while. */
 static const enum connection_phase cuttable[] = { CONNECTION_IDLE, CONNECTION_HEAD };
+_Static_assert(ARRAY_SIZE(cuttable) == ARRAY_SIZE(((struct connection_counts *)0)->cuttable),
+	"a list for each");
 
-void connections_publish(struct server *server)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++) {
-		const struct list *phase = &server->phases[cuttable[i]];
-		atomic_store_explicit(&server->oldest_ms[i],
-			list_empty(phase)
-				? INT64_MAX
-				: container_of(phase->next, struct connection, node)->since_ms,
-			memory_order_relaxed);
-	}
-}
-
-static void count_phase(const struct connection *c, unsigned one)
+static struct list *cuttable_of(const struct connection *c)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++)
 		if (c->phase == cuttable[i])
-			atomic_fetch_add(&c->server->n_cuttable[i], one);
+			return &c->server->http->counts.cuttable[i];
+	return NULL;
 }
 
-static void connection_leave(struct connection *c)
+/* True: its place was given away. */
+static bool connection_leave(struct connection *c)
 {
+	struct connection_counts *counts = &c->server->http->counts;
+	bool was_given = false;
 	list_remove(&c->node);
 	list_remove(&c->look);
-	count_phase(c, -1u);
+	if (!cuttable_of(c))
+		return false;
+	pthread_mutex_lock(&counts->lock);
+	list_remove(&c->place);
+	was_given = c->is_given;
+	c->is_given = false;
+	pthread_mutex_unlock(&counts->lock);
+	return was_given;
 }
 
 static void connection_join(struct connection *c, enum connection_phase phase)
 {
+	struct connection_counts *counts = &c->server->http->counts;
 	c->phase = phase;
 	list_append(&c->server->phases[phase], &c->node);
 	if (phase == CONNECTION_IDLE)
 		list_append(&c->server->idle_looks, &c->look);
-	count_phase(c, 1);
+	struct list *places = cuttable_of(c);
+	if (!places)
+		return;
+	pthread_mutex_lock(&counts->lock);
+	list_append(places, &c->place);
+	pthread_mutex_unlock(&counts->lock);
 }
 
-/* The oldest of one of the kinds. False: there is none any more. */
-static bool cut_oldest(struct server *server, size_t kind)
+/* Asks the thread that has it to cut the one that is to make place. False: there is none. */
+static bool make_place(struct http *http, int64_t now)
 {
-	struct list *phase = &server->phases[cuttable[kind]];
-	if (list_empty(phase))
-		return false;
-	connection_cut(container_of(phase->next, struct connection, node));
-	return true;
-}
-
-void connections_cut_owed(struct server *server)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(cuttable); i++)
-		for (unsigned n = atomic_exchange(&server->n_to_cut[i], 0); n > 0; n--)
-			if (!cut_oldest(server, i))
-				break;
-}
-
-/* The thread whose oldest one of that kind is the oldest of all, and not spoken for; NULL: none. */
-static struct server *find_oldest(struct http *http, size_t kind, int64_t before_ms)
-{
-	struct server *found = NULL;
-	int64_t oldest = before_ms;
-	for (size_t i = 0; i < (size_t)http->settings.threads; i++) {
-		struct server *s = &http->servers[i];
-		int64_t since = atomic_load_explicit(&s->oldest_ms[kind], memory_order_relaxed);
-		if (since <= oldest &&
-			atomic_load(&s->n_cuttable[kind]) > atomic_load(&s->n_to_cut[kind])) {
-			oldest = since;
-			found = s;
-		}
-	}
-	return found;
-}
-
-static bool make_place(struct server *server)
-{
-	struct http *http = server->http;
+	struct connection_counts *counts = &http->counts;
 	bool is_made = false;
-	pthread_mutex_lock(&http->counts.lock); /* no other speaks for the same one */
+	pthread_mutex_lock(&counts->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(cuttable) && !is_made; i++) {
-		struct server *s = find_oldest(
-			http, i, server->now_ms - (cuttable[i] == CONNECTION_HEAD ? NEW_MS : 0));
-		is_made = s;
-		if (s)
-			atomic_fetch_add(&s->n_to_cut[i], 1);
-		if (s && s != server)
-			server_wake(s);
+		const struct list *first = counts->cuttable[i].next;
+		struct connection *c = container_of(first, struct connection, place);
+		int64_t before_ms = now - (cuttable[i] == CONNECTION_HEAD ? NEW_MS : 0);
+		is_made = first != &counts->cuttable[i] && c->since_ms <= before_ms;
+		if (!is_made)
+			continue;
+		list_remove(&c->place);
+		list_append(&c->server->given, &c->place);
+		c->is_given = true;
+		server_wake(c->server);
 	}
-	pthread_mutex_unlock(&http->counts.lock);
-	if (is_made)
-		connections_cut_owed(server);
+	pthread_mutex_unlock(&counts->lock);
 	return is_made;
+}
+
+void connections_cut_given(struct server *server)
+{
+	struct connection_counts *counts = &server->http->counts;
+	for (;;) {
+		pthread_mutex_lock(&counts->lock);
+		struct list *n = list_pop(&server->given);
+		struct connection *c = n ? container_of(n, struct connection, place) : NULL;
+		if (c)
+			c->is_given = false;
+		pthread_mutex_unlock(&counts->lock);
+		if (!c)
+			return;
+		connection_cut(c);
+	}
 }
 
 void connection_begin(struct server *server, struct MHD_Connection *mhd, void **context)
@@ -217,13 +210,12 @@ void connection_begin(struct server *server, struct MHD_Connection *mhd, void **
 	c->since_ms = clock_mono_ms();
 	list_init(&c->look);
 	connection_join(c, CONNECTION_HEAD);
-	connections_publish(server);
 	unsigned n = atomic_fetch_add(&http->counts.n, 1) + 1;
 	address_take(c, (unsigned)s->address_connections);
 	if (n <= http->connections_max)
 		return;
 	server->now_ms = c->since_ms;
-	c->is_beyond = !make_place(server);
+	c->is_beyond = !make_place(http, c->since_ms);
 	if (c->is_beyond && n > http->connections_max + (unsigned)s->reserved_connections)
 		connection_refuse(c, 503, "Service Unavailable",
 			"all connections are taken (http.connections)");
@@ -234,17 +226,17 @@ void connection_end(struct connection *c)
 	atomic_fetch_sub(&c->server->http->counts.n, 1);
 	address_drop(c);
 	connection_leave(c);
-	connections_publish(c->server);
 	free(c);
 }
 
 void connection_enter(struct connection *c, enum connection_phase phase)
 {
 	struct server *server = c->server;
-	connection_leave(c);
+	bool was_given = connection_leave(c);
 	c->since_ms = c->progress_ms = c->looked_ms = server->now_ms;
 	connection_join(c, phase);
-	connections_publish(server);
+	if (was_given && phase != CONNECTION_LEAVING)
+		(void)make_place(server->http, server->now_ms);
 	c->progress = 0;
 	c->unread = 0;
 	c->is_probed = false;

@@ -34,6 +34,10 @@ struct address {
 struct connection {
 	struct list node; /* in server->phases[phase] */
 	struct list look; /* while it idles, in server->idle_looks */
+	/* Under the lock of the counts, while it could make place for another: in counts->cuttable,
+	 * or, if its place was given away, in server->given. */
+	struct list place;
+	bool is_given;
 	struct server *server;
 	struct MHD_Connection *mhd;
 	struct address *address; /* NULL: it is not counted */
@@ -56,7 +60,8 @@ struct connection {
 /* The counts over all threads. */
 struct connection_counts {
 	pthread_mutex_t lock;
-	struct map addresses; /* under the lock */
+	struct map addresses;    /* under the lock */
+	struct list cuttable[2]; /* the same: who idles, who says nothing; the longest first */
 	_Atomic unsigned n;
 };
 
@@ -75,10 +80,8 @@ void connection_refuse(
 /* The end of it, in this turn of its thread or the next. */
 void connection_cut(struct connection *c);
 
-/* Tells the other threads whom they could take the place of. */
-void connections_publish(struct server *server);
-/* Cuts those whose place another thread has given away. */
-void connections_cut_owed(struct server *server);
+/* Cuts those of this thread whose place was given away. */
+void connections_cut_given(struct server *server);
 
 /* Once in a while: ends what takes too long, and notices callers that have gone. */
 void connections_sweep(struct server *server, int64_t now);

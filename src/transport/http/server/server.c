@@ -110,7 +110,7 @@ static void server_turn(struct server *server)
 		atomic_exchange(&server->is_woken, false);
 	}
 	server->now_ms = clock_mono_ms();
-	connections_cut_owed(server);
+	connections_cut_given(server);
 	bool is_sweep = server->now_ms - server->swept_ms >= SWEEP_MS;
 	if (is_sweep)
 		wake_sleepers(server);
@@ -203,7 +203,7 @@ static int server_start(struct http *http, const struct server_callbacks *callba
 		list_init(&server->phases[i]);
 	list_init(&server->idle_looks);
 	list_init(&server->sleepers);
-	connections_publish(server);
+	list_init(&server->given);
 	server->durations = durations_new();
 	server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->daemon = server->wake_fd < 0 ? NULL : daemon_start(http, callbacks);

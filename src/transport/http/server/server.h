@@ -26,12 +26,8 @@ struct server {
 	int wake_fd;
 	_Atomic bool is_woken;
 	struct beat beat;
-	char name[32]; /* of the beat */
-	/* What other threads see, when they need a place: since when the first of those has idled,
-	 * or said nothing, who can be cut (INT64_MAX: there is none), how many there are, and how
-	 * many of them others have taken the place of. */
-	_Atomic int64_t oldest_ms[2];
-	_Atomic unsigned n_cuttable[2], n_to_cut[2];
+	char name[32];     /* of the beat */
+	struct list given; /* under the lock of the counts: who is to be cut */
 	/* The thread's own: */
 	struct list phases[_CONNECTION_PHASE_MAX]; /* of struct connection, the oldest first */
 	struct list idle_looks; /* the same of those who idle, looked at longest ago first */
