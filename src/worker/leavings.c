@@ -154,16 +154,18 @@ int output_open(const char *path)
 	return -EEXIST;
 }
 
-/* What stands from `at` on, also what is being added meanwhile, but not for as long as somebody
- * adds faster than this: `most` bytes. 0 or negative errno. */
-static int copy_rest(int from, int to, off_t at, int64_t most)
+/* What stands from *at on, also what is being added meanwhile, but not for as long as somebody adds
+ * faster than this: `most` bytes. *at is then behind what was copied. 0 or negative errno. */
+static int copy_rest(int from, int to, off_t *at, int64_t most)
 {
 	char part[COPY_BYTES];
 	ssize_t n = 0;
-	while (most > 0 && (n = pread(from, part, sizeof part, at)) > 0) {
-		if (write(to, part, (size_t)n) != n)
+	while (most > 0 && (n = pread(from, part, sizeof part, *at)) > 0) {
+		ssize_t written = write(to, part, (size_t)n);
+		if (written > 0)
+			*at += written;
+		if (written != n)
 			return -ENOSPC;
-		at += n;
 		most -= n;
 	}
 	return n < 0 ? -errno : 0;
@@ -184,7 +186,7 @@ void output_rotate(const char *path, int64_t max)
 	_cleanup_(closep) int to =
 		open(older, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
 	off_t from = st.st_size > max / 2 ? st.st_size - max / 2 : 0;
-	if (to < 0 || copy_rest(fd, to, from, max) < 0)
+	if (to < 0 || copy_rest(fd, to, &from, max) < 0)
 		unlink(older); /* the disk is full: then the older half goes */
 	if (ftruncate(fd, 0) < 0)
 		log_warn("%s cannot be cut: %s", path, strerror(errno));
@@ -221,8 +223,11 @@ void output_collect(const char *directory, const char *output)
 		at += zeroes;
 		n = pread(from, part, sizeof part, at);
 	}
-	if (n > 0 && copy_rest(from, to, at, UNREAD_MAX) == 0)
-		(void)!ftruncate(from, 0); /* it is not added twice */
+	/* It is not added twice: neither all of it, nor the beginning for which there was room. */
+	if (n > 0 && copy_rest(from, to, &at, UNREAD_MAX) == 0)
+		(void)!ftruncate(from, 0);
+	else if (n > 0 && at > 0)
+		(void)fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, at);
 }
 
 void output_bound_unread(const char *directory, int64_t max)

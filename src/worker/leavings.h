@@ -28,7 +28,8 @@ int output_open(const char *path);
 void output_rotate(const char *path, int64_t max);
 
 /* What the worker of that directory printed and could not pass on itself, since it crashed, is
- * added to the file that it prints to: 4 MiB of it at most. */
+ * added to the file that it prints to: 4 MiB of it at most. What that file has no room for stays
+ * where it is, for the next call. */
 void output_collect(const char *directory, const char *output);
 
 /* Bounds what a worker has not passed on yet: of more than `max` bytes the newer half stays. */
