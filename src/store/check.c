@@ -164,20 +164,13 @@ static void count_set_aside(struct check *c, sqlite3_stmt *s)
 	c->census->set_aside = (size_t)sqlite3_column_int64(s, 0);
 }
 
-/* Those that a job has in every version, in the order of enum job_column. */
-#define COLUMNS_OF_OLD                                                                             \
-	"id, state, function, path, class_name, context, source, external_id, reply_to, trace, "   \
-	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
-	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
-	"result, parameters"
-
 /* Columns that came later are not there yet. */
 static const char *jobs_of_version(int version)
 {
 	if (version < 6)
-		return "SELECT " COLUMNS_OF_OLD ", NULL, NULL FROM job";
+		return "SELECT " JOB_COLUMNS_OF_1 ", NULL, NULL FROM job";
 	if (version < 7)
-		return "SELECT " COLUMNS_OF_OLD ", progress, NULL FROM job";
+		return "SELECT " JOB_COLUMNS_OF_1 ", progress, NULL FROM job";
 	return "SELECT " JOB_COLUMNS " FROM job";
 }
 

@@ -52,13 +52,6 @@ static const char job_filters_sql[] =
 	"CREATE INDEX job_external ON job (external_id, id) WHERE external_id IS NOT NULL;"
 	"CREATE INDEX job_context ON job (context, id)";
 
-/* Those that a job had in version 4, for the step to 5. */
-#define COLUMNS_OF_4                                                                               \
-	"id, state, function, path, class_name, context, source, external_id, reply_to, trace, "   \
-	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
-	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
-	"result, parameters"
-
 /* A row is read without what is long in it. SQLite reads a row from its beginning, over all of the
  * pages of what stands before, so arguments and results stand last, and before them how long the
  * arguments are (bytes; 0 in a row that somebody wrote by hand). And the rows are in the order of a
@@ -94,8 +87,8 @@ static const char long_last_sql[] =
 	"	result TEXT,"
 	"	parameters TEXT NOT NULL"
 	") STRICT;"
-	"INSERT INTO job_copy (" COLUMNS_OF_4 ", parameters_length) "
-	"SELECT " COLUMNS_OF_4 ", length(CAST(parameters AS BLOB)) FROM job;"
+	"INSERT INTO job_copy (" JOB_COLUMNS_OF_1 ", parameters_length) "
+	"SELECT " JOB_COLUMNS_OF_1 ", length(CAST(parameters AS BLOB)) FROM job;"
 	"DROP TABLE job;"
 	"ALTER TABLE job_copy RENAME TO job;"
 	"CREATE INDEX job_open ON job (id) WHERE state < 5;"

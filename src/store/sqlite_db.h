@@ -51,6 +51,14 @@ enum job_column {
 	"result, "
 #define JOB_COLUMNS JOB_COLUMNS_SHORT "parameters, progress, ignored"
 
+/* Those that the table has had since version 1, in the order of enum job_column, under the names of
+ * then: for databases of former versions. */
+#define JOB_COLUMNS_OF_1                                                                           \
+	"id, state, function, path, class_name, context, source, external_id, reply_to, trace, "   \
+	"worker, created_ms, started_ms, ended_ms, start_timeout_ms, perform_timeout_ms, "         \
+	"priority, attempt, is_sync, idempotency_key, idempotency_digest, door, owed, error, "     \
+	"result, parameters"
+
 /* The files of the database, and which they were when they were opened: a database that was moved
  * away or replaced goes on taking writes, which nobody would find again. */
 enum { SQLITE_FILE_DB, SQLITE_FILE_WAL, SQLITE_FILE_SHM, _SQLITE_FILE_MAX };
