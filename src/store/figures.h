@@ -20,11 +20,8 @@ struct store_figures {
 void figures_init(struct store_figures *f);
 /* Store's thread: asks the file system about the directory, at most once a second. */
 void figures_measure(struct store_figures *f, const char *directory, int64_t database_bytes);
-/* Store's thread. */
+/* Store's thread: what the disk refuses of the logs of jobs, and is kept in memory to be tried
+ * again, within a limit of its own (unwritten.c), and no part of the backlog. */
 void figures_set_refused_logs(struct store_figures *f, size_t bytes);
-/* What the disk refuses of the logs of jobs, and is kept in memory to be tried again: within a
- * limit of its own (unwritten.c), and no part of the backlog. Any thread. */
-struct store;
-size_t store_refused_log_bytes(struct store *st);
 /* Declares and puts the metrics of these figures. Any thread. */
 void figures_put(const struct store_figures *f, struct exposition *e);

@@ -967,11 +967,6 @@ size_t store_backlog_bytes(struct store *st)
 	return atomic_load(&st->backlog_bytes);
 }
 
-size_t store_refused_log_bytes(struct store *st)
-{
-	return (size_t)atomic_load(&st->figures.refused_log_bytes);
-}
-
 void store_metrics_put(struct store *st, struct exposition *e)
 {
 	figures_put(&st->figures, e);

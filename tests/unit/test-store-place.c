@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "store/figures.h"
+#include "base/metrics/exposition.h"
 
 static void path_of(struct place *p, const char *name, char ret[static 100])
 {
@@ -101,6 +102,18 @@ TEST(a_folder_of_logs_that_was_removed_is_made_again)
 	check_str(text ? text : "", "a line\n");
 }
 
+/* As /metrics tells it. */
+static size_t refused_log_bytes(struct place *p)
+{
+	static const char name[] = "\nmist_store_refused_log_bytes ";
+	struct exposition *e = exposition_new(EXPOSITION_PROMETHEUS, 1 << 20);
+	store_metrics_put(p->st, e);
+	_cleanup_(freep) char *text = exposition_take(e);
+	const char *sample = strstr(text, name);
+	must(sample);
+	return strtoull(sample + sizeof name - 1, NULL, 10);
+}
+
 static void limit_files(rlim_t bytes)
 {
 	struct rlimit limit;
@@ -123,12 +136,12 @@ TEST(lines_that_a_full_disk_refuses_are_written_when_there_is_room)
 	log_text(p, &a, "three\n");
 	settled |= settle(p->st);
 	_cleanup_(freep) char *half = log_read(p, &a);
-	bool is_kept = store_refused_log_bytes(p->st) > 0;
+	bool is_kept = refused_log_bytes(p) > 0;
 	limit_files(RLIM_INFINITY);
 	check_int(settled, 0);    /* no job waits for its log */
 	check_str(half, "one\n"); /* no line is cut */
 	check(is_kept);
-	await_that(store_refused_log_bytes(p->st) == 0);
+	await_that(refused_log_bytes(p) == 0);
 	_cleanup_(freep) char *text_a = log_read(p, &a), *text_b = log_read(p, &b);
 	check_str(text_a, "one\ntwo is longer than there is room\nthree\n");
 	check_str(text_b ? text_b : "", "b\n");
@@ -151,10 +164,10 @@ TEST(a_log_that_cannot_grow_holds_up_no_other)
 		_cleanup_(freep) char *text = log_read(p, &other);
 		check_str(text ? text : "", "y\n");
 	}
-	bool is_kept = store_refused_log_bytes(p->st) > 0;
+	bool is_kept = refused_log_bytes(p) > 0;
 	limit_files(RLIM_INFINITY);
 	check(is_kept);
-	await_that(store_refused_log_bytes(p->st) == 0);
+	await_that(refused_log_bytes(p) == 0);
 	_cleanup_(freep) char *text = log_read(p, &full);
 	check_int(strlen(text), strlen("a file that has become long\n") + 2 * LINES);
 }
@@ -172,14 +185,14 @@ TEST(what_is_kept_of_a_log_has_a_limit)
 		log_text(p, &full, chunk);
 	log_text(p, &other, "more than ten bytes\n");
 	int settled = settle(p->st);
-	size_t kept = store_refused_log_bytes(p->st), waiting = store_backlog_bytes(p->st);
+	size_t kept = refused_log_bytes(p), waiting = store_backlog_bytes(p->st);
 	bool is_settled = store_is_settled(p->st);
 	limit_files(RLIM_INFINITY);
 	check_int(settled, 0);
 	check(kept > 3 * CHUNK && kept < 5 * CHUNK);
 	check(is_settled); /* nobody waits for it */
 	check_int(waiting, 0);
-	await_that(store_refused_log_bytes(p->st) == 0);
+	await_that(refused_log_bytes(p) == 0);
 	_cleanup_(freep) char *text = log_read(p, &other);
 	check_str(text ? text : "", "more than ten bytes\n");
 }
@@ -194,7 +207,7 @@ TEST(a_log_of_which_the_disk_takes_nothing_is_given_up)
 	limit_files(10);
 	log_text(p, &id, "this is longer than there is room\n");
 	int settled = settle(p->st);
-	await_that(store_refused_log_bytes(p->st) == 0);
+	await_that(refused_log_bytes(p) == 0);
 	limit_files(RLIM_INFINITY);
 	check_int(settled, 0);
 	log_text(p, &id, "later\n");
