@@ -98,7 +98,7 @@ struct job_query {
 	size_t bytes_max;
 };
 
-struct store_settings {
+struct store_settings {        /* the texts are borrowed until store_open returns */
 	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
 				  folder `logs` */
 	const char *artifacts; /* where the files of deployments get their names; NULL: there are
@@ -126,7 +126,8 @@ struct store_ops {
 	const char *name;
 	size_t size; /* of the instance; allocated and zeroed by store_open */
 
-	/* Opens, creates or migrates. The fault is one sentence for whoever starts the gateway. */
+	/* Opens, creates or migrates. The fault is one sentence for whoever starts the gateway.
+	 * s->directory is valid until `close`; s->artifacts is NULL, for they are the store's. */
 	int (*open)(void *self, const struct store_settings *s, struct fault *f);
 
 	/* Store's thread only: one transaction at a time. A failure of `apply` or `commit` is a

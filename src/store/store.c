@@ -887,8 +887,10 @@ int store_open(struct store **ret, const struct store_ops *ops, const struct sto
 {
 	_cleanup_(store_closep) struct store *st = xcalloc(1, sizeof *st);
 	store_init(st, ops);
-	st->settings = *s;
 	st->directory = xstrdup(s->directory);
+	st->settings = *s;
+	st->settings.directory = st->directory; /* the caller's texts need not live on */
+	st->settings.artifacts = NULL;
 	st->settings.hang_ms = s->hang_ms ? s->hang_ms : HANG_MS;
 	st->settings.keep_logs_ms = s->keep_logs_ms ? s->keep_logs_ms : KEEP_LOGS_MS;
 	st->settings.set_aside = set_aside;

@@ -114,6 +114,31 @@ static size_t refused_log_bytes(struct place *p)
 	return strtoull(sample + sizeof name - 1, NULL, 10);
 }
 
+static struct store_settings given;
+
+static int note_settings(void *self, const struct store_settings *s, struct fault *f)
+{
+	given = *s;
+	return store_mem.open(self, s, f);
+}
+
+TEST(what_a_backend_keeps_of_the_settings_is_not_the_callers)
+{
+	struct place *p = *state;
+	struct store_ops ops = store_mem;
+	struct fault f = { 0 };
+	struct store *st;
+	char directory[sizeof p->dir];
+	memcpy(directory, p->dir, sizeof directory);
+	const struct store_settings s = { .directory = directory, .artifacts = directory };
+	ops.open = note_settings;
+	check_int(store_open(&st, &ops, &s, &f), 0);
+	memset(directory, 'x', sizeof directory - 1);
+	check_str(given.directory, p->dir);
+	check(!given.artifacts);
+	store_close(st);
+}
+
 static void limit_files(rlim_t bytes)
 {
 	struct rlimit limit;
@@ -417,6 +442,7 @@ int main(void)
 		ON(store_sqlite, what_is_no_file_in_place_of_a_log_is_left_alone),
 		ON(store_sqlite, a_pipe_in_place_of_the_database_is_refused),
 		ON(store_sqlite, what_is_acknowledged_was_synced),
+		ON(store_mem, what_a_backend_keeps_of_the_settings_is_not_the_callers),
 		ON(store_mem, lines_that_a_full_disk_refuses_are_written_when_there_is_room),
 		ON(store_mem, a_log_that_cannot_grow_holds_up_no_other),
 		ON(store_mem, what_is_kept_of_a_log_has_a_limit),
