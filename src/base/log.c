@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text/plural.h"
 #include "base/utf8.h"
 
 enum { MESSAGE_MAX = 4000, VALUE_MAX = 256, FIELDS_MAX = 8, ROOM_MS = 1000 };
@@ -196,7 +197,8 @@ static void write_line(const char *line, size_t size)
 		return;
 	unsigned n = atomic_exchange(&n_unread, 0);
 	if (n)
-		log_warn("%u lines were left out here, since nobody read the log", n);
+		log_warn("%u line%s left out here, since nobody read the log", n,
+			by_count(n, " was", "s were"));
 	if (write(STDERR_FILENO, line, size) < 0)
 		return; /* there is nobody to tell */
 }
@@ -268,8 +270,9 @@ bool log_limit_tick(struct log_limit *l)
 {
 	if (l->until_ms && clock_mono_ms() >= l->until_ms) {
 		if (l->n_left_out)
-			log_warn("%u more lines like this in the last minute, the last of them: %s",
-				l->n_left_out, l->last);
+			log_warn(
+				"%u more line%s like this in the last minute, the last of them: %s",
+				l->n_left_out, plural(l->n_left_out), l->last);
 		*l = (struct log_limit){ 0 };
 	}
 	return l->n_left_out;

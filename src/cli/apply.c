@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/text/plural.h"
 #include "cli/artifacts.h"
 #include "cli/http.h"
 #include "cli/signature.h"
@@ -267,8 +268,7 @@ static int may_replace(struct apply *a)
 	size_t n = count_actions(a, "updated");
 	if (!n)
 		return 0;
-	_cleanup_(freep) char *question =
-		xasprintf(n == 1 ? "change %zu thing" : "change %zu things", n);
+	_cleanup_(freep) char *question = xasprintf("change %zu thing%s", n, plural(n));
 	if (!a->report)
 		report_all(a, true);
 	fflush(stdout);

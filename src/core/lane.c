@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 
 enum { START_PAUSE_MS = 100, START_PAUSE_MAX_MS = 5000, BROKEN_PAUSE_TIMES = 30 };
 
@@ -155,10 +156,11 @@ void lane_remove(struct lane *lane, struct live_job *l)
 
 char *lane_broken_text(const struct lane *lane)
 {
-	return xasprintf("Context %s is broken: %u workers in a row failed; it is tried again by "
+	return xasprintf("Context %s is broken: %u worker%s in a row failed; it is tried again by "
 			 "itself, and at once when it is updated. "
 			 "The last failure: %s",
-		lane->name, lane->failures, lane->last_failure ? lane->last_failure : "unknown");
+		lane->name, lane->failures, plural(lane->failures),
+		lane->last_failure ? lane->last_failure : "unknown");
 }
 
 static void lane_fail_queue(struct lane *lane)
@@ -214,8 +216,8 @@ void lane_break(struct core *c, struct lane *lane, const char *why)
 	if (lane->is_broken || (lane->failures >= lane->context->settings.max_conn_failures &&
 				       !has_ready_worker(lane))) {
 		if (!lane->is_broken)
-			log_warn("context %s is broken after %u failures: %s", lane->name,
-				lane->failures, why);
+			log_warn("context %s is broken after %u failure%s: %s", lane->name,
+				lane->failures, plural(lane->failures), why);
 		pause = lane->broken_pause_ms;
 		if (lane->broken_pause_ms < broken_pause_max(lane))
 			lane->broken_pause_ms *= 2;
@@ -243,8 +245,8 @@ void lane_heal(struct core *c, struct lane *lane)
 
 void lane_delete(struct core *c, struct lane *lane)
 {
-	log_info(
-		"context %s was deleted; %u jobs of it are still to end", lane->name, lane->n_jobs);
+	log_info("context %s was deleted; %u job%s of it %s still to end", lane->name, lane->n_jobs,
+		plural(lane->n_jobs), by_count(lane->n_jobs, "is", "are"));
 	map_remove(&c->lanes, &lane->by_name);
 	list_append(&c->old_lanes, &lane->old);
 	lane->is_deleted = true;

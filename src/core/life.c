@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "base/utf8.h"
 
 enum {
@@ -347,8 +348,9 @@ static void life_fail_lost(struct live_job *l, const char *why)
 	int64_t retries = l->job->function->settings.retries;
 	char *error = retries && l->job->state != JOB_CANCELLING
 			      ? xasprintf("Executor was terminated: %s; this was attempt %u, and "
-					  "the function has %" PRId64 " retries",
-					why, l->job->attempt, retries)
+					  "the function has %" PRId64 " %s",
+					why, l->job->attempt, retries,
+					by_count((uint64_t)retries, "retry", "retries"))
 			      : xasprintf("Executor was terminated: %s", why);
 	life_log(l, LOG_LEVEL_WARN, NULL, error);
 	life_end(l, JOB_FAILED, NULL, error);

@@ -27,6 +27,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/text/plural.h"
 
 enum { IDLE_GRACE_MS = 1000, TICK_MS = 250, DOUBLINGS_MAX = 10 };
 
@@ -301,9 +302,10 @@ static char *process_wait_text(const struct lane *lane)
 		if (n == &lane->process_wait)
 			place = n_waiting;
 	}
-	return xasprintf("%u worker processes are there and limits.workers is %" PRId64
+	return xasprintf("%u worker process%s there and limits.workers is %" PRId64
 			 ": context %s is number %u of %u that wait for one",
-		c->n_processes, c->limits.workers_max, lane->name, place, n_waiting);
+		c->n_processes, by_count(c->n_processes, " is", "es are"), c->limits.workers_max,
+		lane->name, place, n_waiting);
 }
 
 static void ask_for_workers(struct lane *lane)
@@ -331,17 +333,19 @@ json_t *scheduler_waiting_json(const struct live_job *l)
 		detail = xstrdup("the gateway is stopping: the job runs when it is started again");
 	} else if (lane->n_expected) {
 		reason = "workers-expected";
-		detail = xasprintf("%u workers of context %s that an earlier gateway started may "
+		detail = xasprintf("%u worker%s of context %s that an earlier gateway started may "
 				   "come back, and hold the job",
-			lane->n_expected, lane->name);
+			lane->n_expected, plural(lane->n_expected), lane->name);
 	} else if (lane->is_broken) {
 		reason = "context-broken";
 		detail = lane_broken_text(lane);
 	} else if (lane->n_running >= s->max_jobs) {
 		reason = "max-jobs";
 		detail = xasprintf(
-			"%u jobs of context %s run, and its max-jobs is %d; %zu jobs wait there",
-			lane->n_running, lane->name, (int)s->max_jobs, lane->queue.len);
+			"%u job%s of context %s %s, and its max-jobs is %d; %zu job%s %s there",
+			lane->n_running, plural(lane->n_running), lane->name,
+			by_count(lane->n_running, "runs", "run"), (int)s->max_jobs, lane->queue.len,
+			plural(lane->queue.len), by_count(lane->queue.len, "waits", "wait"));
 	} else if (!list_empty(&lane->process_wait) && !(is_first && lane->n_starting)) {
 		reason = "workers";
 		detail = process_wait_text(lane);
@@ -352,8 +356,9 @@ json_t *scheduler_waiting_json(const struct live_job *l)
 			lane->name, (int)pause);
 	} else {
 		reason = "worker-starting";
-		detail = xasprintf("a worker of context %s is starting; %zu jobs wait there",
-			lane->name, lane->queue.len);
+		detail = xasprintf("a worker of context %s is starting; %zu job%s %s there",
+			lane->name, lane->queue.len, plural(lane->queue.len),
+			by_count(lane->queue.len, "waits", "wait"));
 	}
 	return json_pack("{s:s, s:o}", "reason", reason, "detail", json_string_lossy(detail));
 }

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "domain/tag.h"
 
 enum { LOG_ENTRIES_MAX = 1000 }; /* of one frame, as the protocol says */
@@ -202,8 +203,8 @@ void worker_check_overdue(struct core *c, struct worker *w)
 		uuid_format(&overdue->job->id, id);
 		w->is_closed = true;
 		log_warn("worker %s takes no more jobs and will be ended: job %s did not end when "
-			 "it was cancelled; %u others have limits.neighbour-grace to end",
-			w->id, id, w->n_jobs - n);
+			 "it was cancelled; %u other%s limits.neighbour-grace to end",
+			w->id, id, w->n_jobs - n, by_count(w->n_jobs - n, " has", "s have"));
 		timer_set(&c->timers, &w->neighbour_timer, c->limits.neighbour_grace_ms);
 		worker_room_changed(w);
 		lane_touch(w->lane); /* what waits needs another one */
@@ -424,11 +425,11 @@ void crew_lost(struct core *c, struct worker *w, const char *why)
 	worker_room_changed(w);
 	if (w->is_killed)
 		log_info("worker %s has ended with %u job%s: %s", w->id, w->n_jobs,
-			w->n_jobs == 1 ? "" : "s", why);
+			plural(w->n_jobs), why);
 	else if (!w->is_drain_sent) {
 		c->workers_lost++;
-		log_warn("worker %s is lost with %u job%s: %s", w->id, w->n_jobs,
-			w->n_jobs == 1 ? "" : "s", why);
+		log_warn("worker %s is lost with %u job%s: %s", w->id, w->n_jobs, plural(w->n_jobs),
+			why);
 		int64_t lived = clock_wall_ms() - w->started_ms;
 		if (lived < 2000) { /* do not start the next one in a tight loop */
 			lane->not_before_ms = clock_mono_ms() + 250;

@@ -15,6 +15,7 @@
 
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "mistd/deadline.h"
 #include "mistd/reread.h"
 #include "mistd/settings.h"
@@ -136,12 +137,14 @@ static int check_data(const char *directory)
 	}
 	size_t problems = store_check_data(directory, print_line, NULL, &n);
 	if (n.set_aside)
-		printf("%zu rows could not be read earlier and are set aside: see mist store "
+		printf("%zu row%s could not be read earlier and %s set aside: see mist store "
 		       "check\n",
-			n.set_aside);
-	printf("%s: %zu jobs, %zu reply targets, %zu definitions, %zu logs, %zu artifacts, %zu "
-	       "workers: %s\n",
-		directory, n.jobs, n.reply_targets, n.definitions, n.logs, n.artifacts, n.workers,
+			n.set_aside, plural(n.set_aside), by_count(n.set_aside, "is", "are"));
+	printf("%s: %zu job%s, %zu reply target%s, %zu definition%s, %zu log%s, %zu artifact%s, "
+	       "%zu worker%s: %s\n",
+		directory, n.jobs, plural(n.jobs), n.reply_targets, plural(n.reply_targets),
+		n.definitions, plural(n.definitions), n.logs, plural(n.logs), n.artifacts,
+		plural(n.artifacts), n.workers, plural(n.workers),
 		problems ? "something is wrong" : "all is well");
 	return problems ? 1 : 0;
 }

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "base/text/plural.h"
 #include "base/utf8.h"
 #include "domain/context.h"
 #include "domain/function.h"
@@ -280,9 +281,9 @@ static void check_deployment(struct check *c)
 		char id[UUID_TEXT];
 		uuid_format(&j->id, id);
 		fault_set(&sentence, FAULT_INTERNAL,
-			"deployment %s of %zu artifacts is not finished: the next start finishes "
+			"deployment %s of %zu artifact%s is not finished: the next start finishes "
 			"or undoes it",
-			id, j->n_files);
+			id, j->n_files, plural(j->n_files));
 		c->say(c->arg, sentence.text);
 	} else if (r != -ENOENT && r != -ENOTDIR) {
 		complain(c, "a deployment is not finished, and its journal cannot be read: %s",

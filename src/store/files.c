@@ -21,6 +21,7 @@
 #include "base/disk/folder.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 
 /* The same may be done in another way. */
 static bool is_for_want_of_links(int error)
@@ -252,9 +253,11 @@ static int undo(const struct journal *j, const char *id)
 	int r = put_back(j, NULL, &n_new, &n_neither);
 	if (r < 0)
 		return r;
-	log_warn("deployment %s was not finished and is undone: %zu of its %zu artifacts are what "
-		 "they were before it",
-		id, j->n_files - n_new - n_neither, j->n_files);
+	size_t n_old = j->n_files - n_new - n_neither;
+	log_warn("deployment %s was not finished and is undone: %zu of its %zu artifact%s %s "
+		 "before it",
+		id, n_old, j->n_files, plural(j->n_files),
+		by_count(n_old, "is what it was", "are what they were"));
 	return n_new || n_neither ? set_aside(j->artifacts) : forget(j->artifacts);
 }
 

@@ -41,6 +41,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "store/figures.h"
 #include "store/files.h"
 #include "store/logs.h"
@@ -586,8 +587,9 @@ static void tell_lost_logs(struct store *st)
 {
 	if (!st->unwritten.dropped_bytes)
 		return;
-	log_warn("%zu bytes of job logs were lost while they could not be written",
-		st->unwritten.dropped_bytes);
+	size_t n = st->unwritten.dropped_bytes;
+	log_warn("%zu byte%s of job logs %s not be written", n, plural(n),
+		by_count(n, "was lost while it could", "were lost while they could"));
 	st->unwritten.dropped_bytes = 0;
 	st->lost_told_ms = clock_mono_ms();
 }
@@ -1114,7 +1116,8 @@ static void drain(struct store *st)
 	int why = st->is_abandoned ? -ETIMEDOUT : store_health(st);
 	struct fault f;
 	explain(st, why, &f);
-	log_error("%zu changes of jobs were not written before the end: %s", lost, f.text);
+	log_error("%zu change%s of jobs %s not written before the end: %s", lost, plural(lost),
+		by_count(lost, "was", "were"), f.text);
 	if (st->is_abandoned) {
 		abandon_batch(st);
 		queue_init(&st->batch); /* told, and left */

@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/json_scan.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "frame.h"
 #include "worker/leavings.h"
 
@@ -146,10 +147,10 @@ static void session_blame(struct session *s, const char *how)
 	room_tick_soon(s->room);
 	if (++m->n_mistakes != most)
 		return;
-	_cleanup_(freep) char *why = xasprintf(
-		"the worker was ended by the gateway because it broke the protocol %lld times in a "
-		"row (workers.protocol-errors), at last so: %s",
-		(long long)most, how);
+	_cleanup_(freep) char *why = xasprintf("the worker was ended by the gateway because it "
+					       "broke the protocol %lld time%s in a "
+					       "row (workers.protocol-errors), at last so: %s",
+		(long long)most, plural((uint64_t)most), how);
 	log_warn("worker %s: %s", m->id, why);
 	if (m->worker)
 		crew_ending(s->room->core, m->worker, why);

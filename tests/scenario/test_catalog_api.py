@@ -313,7 +313,7 @@ def test_an_artifact_that_jobs_use_is_deleted_with_force_only(c_mist):
     mist.wait(job, "started")
     assert mist.delete("/v2/api/functions/made").status_code == 200
     refused = mist.delete("/v2/api/artifacts/a.bin")
-    assert refused.status_code == 409 and "a.bin is used by 1 jobs that wait or run" in refused.json()["detail"]
+    assert refused.status_code == 409 and "a.bin is used by 1 job that waits or runs" in refused.json()["detail"]
     mist.delete(f"/v2/api/jobs/{job}")
     mist.wait(job)
     assert mist.delete("/v2/api/artifacts/a.bin").status_code == 200

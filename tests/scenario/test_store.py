@@ -60,7 +60,7 @@ def test_a_data_directory_of_the_first_version_opens(plain_mist):
     shutil.rmtree(gateway.data)
     with tarfile.open(GOLDEN) as archive:
         archive.extractall(gateway.home)
-    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 12 jobs, 0 reply targets, 3 definitions, 2 logs, 1 artifacts")
+    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 12 jobs, 0 reply targets, 3 definitions, 2 logs, 1 artifact, ")
     gateway.start()
     jobs = gateway.get("/v2/api/jobs", params={"limit": 100}).json()
     assert len(jobs) == 12
@@ -92,10 +92,10 @@ def test_a_check_reads_what_stands_in_the_log_of_the_database_only(c_mist):
     shutil.copytree(gateway.data, gateway.home / "a #100%?")
     for folder in gateway.data, gateway.home / "a #100%?":
         r = subprocess.run([gateway_binary(), "--check-data", folder], capture_output=True, text=True, timeout=60 * PATIENCE)
-        assert r.returncode == 0 and r.stdout.splitlines()[-1].startswith(f"{folder}: 1 jobs, "), r
+        assert r.returncode == 0 and r.stdout.splitlines()[-1].startswith(f"{folder}: 1 job, "), r
     assert check_data(gateway)[-1].endswith("all is well")
     os.unlink(gateway.data / "mist.db-shm")
-    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 1 jobs, ")
+    assert check_data(gateway)[-1].startswith(f"{gateway.data}: 1 job, ")
     gateway.restart()
     assert gateway.job(job)["jobResult"] == "x"
 

@@ -132,7 +132,7 @@ static void an_idle_worker_makes_room_for_another_context(void **state)
 	struct worker *w = run(h, "f", first);
 	call(h, "g", second);
 	assert_waits(h, second, "workers",
-		"1 worker processes are there and limits.workers is 1: context extra is number 1 "
+		"1 worker process is there and limits.workers is 1: context extra is number 1 "
 		"of 1 that wait for one");
 	assert_metric(h, "\nmist_worker_processes 1\n");
 	assert_metric(h, "\nmist_worker_processes_limit 1\n");
@@ -293,7 +293,7 @@ static void what_else_a_job_waits_for_is_said(void **state)
 	struct worker *w = run(h, "f", running);
 	call(h, "f", id);
 	assert_waits(h, id, "max-jobs",
-		"1 jobs of context default run, and its max-jobs is 1; 1 jobs wait there");
+		"1 job of context default runs, and its max-jobs is 1; 1 job waits there");
 	assert_null(ask(h, ASK_JOB_LIVE, running));
 
 	h->crew.is_slow = true;

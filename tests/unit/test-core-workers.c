@@ -241,7 +241,7 @@ static void a_job_says_which_attempt_was_the_last(void **state)
 	crew_lost(h->core, h->crew.last_worker, "the worker crashed again");
 	await_failure(h,
 		"Executor was terminated: the worker crashed again; this was attempt 2, and "
-		"the function has 1 retries");
+		"the function has 1 retry");
 }
 
 static void a_worker_that_goes_during_a_cancel_fails_the_job(void **state)

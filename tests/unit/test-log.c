@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 
 static int real_stderr, lines[2];
 
@@ -172,6 +174,32 @@ TEST(lines_of_one_cause_are_counted_once_there_were_enough)
 	check(strstr(text, "refused again\n"));
 }
 
+TEST(what_is_counted_is_named_in_the_number_it_has)
+{
+	static const struct {
+		uint64_t n;
+		const char *sentence;
+	} cases[] = {
+		{ 0, "0 jobs wait" },
+		{ 1, "1 job waits" },
+		{ 2, "2 jobs wait" },
+		{ UINT64_MAX, "18446744073709551615 jobs wait" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t n = cases[i].n;
+		_cleanup_(freep) char *text = xasprintf(
+			"%" PRIu64 " job%s %s", n, plural(n), by_count(n, "waits", "wait"));
+		check_str(text, cases[i].sentence);
+	}
+	struct log_limit limit = { 0 };
+	capture();
+	for (int i = 0; i < LOG_LIMIT_LINES + 1; i++)
+		log_limited(&limit, LOG_LEVEL_WARN, "refused number %d", i);
+	limit.until_ms = clock_mono_ms();
+	check(!log_limit_tick(&limit));
+	check(strstr(captured(), "1 more line like this in the last minute"));
+}
+
 TEST(a_reader_that_stopped_reading_stops_nobody)
 {
 	enum { MANY = 4000 }; /* more than a pipe holds */
@@ -189,6 +217,7 @@ TEST(a_reader_that_stopped_reading_stops_nobody)
 RUN_TESTS(PROVES(a_line_has_time_level_and_message), PROVES(a_line_has_the_zone_of_its_time),
 	PROVES(in_json_what_a_line_is_about_is_in_members), PROVES(any_text_is_one_json_string),
 	PROVES(lines_of_one_cause_are_counted_once_there_were_enough),
+	PROVES(what_is_counted_is_named_in_the_number_it_has),
 	PROVES(a_reader_that_stopped_reading_stops_nobody),
 	PROVES(foreign_text_cannot_forge_a_line), PROVES(a_long_message_is_cut),
 	PROVES(what_is_below_the_level_is_not_written), PROVES(errno_survives_a_log_line))

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/disk/folder.h"
 #include "base/fail_point.h"
+#include "base/text/plural.h"
 #include "core/edit.h"
 
 struct deletion {
@@ -67,15 +68,14 @@ static int check_unused(struct core *c, const char *artifact, struct fault *f)
 	if (u.names.len)
 		r = fault_set(f, FAULT_CONFLICT,
 			"%.128s is used by functions; with force (force=true, of mist --force) it "
-			"is "
-			"deleted all the same. They are: %s",
+			"is deleted all the same. They are: %s",
 			artifact, u.names.data);
 	else if (u.n_jobs)
 		r = fault_set(f, FAULT_CONFLICT,
-			"%.128s is used by %zu jobs that wait or run; with force (force=true, of "
-			"mist "
-			"--force) it is deleted all the same",
-			artifact, u.n_jobs);
+			"%.128s is used by %zu job%s that %s; with force (force=true, of "
+			"mist --force) it is deleted all the same",
+			artifact, u.n_jobs, plural(u.n_jobs),
+			by_count(u.n_jobs, "waits or runs", "wait or run"));
 	buf_done(&u.names);
 	return r;
 }

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/near.h"
+#include "base/text/plural.h"
 #include "core/edit.h"
 
 enum { PARTS_MAX = 1000, ERROR_MAX = 64 * 1024 };
@@ -536,8 +537,8 @@ static void deployment_durable(struct mail *mail, void *owner)
 		describe_look_again(c, location);
 	}
 	log_info("a deployment took effect: %zu artifact%s, %zu context%s, %zu function%s",
-		d->ask->n_staged, d->ask->n_staged == 1 ? "" : "s", n_contexts,
-		n_contexts == 1 ? "" : "s", n_functions, n_functions == 1 ? "" : "s");
+		d->ask->n_staged, plural(d->ask->n_staged), n_contexts, plural(n_contexts),
+		n_functions, plural(n_functions));
 	deployment_end(d);
 }
 

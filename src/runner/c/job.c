@@ -19,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text/plural.h"
 #include "base/utf8.h"
 #include "runner/c/say.h"
 #include "runner/c/session.h"
@@ -143,8 +144,9 @@ void job_say_entries(struct mist_job *job, struct buf *ret)
 	(void)buf_add(ret, job->entries.data, job->entries.len);
 	if (job->n_lost) {
 		char text[80];
-		snprintf(text, sizeof text, "%u lines were lost here: nobody took them",
-			job->n_lost);
+		snprintf(text, sizeof text, "%u line%s lost here: nobody took %s", job->n_lost,
+			by_count(job->n_lost, " was", "s were"),
+			by_count(job->n_lost, "it", "them"));
 		(void)buf_puts(ret, ",");
 		(void)say_entry(ret, clock_wall_ms(), level_names[MIST_WARN], text);
 	}

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text/plural.h"
 #include "runner/c/job.h"
 
 enum { LINE_MAX_BYTES = 8 * 1024, PIECE = 16 * 1024, TURN_BYTES = 4 << 20, PARTIAL_MS = 1000 };
@@ -64,8 +65,8 @@ static void tell_line(struct printed *p, struct mist_job *job)
 		if (p->line.data[i] == '\0')
 			p->line.data[i] = '?';
 	_cleanup_(freep) char *text =
-		p->n_cut ? xasprintf("%.*s ... %lld bytes left out", (int)p->line.len, p->line.data,
-				   (long long)p->n_cut)
+		p->n_cut ? xasprintf("%.*s ... %lld byte%s left out", (int)p->line.len,
+				   p->line.data, (long long)p->n_cut, plural((uint64_t)p->n_cut))
 			 : xasprintf("%.*s", (int)p->line.len, p->line.len ? p->line.data : "");
 	job_add_entry(job, MIST_INFO, text);
 	drop_line(p);
@@ -105,9 +106,11 @@ void printed_take(struct printed *p, struct mist_job *job, bool is_end)
 		p->at = 0; /* a part was moved away */
 	/* Of what is printed faster than a job's log takes it, the newest. */
 	if (size - p->at > TURN_BYTES) {
-		_cleanup_(freep) char *text = xasprintf("%lld bytes that were printed are left out "
-							"here; the worker's output has them",
-			(long long)(size - p->at - TURN_BYTES));
+		int64_t n = size - p->at - TURN_BYTES;
+		_cleanup_(freep) char *text = xasprintf("%lld byte%s printed %s left out here; the "
+							"worker's output has %s",
+			(long long)n, by_count((uint64_t)n, " that was", "s that were"),
+			by_count((uint64_t)n, "is", "are"), by_count((uint64_t)n, "it", "them"));
 		job_add_entry(job, MIST_WARN, text);
 		p->at = size - TURN_BYTES;
 		drop_line(p);

@@ -23,6 +23,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "runner/c/functions.h"
 #include "runner/c/session.h"
 
@@ -103,7 +104,8 @@ static void rest(struct session *s)
 	if (!s->drained_ms)
 		s->drained_ms = now;
 	if (s->held.count && now - s->drained_ms >= SESSION_ACK_MS) {
-		log_warn("%zu outcomes were not acknowledged", s->held.count);
+		log_warn("%zu outcome%s not acknowledged", s->held.count,
+			by_count(s->held.count, " was", "s were"));
 		session_end(s, SESSION_DRAINED);
 	} else if (s->held.count) {
 		session_wait(s);

@@ -22,6 +22,7 @@
 #include "base/fail_point.h"
 #include "base/ignored.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "transport/http/cloud.h"
 #include "transport/http/events/events.h"
 #include "transport/http/metrics/metrics.h"
@@ -563,8 +564,9 @@ static unsigned connections_max(const struct http_settings *s)
 	if (left < 1)
 		left = 1;
 	log_warn("http.connections is %lld, but this process may have %lld descriptors (ulimit "
-		 "-n): %lld connections",
-		(long long)wanted, (long long)limit.rlim_cur, (long long)left);
+		 "-n): %lld connection%s",
+		(long long)wanted, (long long)limit.rlim_cur, (long long)left,
+		plural((uint64_t)left));
 	return (unsigned)left;
 }
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 
 enum {
 	IDLE_MS = 1000,
@@ -213,8 +214,8 @@ static void on_rebalance(
 {
 	struct kafka *k = arg;
 	(void)rk;
-	log_debug(
-		"transport %s: %s: %d partitions", k->env.name, rd_kafka_err2name(err), list->cnt);
+	log_debug("transport %s: %s: %d partition%s", k->env.name, rd_kafka_err2name(err),
+		list->cnt, plural((uint64_t)list->cnt));
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
 		assign(k->consumer, list);
 	else
@@ -294,10 +295,10 @@ void consumer_state(struct consumer *c, struct transport_state *ret)
 	memcpy(ret->stuck, c->stuck, sizeof ret->stuck);
 	if (c->n_stuck && !ret->is_down)
 		sentence_print(ret->why, sizeof ret->why,
-			"nothing can be taken of %zu partitions, the first is topic %s, partition "
+			"nothing can be taken of %zu partition%s, the first is topic %s, partition "
 			"%d, from offset %" PRId64 " on: %s",
-			c->n_stuck, c->stuck[0].topic, c->stuck[0].partition, c->stuck[0].offset,
-			c->stuck_why);
+			c->n_stuck, plural(c->n_stuck), c->stuck[0].topic, c->stuck[0].partition,
+			c->stuck[0].offset, c->stuck_why);
 	pthread_mutex_unlock(&c->lock);
 	ret->in_flight = c->n_taken;
 	lag_state(c, ret);

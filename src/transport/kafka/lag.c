@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics/exposition.h"
+#include "base/text/plural.h"
 
 enum {
 	LAG_MS = 1000,        /* between two looks */
@@ -107,9 +108,9 @@ static bool look_if_stalled(struct consumer *c, struct partition *p, int64_t now
 	bool is_told = !list_empty(&p->held) || p->unreadable;
 	if (p->is_stalled && !was_stalled && !is_told)
 		log_warn("transport %s: nothing is taken of topic %s, partition %d for %" PRId64
-			 " s, though %" PRId64 " messages wait",
+			 " s, though %" PRId64 " message%s",
 			c->kafka->env.name, p->topic, (int)p->number, (now - p->progress_ms) / 1000,
-			p->lag);
+			p->lag, by_count((uint64_t)p->lag, " waits", "s wait"));
 	else if (was_stalled && !p->is_stalled)
 		log_info("transport %s: messages of topic %s, partition %d are taken again",
 			c->kafka->env.name, p->topic, (int)p->number);
@@ -129,9 +130,9 @@ static void explain(const struct partition *p, int64_t now, char *ret, size_t si
 	const char *why = p->unreadable ? p->unreadable : !list_empty(&p->held) ? p->why : NULL;
 	sentence_print(ret, size,
 		"no message of topic %s, partition %d was taken for %" PRId64 " s, though %" PRId64
-		" wait there%s%s",
-		p->topic, (int)p->number, (now - p->progress_ms) / 1000, p->lag, why ? ": " : "",
-		why ? why : "");
+		" %s there%s%s",
+		p->topic, (int)p->number, (now - p->progress_ms) / 1000, p->lag,
+		by_count((uint64_t)p->lag, "waits", "wait"), why ? ": " : "", why ? why : "");
 }
 
 void lag_tend(struct consumer *c)

@@ -34,6 +34,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 
 enum { CHECK_MS = 5000, SEEK_MS = 1000, ASK_MS = 3000 };
 
@@ -264,10 +265,11 @@ void same_log_cut(struct consumer *c, struct partition *p, const struct mark *an
 	p = consumer_adopt(c, topic, number);
 	int64_t begin = begin_behind(&c->table, p, anchor, undone);
 	_cleanup_(freep) char *lost =
-		end >= 0 && end <= seen ? xasprintf("at least %" PRId64
-						    " records, its end is offset %" PRId64 " now",
-						  seen + 1 - end, end)
-					: xstrdup("records");
+		end >= 0 && end <= seen
+			? xasprintf("at least %" PRId64 " record%s, its end is offset %" PRId64
+				    " now",
+				  seen + 1 - end, plural((uint64_t)(seen + 1 - end)), end)
+			: xstrdup("records");
 	log_warn("transport %s: the log of topic %s, partition %d was read up to offset %" PRId64
 		 " and has lost %s: it is the same up to offset %" PRId64
 		 " and is taken from offset %" PRId64

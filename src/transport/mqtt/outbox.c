@@ -42,6 +42,7 @@
 
 #include "base/fail_point.h"
 #include "base/log.h"
+#include "base/text/plural.h"
 #include "base/utf8.h"
 
 enum {
@@ -265,7 +266,8 @@ static void give_up(struct mqtt *m, struct letter *l, const char *why)
 	if (said_is_due(&m->given_up, SAY_MS, clock_mono_ms(), &n)) {
 		uuid_format(&l->job, id);
 		if (n)
-			snprintf(left_out, sizeof left_out, "; so were %" PRIu64 " more", n);
+			snprintf(left_out, sizeof left_out, "; so %s %" PRIu64 " more",
+				by_count(n, "was", "were"), n);
 		log_warn("transport %s: %s%s for the topic %.*s%s is given up: %s%s", m->env.name,
 			l->is_owed ? "the outcome of job " : "an event", l->is_owed ? id : "",
 			utf8_cut(l->topic, 256), l->topic, strlen(l->topic) > 256 ? "…" : "", why,

@@ -81,7 +81,7 @@ def test_it_stops_its_partition_only_and_is_named(c_mist, kafka, client):
     send(client, "goes on", partition=0)
     until(lambda: sorted(answered(replies)) == ["before", "goes on"])
     assert gateway.connected().transports()["main"]["detail"].startswith(
-        f"nothing can be taken of 1 partitions, the first is topic {client.requests}, partition 1, from offset 1 on: ")
+        f"nothing can be taken of 1 partition, the first is topic {client.requests}, partition 1, from offset 1 on: ")
     assert f"nothing can be taken of topic {client.requests}, partition 1, from offset 1 on: " in gateway.stderr()
     assert client.words in gateway.stderr()
     assert metric(gateway, "mist_transport_errors_total", transport="main", kind="partition") > 0

@@ -98,4 +98,4 @@ def shorten(text, limit=TEXT_MAX):
         return text
     head = limit // 4
     tail = limit - head
-    return f"{text[:head]}\n… {len(text) - limit} characters left out …\n{text[-tail:]}"
+    return f"{text[:head]}\n… {texts.counted(len(text) - limit, 'character')} left out …\n{text[-tail:]}"

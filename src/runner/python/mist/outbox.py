@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from mist import frames
 from mist.errors import explain, shorten
 from mist.logs import worker_log
+from mist.texts import counted
 
 FLUSH_S = 0.2
 ENTRIES_MAX_PER_FRAME = 1000
@@ -159,7 +160,8 @@ class Outbox(threading.Thread):
                 raise
         if job.n_dropped:
             dropped, job.n_dropped = job.n_dropped, 0
-            note = f"{dropped} lines of the log were left out: they came faster than they could be sent"
+            what = "was left out: it came faster than it" if dropped == 1 else "were left out: they came faster than they"
+            note = f"{counted(dropped, 'line')} of the log {what} could be sent"
             connection.send(head + _entry_text((int(time.time() * 1000), "WARN", note), room) + "]}")
 
     def _send_progress(self, connection, job):

@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 
-from mist import logs
+from mist import logs, texts
 
 STDOUT, STDERR = 1, 2
 LINE_CHARS_MAX = 32 * 1024
@@ -104,7 +104,7 @@ class Lines:
     def _tell(self, may_wait=True):
         line = "".join(self._parts)
         if self._n_chars > len(line):
-            line += f" … {self._n_chars - len(line)} characters left out"
+            line += f" … {texts.counted(self._n_chars - len(line), 'character')} left out"
         self._parts.clear()
         self._n_chars = 0
         self._since = None

@@ -20,6 +20,11 @@ DECIMALS = ("auto", "number", "string")
 _decimals = "auto"
 
 
+def counted(n, noun):
+    """A number and what it counts, in a sentence."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def clean(text):
     """`text` without the characters that no frame may have."""
     return text if text.isascii() and "\0" not in text else FOREIGN.sub("\ufffd", text)
