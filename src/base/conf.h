@@ -16,7 +16,8 @@
  * CONF_SIZE: a number, or a string such as "64k", "8m", "1g" (powers of 1024).
  * CONF_DURATION: a string as in base/clock.h, or a number of seconds.
  * CONF_PATH: a string; a relative path counts from the folder of the file it stands in, by --set or
- * default from the working directory ("" stays "", and "hdfs://…", "file:/…" are no paths of here).
+ * default from the working directory ("" stays "", and "hdfs://…", "file:/…" are no paths of here);
+ * its "./" and "../" at the beginning are resolved.
  * CONF_MAP: nested groups, flattened to dotted keys, or a list of "key=value". */
 enum conf_type {
 	CONF_BOOL,     /* bool; in text: true, false */

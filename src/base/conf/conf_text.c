@@ -55,13 +55,33 @@ size_t path_scheme_len(const char *path)
 	return len && path[len] == ':' && path[len + 1] == '/' ? len : 0;
 }
 
+/* The steps "." and ".." at the beginning of the path are taken here, so that people are not shown
+ * /etc/mist/../jobs/pi.py. The folder is a real one, in which no part is a symbolic link: then ".."
+ * is the one before. What stands further behind may go through links, and stays as it is. */
+static char *path_from(const char *folder, const char *path)
+{
+	size_t len = strlen(folder);
+	while (folder[0] == '/' && path[0] == '.') {
+		size_t dots = path[1] == '.' ? 2 : 1;
+		if (path[dots] && path[dots] != '/')
+			break; /* a name */
+		path += dots;
+		path += strspn(path, "/");
+		while (dots == 2 && len > 1 && folder[--len - 1] != '/')
+			;
+	}
+	if (!path[0] && len > 1)
+		len--;
+	return xasprintf("%.*s%s", (int)len, folder, path);
+}
+
 static int put_string(
 	const struct conf_field *field, const char *text, const char *folder, void *at)
 {
 	if (!utf8_is_valid(text, strlen(text)))
 		return -EINVAL;
 	if (field->type == CONF_PATH && text[0] && text[0] != '/' && !path_scheme_len(text))
-		*(char **)at = xasprintf("%s%s", folder, text);
+		*(char **)at = path_from(folder, text);
 	else
 		*(char **)at = xstrdup(text);
 	return 0;
