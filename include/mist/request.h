@@ -16,9 +16,10 @@ struct transport;
 
 /* Where answers go: made and read only by the adapter the request came from. */
 struct reply_to {
-	void *live;     /* the adapter's own, for as long as this process lives; may be NULL */
-	char *text;     /* owned; kept with the job, so that its end finds its door after a restart;
-			   NULL: no answer then */
+	void *live; /* the adapter's own, for as long as this process lives; may be NULL */
+	/* Kept with the job, so that its end finds its door after a restart; NULL: no answer then.
+	 * Owned by the request, and by the job it becomes. */
+	char *text;
 	uint32_t wants; /* EVENT_BIT()s that publish() is called for */
 	/* The outcome is owed until the adapter says that it was delivered: after a restart it is
 	 * published again. Needs `text`. */

@@ -377,7 +377,6 @@ static void free_live(struct live_job *l)
 	progress_forget(l);
 	list_remove(&l->unrecorded);
 	list_remove(&l->on_worker);
-	free(l->to.text);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	job_unref(l->job);

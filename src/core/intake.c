@@ -63,8 +63,10 @@ void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f
 	job_request_free(rq);
 }
 
-static int check_limits(struct core *c, const struct lane *lane, size_t len, struct fault *f)
+static int check_limits(
+	struct core *c, const struct lane *lane, const struct job_request *rq, struct fault *f)
 {
+	size_t reply_len = reply_bytes(rq->to.text), len = strlen(rq->parameters) + reply_len;
 	if (c->is_stopping)
 		return fault_set(f, FAULT_UNAVAILABLE, "the gateway is stopping");
 	if (store_check_writable(c->store, f) < 0)
@@ -76,7 +78,8 @@ static int check_limits(struct core *c, const struct lane *lane, size_t len, str
 			c->limits.queue_max);
 	if (len > (size_t)c->limits.queue_bytes_max) /* at any time: not to be tried again */
 		return fault_set(f, FAULT_TOO_LARGE,
-			"the arguments take %zu bytes: limits.queue-bytes is %" PRId64, len,
+			"the arguments%s take %zu bytes: limits.queue-bytes is %" PRId64,
+			reply_len ? ", and what is to be sent back with the answer," : "", len,
 			c->limits.queue_bytes_max);
 	if (c->parameter_bytes + len > (size_t)c->limits.queue_bytes_max)
 		return fault_set(f, FAULT_TOO_MANY,
@@ -112,8 +115,8 @@ static struct job *job_of(struct job_request *rq, const struct function *fn)
 	j->idempotency_digest = TAKE_PTR(rq->idempotency_digest);
 	j->ignored = TAKE_PTR(rq->ignored);
 	j->request = TAKE_PTR(rq->name);
-	j->reply_to = rq->to.text ? xstrdup(rq->to.text) : NULL;
-	j->door = rq->to.text ? xstrdup(rq->door->name) : NULL;
+	j->reply_to = TAKE_PTR(rq->to.text);
+	j->door = j->reply_to ? xstrdup(rq->door->name) : NULL;
 	j->source = xstrdup(rq->source);
 	j->start_timeout_ms = rq->start_timeout_ms;
 	j->perform_timeout_ms = rq->perform_timeout_ms;
@@ -168,7 +171,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 			"there are too many contexts: limits.contexts is %" PRId64,
 			c->limits.contexts_max);
 	if (r == 0)
-		r = check_limits(c, lane, strlen(rq->parameters), &f);
+		r = check_limits(c, lane, rq, &f);
 	if (r < 0) {
 		if (lane)
 			lane_touch(lane);
@@ -178,7 +181,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	struct live_job *l = life_begin(c, job_of(rq, fn), lane);
 	l->door = rq->door;
 	l->to = rq->to;
-	rq->to.text = NULL;
+	l->to.text = l->job->reply_to;
 	keys_add(c, l->job);
 	log_ignored(l->job);
 	life_accept(l);
@@ -274,7 +277,7 @@ int intake_submit(struct intake *in, struct job_request **rq)
 	struct core *c = in->core;
 	struct job_request *mine = *rq;
 	mine->mail.deliver = request_deliver;
-	mine->charge = (int64_t)strlen(mine->parameters);
+	mine->charge = (int64_t)(strlen(mine->parameters) + reply_bytes(mine->to.text));
 	if (atomic_fetch_add(&c->request_bytes, mine->charge) >
 		atomic_load(&c->request_bytes_max)) {
 		atomic_fetch_sub(&c->request_bytes, mine->charge);

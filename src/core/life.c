@@ -49,6 +49,7 @@ struct live_job *life_begin(struct core *c, struct job *j, struct lane *lane)
 	list_init(&l->cancels);
 	j->live = l;
 	parameters_count(l);
+	c->parameter_bytes += reply_bytes(j->reply_to);
 	map_add(&c->jobs, &l->by_id, &j->id, sizeof j->id);
 	return l;
 }
@@ -66,11 +67,11 @@ static void life_free(struct live_job *l)
 	progress_forget(l);
 	parameters_leave(l);
 	parameters_uncount(l);
+	c->parameter_bytes -= reply_bytes(l->job->reply_to);
 	list_remove(&l->unrecorded);
 	map_remove(&c->jobs, &l->by_id);
 	l->lane->n_jobs--;
 	lane_touch(l->lane);
-	free(l->to.text);
 	free(l->cancel_reason);
 	free(l->worker_id);
 	l->job->live = NULL;

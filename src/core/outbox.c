@@ -25,6 +25,7 @@
 #include "core/private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -119,6 +120,7 @@ static struct listener *listener_add(struct audience *a, struct transport *door,
 	l->to.text = to->text ? xstrdup(to->text) : NULL;
 	l->to.is_owed = to->is_owed && to->text;
 	l->state = state;
+	a->core->parameter_bytes += reply_bytes(l->to.text);
 	list_append(&a->listeners, &l->node);
 	a->n_listeners++;
 	return l;
@@ -127,6 +129,7 @@ static struct listener *listener_add(struct audience *a, struct transport *door,
 static void listener_free(struct audience *a, struct listener *l)
 {
 	a->n_listeners--;
+	a->core->parameter_bytes -= reply_bytes(l->to.text);
 	list_remove(&l->node);
 	free(l->to.text);
 	free(l);
@@ -269,12 +272,13 @@ static struct transport *door_restore(
 	return NULL;
 }
 
+/* ret->text is the job's. */
 static struct transport *first_restore(struct core *c, const struct job *j, struct reply_to *ret)
 {
 	*ret = (struct reply_to){ 0 };
 	if (!j->door)
 		return NULL;
-	ret->text = xstrdup(j->reply_to);
+	ret->text = j->reply_to;
 	return door_restore(c, &j->id, j->door, ret);
 }
 
@@ -412,7 +416,6 @@ void outbox_tell_first(struct core *c, const struct job_row *r)
 	}
 	if (a)
 		audience_meet_first(a, door, to.text);
-	free(to.text);
 }
 
 /* By the row of a job that has ended: whoever asked first is owed the outcome, and not told yet. */
@@ -599,6 +602,11 @@ static int again_join(struct again *g, struct fault *f)
 		settle(c, again_settled, g);
 		return 1;
 	}
+	if (c->parameter_bytes + reply_bytes(rq->to.text) > (size_t)c->limits.queue_bytes_max)
+		return fault_set(f, FAULT_TOO_MANY,
+			"what is to be sent back with the answers of jobs takes too much memory: "
+			"limits.queue-bytes is %" PRId64,
+			c->limits.queue_bytes_max);
 	if (a->n_listeners >= LISTENERS_MAX)
 		return fault_set(f, FAULT_CONFLICT,
 			"too many requests with the idempotency key %.64s wait for its outcome: at "

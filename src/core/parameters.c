@@ -10,7 +10,10 @@
  * Arguments that are not there are read on a thread of the loop's pool when a worker was found for
  * the job, a few at a time, and the worker gets its `start` then. Until that it has not got the
  * job: if it goes meanwhile, the job has lost nothing. Once the frame is written they are dropped
- * again, for another attempt would read them again. */
+ * again, for another attempt would read them again.
+ *
+ * A request in one of the first generation's forms, or one with long correlation data, wants much
+ * sent back with every answer. That stays, since any event may need it, and is counted too. */
 #include "core/private.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { FETCHED_MAX = 64 << 20, AGAIN_MS = 1000 };
+enum { FETCHED_MAX = 64 << 20, AGAIN_MS = 1000, REPLY_LONG = 1024 };
 
 struct fetch {
 	uv_work_t work;
@@ -32,6 +35,12 @@ struct fetch {
 	struct job_row *row;
 	int status;
 };
+
+size_t reply_bytes(const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+	return len > REPLY_LONG ? len : 0;
+}
 
 void parameters_count(struct live_job *l)
 {

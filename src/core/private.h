@@ -80,7 +80,7 @@ struct core {
 	struct map handed;        /* and the outcomes that they have */
 	bool are_backlogs_over;   /* the gateway ends */
 	struct list unrecorded, moved, dirty;
-	size_t parameter_bytes, fetched_bytes; /* parameters.c */
+	size_t parameter_bytes, fetched_bytes; /* parameters.c; the first with long reply-tos */
 	struct list fetches;
 	struct list reads; /* core.c: those of job_read() that are not begun */
 	unsigned n_reading;
@@ -154,6 +154,7 @@ void worker_check_overdue(struct core *c, struct worker *w);
 void worker_launch(struct core *c, struct lane *lane);
 
 /* parameters.c: the arguments of jobs, in memory or in the store only */
+size_t reply_bytes(const char *text); /* what a reply-to counts: it is long, or it is not counted */
 void parameters_count(struct live_job *l); /* job->parameters has just been set */
 void parameters_uncount(struct live_job *l);
 void parameters_are_durable(struct live_job *l);

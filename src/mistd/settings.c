@@ -86,7 +86,8 @@ static const struct conf_field limits_conf[] = {
 			"are "
 			"not jobs yet; more are answered with 429. Long arguments stay in the "
 			"store "
-			"until their job starts, and do not count then" },
+			"until their job starts, and do not count then; what is to be sent back "
+			"with an answer counts where it is over 1 KB" },
 	{ "jobs", CONF_INT, LIMIT(jobs_max), "1000000", .min = 1, .max = 100000000, .unit = "jobs",
 		.live = true, .help = "jobs that may wait and run altogether" },
 	{ "workers", CONF_INT, LIMIT(workers_max), "256", .min = 1, .max = 100000,

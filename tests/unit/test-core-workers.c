@@ -581,6 +581,39 @@ static void arguments_of_requests_at_once_have_a_limit_too(void **state)
 	await_and_drop(h, "queued");
 }
 
+static void submit_to_be_answered(struct house *h, const char *reply)
+{
+	json_t *json = json_pack("{s:i}", "n", 7);
+	assert_int_equal(loopback_submit(h->door, "f", json, reply), 0);
+	json_decref(json);
+}
+
+static void what_goes_back_with_answers_has_that_limit_too(void **state)
+{
+	struct house *h = *state;
+	_cleanup_(freep) char *half = xasprintf("%0*d", 600000, 0);
+	_cleanup_(freep) char *much = xasprintf("%0*d", 1100000, 0);
+	run(h, (char[UUID_TEXT]){ 0 });
+	submit_to_be_answered(h, "short");
+	await_and_drop(h, "queued");
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 14\n"));
+	submit_to_be_answered(h, half);
+	await_and_drop(h, "queued");
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 600014\n"));
+	submit_to_be_answered(h, half);
+	json_t *event = await(h, "refused");
+	assert_non_null(strstr(json_string_of(event, "error"), "limits.queue-bytes is 1048576"));
+	json_decref(event);
+	house_restart(h);
+	assert_true(holds_argument_bytes(h, "\nmist_active_job_parameters_bytes 6000"));
+	submit_to_be_answered(h, much);
+	event = await(h, "refused");
+	assert_string_equal(json_string_of(event, "error"),
+		"the arguments, and what is to be sent back with the answer, take 1100007 bytes: "
+		"limits.queue-bytes is 1048576");
+	json_decref(event);
+}
+
 static void arguments_that_never_have_room_are_too_large(void **state)
 {
 	struct house *h = *state;
@@ -757,6 +790,7 @@ int main(void)
 		IN_A_HOUSE(a_deleted_context_keeps_no_workers),
 		IN_A_HOUSE(long_arguments_wait_in_the_store),
 		IN_A_HOUSE(arguments_of_requests_at_once_have_a_limit_too),
+		IN_A_HOUSE(what_goes_back_with_answers_has_that_limit_too),
 		IN_A_HOUSE(arguments_that_never_have_room_are_too_large),
 		IN_A_HOUSE(long_arguments_are_left_where_they_are_at_a_restart),
 		IN_A_HOUSE(a_job_whose_arguments_are_being_read_is_cancelled_at_once),

@@ -83,6 +83,18 @@ static void begin_waiting_job(struct house *h)
 	await_by(h, 0, "queued", "a");
 }
 
+/* What would go back to all who ask again is in memory together. */
+static void long_texts_of_who_asks_again_have_a_limit(void **state)
+{
+	struct house *h = *state;
+	begin_waiting_job(h);
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(freep) char *reply = xasprintf("%0*d", 600000, i);
+		ask_by(h, 1, reply);
+		await_by(h, 1, i ? "refused" : "initialized", reply);
+	}
+}
+
 static void who_asks_for_a_job_under_way_is_told_its_end_after_a_restart(void **state)
 {
 	struct house *h = *state;
@@ -265,6 +277,7 @@ int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
 	const struct CMUnitTest tests[] = {
+		IN_A_HOUSE(long_texts_of_who_asks_again_have_a_limit),
 		IN_A_HOUSE(who_asks_for_a_job_under_way_is_told_its_end_after_a_restart),
 		IN_A_HOUSE(who_asks_for_a_job_that_ended_is_told_until_it_has_the_outcome),
 		IN_A_HOUSE(a_store_that_cannot_be_read_holds_up_nobody_else),

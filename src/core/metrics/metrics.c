@@ -47,7 +47,8 @@ static const struct metric families[] = {
 		"Events of jobs, and requests that became no job (refused)." },
 	[ACTIVE] = { METRIC_GAUGE, "mist_active_jobs", "Jobs that have not ended." },
 	[PARAMETERS] = { METRIC_GAUGE, "mist_active_job_parameters_bytes",
-		"Memory for the parameters of jobs that have not ended." },
+		"Memory for the parameters of jobs that have not ended, and for long texts that go "
+		"back with their answers." },
 	[KEYS] = { METRIC_GAUGE, "mist_idempotency_keys", "Idempotency keys that are remembered." },
 	[QUEUED] = { METRIC_GAUGE, "mist_context_queued_jobs", "Jobs that wait for a worker." },
 	[RUNNING] = { METRIC_GAUGE, "mist_context_running_jobs", "Jobs on a worker." },
