@@ -192,7 +192,20 @@ static const char *raised_of(const char *error)
 	return *raised && raised > error ? raised : error;
 }
 
-int follow_outcome(struct cli *cli, const char *id, bool is_log_shown)
+bool follow_is_cancelled(const char *id, const char *error, const char *limit)
+{
+	static const char head[] = "Job was cancelled: ";
+	if (!error || strncmp(error, head, strlen(head)) != 0)
+		return false;
+	const char *why = error + strlen(head);
+	bool is_late = strcmp(why, "timeout") == 0;
+	complain(EXIT_JOB, "job %s was cancelled: %s%s%s", id,
+		is_late ? "over its time limit (timeout)" : why, is_late && limit ? " of " : "",
+		is_late && limit ? limit : "");
+	return true;
+}
+
+int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_log_shown)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(json_decrefp) json_t *job = NULL;
@@ -200,6 +213,8 @@ int follow_outcome(struct cli *cli, const char *id, bool is_log_shown)
 	int code = ask_job(cli, id, &reply, &job, &status);
 	if (code)
 		return code;
+	if (follow_is_cancelled(id, json_string_of(job, "cancelReason"), limit))
+		return EXIT_JOB;
 	if (strcmp(status, "finished") != 0) {
 		const char *error = json_string_of(job, "jobResult");
 		if (error && is_log_shown)

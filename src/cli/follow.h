@@ -25,8 +25,11 @@ struct follow {
 int follow_job(struct cli *cli, struct follow *follow);
 
 /* How the ended job ended: its result on stdout, or its error on stderr; of a traceback that its
- * log has shown already only what was raised. */
-int follow_outcome(struct cli *cli, const char *id, bool is_log_shown);
+ * log has shown already only what was raised. `limit`: the time that it was given, or NULL. */
+int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_log_shown);
+
+/* Says why a job was cancelled, if that is what the gateway's sentence says; it may be NULL. */
+bool follow_is_cancelled(const char *id, const char *error, const char *limit);
 
 /* A gateway that is away for a moment has not lost the job: says how to ask it again. Returns
  * `code`. */

@@ -172,20 +172,6 @@ static int submit_job(struct cli *cli, const struct args *args, char **ret_id)
 	return 0;
 }
 
-/* Why a job was cancelled, of the gateway's sentence; NULL: the sentence says something else.
- * `limit`: the time that it was given, or NULL. The caller frees it. */
-static char *cancel_reason(const char *error, const char *limit)
-{
-	static const char head[] = "Job was cancelled: ";
-	if (!error || strncmp(error, head, strlen(head)) != 0)
-		return NULL;
-	const char *why = error + strlen(head);
-	if (strcmp(why, "timeout") != 0)
-		return xstrdup(why);
-	return xasprintf(
-		"over its time limit (timeout)%s%s", limit ? " of " : "", limit ? limit : "");
-}
-
 static int run_unseen(struct cli *cli, const struct args *args)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
@@ -198,10 +184,8 @@ static int run_unseen(struct cli *cli, const struct args *args)
 	if (!json_is_true(json_object_get(answer, "success"))) {
 		const char *error =
 			json_string_value(json_array_get(json_object_get(answer, "errors"), 0));
-		_cleanup_(freep) char *reason = cancel_reason(error, args->timeout);
-		if (reason)
-			return complain(EXIT_JOB, "job %s was cancelled: %s",
-				reply.job ? reply.job : "", reason);
+		if (follow_is_cancelled(reply.job ? reply.job : "", error, args->timeout))
+			return EXIT_JOB;
 		return complain(EXIT_JOB, "job %s failed: %s", reply.job ? reply.job : "",
 			error ? error : "no reason was given");
 	}
@@ -231,7 +215,7 @@ static int run_seen(struct cli *cli, const struct args *args)
 	code = follow_job(cli, &follow);
 	if (code == EXIT_INTERRUPTED)
 		return give_up(cli, id);
-	return code ? follow_again(code, "wait", id) : follow_outcome(cli, id, true);
+	return code ? follow_again(code, "wait", id) : follow_outcome(cli, id, args->timeout, true);
 }
 
 int run_command(struct cli *cli, const struct args *args)
@@ -303,5 +287,5 @@ int wait_command(struct cli *cli, const struct args *args)
 		return complain(code, "job %s is still %s", follow.id, follow.status);
 	if (code && *follow.status) /* it was there */
 		return follow_again(code, "wait", follow.id);
-	return code ? code : follow_outcome(cli, follow.id, false);
+	return code ? code : follow_outcome(cli, follow.id, NULL, false);
 }

@@ -112,7 +112,8 @@ int job_row_check(const struct job_row *r, struct fault *f);
 struct job *job_of_row(const struct job_row *r);
 
 /* Mist's Job object (reference: absent members are left out; jobResult is the bare result, or the
- * error as a string). Returned text is the caller's. */
+ * error as a string), with a cancelReason where Mist shows nothing of why a job was cancelled.
+ * Returned text is the caller's. */
 struct buf;
 int job_row_print(const struct job_row *r, struct buf *out);
 size_t job_row_bytes(const struct job_row *r); /* of all its texts */

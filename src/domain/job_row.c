@@ -199,6 +199,8 @@ int job_row_print(const struct job_row *r, struct buf *out)
 		full |= buf_puts(out, r->result);
 	} else if (r->state == JOB_FAILED) {
 		full |= add_string(out, "jobResult", r->error ? r->error : "");
+	} else if (r->state == JOB_CANCELLED) {
+		full |= add_string(out, "cancelReason", r->error);
 	}
 	if (r->progress && job_state_is_final(r->state))
 		full |= buf_printf(out, ",\"progress\":%s", r->progress);

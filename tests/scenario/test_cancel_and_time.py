@@ -25,6 +25,7 @@ def test_a_queued_job_is_cancelled_at_once(gateway, tmp_path):
     gateway.wait(running, ["started"])
     job = gateway.delete(f"/v2/api/jobs/{queued}").json()
     assert job["status"] == "cancelled" and "endTime" in job and "jobResult" not in job and "startTime" not in job
+    assert gateway.job(queued)["cancelReason"] == "Job was cancelled: user request"
     assert "Job was cancelled: user request" in gateway.logs(queued)
     flag.write_text("")
     assert gateway.wait(running)["status"] == "finished"

@@ -93,11 +93,13 @@ static void a_row_prints_as_mists_job(void **state)
 	row.error = xstrdup("it \"broke\"\nbadly");
 	json = printed(&row);
 	assert_string_equal(json_string_of(json, "jobResult"), row.error);
+	assert_null(json_object_get(json, "cancelReason"));
 	json_decref(json);
 
 	row.state = JOB_CANCELLED;
 	json = printed(&row);
 	assert_null(json_object_get(json, "jobResult"));
+	assert_string_equal(json_string_of(json, "cancelReason"), row.error);
 	json_decref(json);
 	job_row_done(&row);
 }
