@@ -12,7 +12,10 @@
  *
  * One that is not begun is late when for LOOK_MS no other has ended or given its place: as long as
  * they get on it comes to its turn, but nobody waits longer for that than for a describer. It is
- * begun later all the same. */
+ * begun later all the same. Those whose file system does not answer stand in a list of their own,
+ * which is walked only when that may have changed: thousands of them cost those behind them
+ * nothing.
+ */
 #include "core/artifact/look.h"
 
 #include <errno.h>
@@ -35,7 +38,7 @@ struct looker {
 	struct core *core; /* NULL: it is gone */
 	unsigned n_refs;   /* its own, and one of each thread */
 	/* The loop's thread: */
-	struct list queued, begun, late;
+	struct list queued, held, begun, late;
 	unsigned n_begun, n_late;
 	int64_t moved_ms;      /* when the last one ended, or became late, monotonic; 0: none */
 	struct mounts *mounts; /* while there are late ones */
@@ -50,7 +53,7 @@ struct look {
 	struct looker *looker;
 	char *key, *path;
 	const char *point; /* of its looker's mounts, and only while there are any; NULL: none */
-	enum look_state state; /* HELD: queued, and others on its file system are late */
+	enum look_state state; /* HELD: not to be begun, since others on its file system are late */
 	bool is_told;          /* that it is late */
 	int64_t queued_ms;     /* monotonic */
 	struct artifact_mark mark;
@@ -150,6 +153,7 @@ static void read_mounts(struct looker *l)
 	mounts_free(l->mounts);
 	l->mounts = mounts_read();
 	find_points(l, &l->queued);
+	find_points(l, &l->held);
 	find_points(l, &l->begun);
 	find_points(l, &l->late);
 }
@@ -164,6 +168,21 @@ static bool has_to_be_held(const struct looker *l, const struct look *look)
 	return n_there >= LOOKS_MAX;
 }
 
+/* One that was late has ended, or the mounts are others. Whatever is queued came after what was
+ * held, and so stays behind it. */
+static void release_held(struct looker *l)
+{
+	struct list *first = l->queued.next;
+	list_each (n, &l->held) {
+		struct look *look = container_of(n, struct look, node);
+		if (has_to_be_held(l, look))
+			continue;
+		look->state = LOOK_QUEUED;
+		list_remove(n);
+		list_append(first, n); /* in front of that */
+	}
+}
+
 static void begin_queued(struct looker *l)
 {
 	struct core *c = l->core;
@@ -175,10 +194,11 @@ static void begin_queued(struct looker *l)
 			if (!look->is_told)
 				timer_set(&c->timers, &look->timer, 0);
 			look->state = LOOK_HELD;
+			list_remove(&look->node);
+			list_append(&l->held, &look->node);
 			continue;
 		}
 		if (start(look) < 0) { /* there is no thread now: again when it is late */
-			look->state = LOOK_QUEUED;
 			if (!timer_is_set(&look->timer))
 				timer_set(&c->timers, &look->timer, LOOK_MS);
 			return;
@@ -196,10 +216,14 @@ static void look_deliver(struct mail *mail, void *owner)
 	struct look *look = container_of(mail, struct look, mail);
 	struct looker *l = look->looker;
 	beat_doing("an artifact that was looked at");
-	if (look->state == LOOK_BEGUN)
+	list_remove(&look->node);
+	if (look->state == LOOK_BEGUN) {
 		l->n_begun--;
-	else if (--l->n_late == 0)
-		mounts_free(TAKE_PTR(l->mounts));
+	} else {
+		if (--l->n_late == 0)
+			mounts_free(TAKE_PTR(l->mounts));
+		release_held(l);
+	}
 	l->moved_ms = clock_mono_ms();
 	describe_looked(
 		owner, &(struct looked){ look, look->key, look->path, look->mark, look->why });
@@ -232,6 +256,7 @@ static void timed_out(struct timers *t, struct timer *timer)
 		l->n_late++;
 		l->moved_ms = clock_mono_ms();
 		read_mounts(l);
+		release_held(l);
 	}
 	bool is_told = look->is_told, is_held = look->state == LOOK_HELD;
 	look->is_told = true;
@@ -276,6 +301,7 @@ struct looker *looker_new(struct core *c)
 	l->core = c;
 	l->n_refs = 1;
 	list_init(&l->queued);
+	list_init(&l->held);
 	list_init(&l->begun);
 	list_init(&l->late);
 	return l;
@@ -293,10 +319,16 @@ static void abandon(struct looker *l, struct list *looks)
 	}
 }
 
+static void drop_all(struct list *looks)
+{
+	while (!list_empty(looks))
+		look_drop(container_of(looks->next, struct look, node));
+}
+
 void looker_free(struct looker *l)
 {
-	while (!list_empty(&l->queued))
-		look_drop(container_of(l->queued.next, struct look, node));
+	drop_all(&l->queued);
+	drop_all(&l->held);
 	pthread_mutex_lock(&l->lock);
 	abandon(l, &l->begun);
 	abandon(l, &l->late);
