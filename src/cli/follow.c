@@ -192,7 +192,8 @@ static const char *raised_of(const char *error)
 	return *raised && raised > error ? raised : error;
 }
 
-bool follow_is_cancelled(const char *id, const char *error, const char *limit)
+/* Says why the job was cancelled, if that is what the gateway's sentence says; it may be NULL. */
+static bool is_told_cancelled(const char *id, const char *error, const char *limit)
 {
 	static const char head[] = "Job was cancelled: ";
 	if (!error || strncmp(error, head, strlen(head)) != 0)
@@ -213,7 +214,7 @@ int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_l
 	int code = ask_job(cli, id, &reply, &job, &status);
 	if (code)
 		return code;
-	if (follow_is_cancelled(id, json_string_of(job, "cancelReason"), limit))
+	if (is_told_cancelled(id, json_string_of(job, "cancelReason"), limit))
 		return EXIT_JOB;
 	if (strcmp(status, "finished") != 0) {
 		const char *error = json_string_of(job, "jobResult");

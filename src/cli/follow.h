@@ -28,9 +28,6 @@ int follow_job(struct cli *cli, struct follow *follow);
  * log has shown already only what was raised. `limit`: the time that it was given, or NULL. */
 int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_log_shown);
 
-/* Says why a job was cancelled, if that is what the gateway's sentence says; it may be NULL. */
-bool follow_is_cancelled(const char *id, const char *error, const char *limit);
-
 /* A gateway that is away for a moment has not lost the job: says how to ask it again. Returns
  * `code`. */
 int follow_again(int code, const char *command, const char *id);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* run, submit, logs, cancel, wait.
  *
- * Where nobody looks on, `run` is one synchronous call: its answer is the job's outcome, and names
- * the job. Before a person it submits, and follows the job's states and log until it ends, so that
- * Ctrl-C can cancel it: a synchronous call does not tell the job's id before its end. stdout has
- * the result and nothing else.
+ * `run` submits, and follows the job until it ends, so that Ctrl-C, or whoever ends the script, can
+ * cancel it: a synchronous call does not tell the job's id before its end. Before a person the
+ * states and the log are shown. stdout has the result and nothing else.
  *
  * Arguments that the gateway refuses may be texts that look like JSON: then the function's
  * signature is asked for, and the call made once more. A refused call has made no job. */
@@ -52,22 +51,18 @@ static int check_options(const struct args *args)
 	return check_timeout(args, &timeout_ms);
 }
 
-/* POST …/functions/F/jobs; `is_sync` waits for the end. */
-static int post(struct cli *cli, const struct args *args, const char *body, bool is_sync,
-	struct http_reply *reply)
+/* POST …/functions/F/jobs. */
+static int post(
+	struct cli *cli, const struct args *args, const char *body, struct http_reply *reply)
 {
 	char *path = path_of("functions", args->words[0], "jobs");
-	path = path_query(path, "force", is_sync ? "true" : NULL);
 	path = path_query(path, "context", args->context);
 	path = path_query(path, "performTimeout", args->timeout);
 	path = path_query(path, "externalId", args->external_id);
 	path = path_query(path, "priority", args->priority);
 	int code = http_ask(cli,
-		&(struct http_call){ .method = "POST",
-			.path = path,
-			.body = body,
-			.key = args->key,
-			.is_patient = is_sync },
+		&(struct http_call){
+			.method = "POST", .path = path, .body = body, .key = args->key },
 		reply);
 	free(path);
 	return code;
@@ -130,8 +125,7 @@ static int refused_arguments(const struct http_reply *reply)
 	return EXIT_REFUSED;
 }
 
-static int post_job(
-	struct cli *cli, const struct args *args, bool is_sync, struct http_reply *reply)
+static int post_job(struct cli *cli, const struct args *args, struct http_reply *reply)
 {
 	enum { BAD_REQUEST = 400 };
 	_cleanup_(parameters_done) struct parameters p = { 0 };
@@ -141,12 +135,12 @@ static int post_job(
 		return code;
 	if (parameters_read(&p, args->words + 1, args->n_words - 1, &f) < 0)
 		return complain(EXIT_USAGE, "%s", f.text);
-	code = post(cli, args, p.text, is_sync, reply);
+	code = post(cli, args, p.text, reply);
 	if (code == 0 && reply->status == BAD_REQUEST && json_object_size(p.bare)) {
 		_cleanup_(json_decrefp) json_t *execute = ask_signature(cli, args->words[0]);
 		if (parameters_quote(&p, execute)) {
 			http_reply_done(reply);
-			code = post(cli, args, p.text, is_sync, reply);
+			code = post(cli, args, p.text, reply);
 		}
 	}
 	if (code)
@@ -161,7 +155,7 @@ static int post_job(
 static int submit_job(struct cli *cli, const struct args *args, char **ret_id)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
-	int code = post_job(cli, args, false, &reply);
+	int code = post_job(cli, args, &reply);
 	if (code)
 		return code;
 	_cleanup_(json_decrefp) json_t *answer = http_json(&reply);
@@ -170,29 +164,6 @@ static int submit_job(struct cli *cli, const struct args *args, char **ret_id)
 		return complain(EXIT_GATEWAY, "the gateway's answer names no job");
 	*ret_id = xstrdup(id);
 	return 0;
-}
-
-static int run_unseen(struct cli *cli, const struct args *args)
-{
-	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
-	int code = post_job(cli, args, true, &reply);
-	if (code)
-		return code;
-	_cleanup_(json_decrefp) json_t *answer = http_json(&reply);
-	if (!json_is_boolean(json_object_get(answer, "success")))
-		return complain(EXIT_GATEWAY, "the gateway's answer is no result of a job");
-	if (!json_is_true(json_object_get(answer, "success"))) {
-		const char *error =
-			json_string_value(json_array_get(json_object_get(answer, "errors"), 0));
-		if (follow_is_cancelled(reply.job ? reply.job : "", error, args->timeout))
-			return EXIT_JOB;
-		return complain(EXIT_JOB, "job %s failed: %s", reply.job ? reply.job : "",
-			error ? error : "no reason was given");
-	}
-	size_t len = 0;
-	const char *payload = json_member_text(reply.body.data, reply.body.len, "payload", &len);
-	json_print(cli, payload ? payload : "null", payload ? len : 4);
-	return EXIT_FINE;
 }
 
 /* It is this command's own job: nobody waits for it any more. */
@@ -204,23 +175,22 @@ static int give_up(struct cli *cli, const char *id)
 	return EXIT_INTERRUPTED;
 }
 
-static int run_seen(struct cli *cli, const struct args *args)
+int run_command(struct cli *cli, const struct args *args)
 {
 	_cleanup_(freep) char *id = NULL;
 	int code = submit_job(cli, args, &id);
 	if (code)
 		return code;
-	fprintf(stderr, "job %s\n", id);
-	struct follow follow = { .id = id, .log = stderr, .is_showing = true };
+	if (cli->is_talked)
+		fprintf(stderr, "job %s\n", id);
+	struct follow follow = {
+		.id = id, .log = cli->is_talked ? stderr : NULL, .is_showing = cli->is_talked
+	};
 	code = follow_job(cli, &follow);
 	if (code == EXIT_INTERRUPTED)
 		return give_up(cli, id);
-	return code ? follow_again(code, "wait", id) : follow_outcome(cli, id, args->timeout, true);
-}
-
-int run_command(struct cli *cli, const struct args *args)
-{
-	return cli->is_talked ? run_seen(cli, args) : run_unseen(cli, args);
+	return code ? follow_again(code, "wait", id)
+		    : follow_outcome(cli, id, args->timeout, cli->is_talked);
 }
 
 int submit_command(struct cli *cli, const struct args *args)

@@ -384,15 +384,16 @@ def test_an_interrupted_wait_ends_with_130_and_the_job_goes_on(gateway, tmp_path
     assert gateway.wait(job_id)["status"] == "finished"
 
 
-def test_an_interrupted_synchronous_run_ends_with_130(gateway, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_in_a_script_cancels_its_job_and_names_it(gateway, tmp_path, number):
     with subprocess.Popen([MIST, "run", "wait_for", f"path={tmp_path}/go"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=environment(gateway)) as p:
+                          text=True, env=environment(gateway)) as p:
         job = until(lambda: [j for j in gateway.get("/v2/api/jobs?status=started").json()
                              if j["params"]["arguments"].get("path") == f"{tmp_path}/go"], what="the start of the job")[0]
-        p.send_signal(signal.SIGINT)
-        assert p.wait(SHORT) == 130
-    (tmp_path / "go").touch()
-    gateway.wait(job["jobId"])
+        p.send_signal(number)
+        out, err = p.communicate(timeout=SHORT)
+    assert (p.returncode, out) == (130, "") and f"mist: interrupted, cancelling job {job['jobId']}\n" in err
+    assert gateway.wait(job["jobId"])["cancelReason"] == "Job was cancelled: user request"
 
 
 # Completion

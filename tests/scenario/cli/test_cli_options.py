@@ -125,7 +125,7 @@ def test_a_job_that_fails_away_from_a_terminal_is_named_with_its_trace_in_lines(
     out, err = cli(gateway, "run", "fails", "text=" + json.dumps("one\ntwo \x1b[31m"), "-x", "failing", code=1)
     (job,) = jobs(gateway, "-x", "failing")
     lines = err.splitlines()
-    assert out == "" and lines[0] == f"mist: job {job} failed: Traceback (most recent call last):"
+    assert out == "" and lines[0] == f"mist: job {job}: failed: Traceback (most recent call last):"
     assert lines[-2:] == ["ValueError: one", "two \x1b[31m"] and any(line.startswith("    raise ValueError") for line in lines)
     shown = Terminal(gateway, "run", "fails", "text=" + json.dumps("one\ntwo \x1b[31m")).end(1)
     assert "\nValueError: one\ntwo \\x1b[31m\n" in shown and shown.count("Traceback (most recent call last)") == 1
