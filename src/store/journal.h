@@ -50,8 +50,9 @@ char *journal_before(const struct journal *j, size_t i); /* the path of its way 
 /* Makes the journal durable, and the ways back with it. 0 or a negative errno. */
 int journal_write(const struct journal *j);
 
-/* The one that lies beside the artifacts. -ENOENT: there is none; -EBADMSG or another negative
- * errno: it cannot be read, and the fault says why. */
+/* The one that lies beside the artifacts. -ENOENT: there is none. -EBADMSG, -ENOTDIR, -ELOOP,
+ * -ENXIO: what lies there is no journal, and will be none when it is read again. Any other negative
+ * errno, such as -EIO or -EMFILE: it cannot be read now. The fault says why. */
 int journal_read(struct journal **ret, const char *artifacts, struct fault *f);
 
 bool journal_is_there(const char *artifacts);
