@@ -204,6 +204,19 @@ static int unread_open(const char *directory, int flags, struct stat *ret)
 	return TAKE_FD(fd);
 }
 
+/* All before `to`; nothing before `from` will be read. Not every file system can cut a hole: there
+ * it is zeroes, which output_collect passes over, and which take no room that was not taken. */
+static void cut_out(int fd, off_t from, off_t to)
+{
+	static const char zeroes[COPY_BYTES];
+	ssize_t n = 1;
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, to) == 0)
+		return;
+	for (; from < to && n > 0; from += n)
+		n = pwrite(fd, zeroes, (size_t)(to - from < COPY_BYTES ? to - from : COPY_BYTES),
+			from);
+}
+
 void output_collect(const char *directory, const char *output)
 {
 	char part[COPY_BYTES];
@@ -224,10 +237,11 @@ void output_collect(const char *directory, const char *output)
 		n = pread(from, part, sizeof part, at);
 	}
 	/* It is not added twice: neither all of it, nor the beginning for which there was room. */
+	off_t begin = at;
 	if (n > 0 && copy_rest(from, to, &at, UNREAD_MAX) == 0)
 		(void)!ftruncate(from, 0);
-	else if (n > 0 && at > 0)
-		(void)fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, at);
+	else if (n > 0 && at > begin)
+		cut_out(from, begin, at);
 }
 
 void output_bound_unread(const char *directory, int64_t max)
