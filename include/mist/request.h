@@ -64,6 +64,7 @@ struct job_request {
 	struct reply_to to;
 	_Atomic int64_t *charged; /* the core's, like the next */
 	int64_t charge;
+	char *errors; /* the core's, owned: of arguments that are refused, a JSON list; or NULL */
 };
 
 enum { REQUEST_NAME_MAX = 128 };

@@ -79,48 +79,60 @@ static json_t *ask_signature(struct cli *cli, const char *function)
 	return json_incref(json_object_get(shown, "execute"));
 }
 
-/* Of a refusal that names one of them. */
+/* What the gateway says is wrong with arguments, a list, borrowed from the problem; or NULL. */
+static const json_t *argument_errors(const json_t *problem)
+{
+	const json_t *errors = json_object_get(problem, "errors"),
+		     *first = json_array_get(errors, 0);
+	const char *kind = first ? json_string_of(first, "kind") : NULL;
+	return kind && strcmp(kind, "argument") == 0 ? errors : NULL;
+}
+
+/* "a" or a part of it, "a.b" or "a[0]". */
+static bool is_of_argument(const char *place, const char *name)
+{
+	size_t len = strlen(name);
+	return strncmp(place, name, len) == 0 && strchr(".[", place[len]);
+}
+
+/* To whoever wrote JSON where the function takes a text. */
 static void hint_at_quotes(const struct parameters *p, const struct http_reply *reply)
 {
 	struct fault f;
 	const char *name;
-	json_t *written;
+	json_t *written, *error;
+	size_t i;
 	_cleanup_(json_decrefp) json_t *problem = http_problem(reply, &f);
-	const char *detail = problem ? json_string_of(problem, "detail") : NULL;
-	json_object_foreach (p->bare, name, written)
-		if (detail && strstr(detail, name))
+	const json_t *errors = argument_errors(problem);
+	json_object_foreach (p->bare, name, written) {
+		bool is_wrong = false;
+		json_array_foreach (errors, i, error) {
+			const char *place = json_string_of(error, "name");
+			is_wrong |= place && is_of_argument(place, name);
+		}
+		if (is_wrong)
 			fprintf(stderr, "mist: %s=%s is JSON; as a text it is %s='\"%s\"'\n", name,
 				json_string_value(written), name, json_string_value(written));
+	}
 }
 
-/* The gateway's sentences are Mist's, all in one: "Errors[Invalid field a: Invalid type: expected
- * Int, got "x",Invalid field b: …]". Here each has a line. Any other is told as it is. */
+/* Each argument that is wrong has a line. Any other refusal is told as it is. */
 static int refused_arguments(const struct http_reply *reply)
 {
-	static const char all[] = "Errors[", one[] = "Invalid field ", next[] = ",Invalid field ",
-			  type[] = ": Invalid type: ";
+	static const char type[] = "Invalid type: ";
 	struct fault f;
+	size_t i;
+	json_t *error;
 	_cleanup_(json_decrefp) json_t *problem = http_problem(reply, &f);
-	const char *detail = problem ? json_string_of(problem, "detail") : NULL;
-	bool is_list = detail && strncmp(detail, all, strlen(all)) == 0;
-	const char *p = is_list ? detail + strlen(all) : detail;
-	if (!p || strncmp(p, one, strlen(one)) != 0)
+	const json_t *errors = argument_errors(problem);
+	if (!errors)
 		return http_judge(reply);
-	size_t left = strlen(p) - (is_list && p[strlen(p) - 1] == ']');
-	while (left) {
-		const char *end = strstr(p + 1, next);
-		size_t len = end && end < p + left ? (size_t)(end - p) : left;
-		_cleanup_(freep) char *line = strndup(p, len);
-		const char *kind = strstr(line, type);
-		if (kind)
-			complain(EXIT_REFUSED, "argument %.*s: %s",
-				(int)(kind - line - (ptrdiff_t)strlen(one)), line + strlen(one),
-				kind + strlen(type));
-		else
-			complain(EXIT_REFUSED, "argument %s", line + strlen(one));
-		len += len < left; /* the comma */
-		p += len;
-		left -= len;
+	json_array_foreach (errors, i, error) {
+		const char *name = json_string_of(error, "name"),
+			   *wrong = json_string_of(error, "error");
+		if (wrong && strncmp(wrong, type, strlen(type)) == 0)
+			wrong += strlen(type);
+		complain(EXIT_REFUSED, "argument %s: %s", name ? name : "", wrong ? wrong : "");
 	}
 	return EXIT_REFUSED;
 }

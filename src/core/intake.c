@@ -46,6 +46,7 @@ void job_request_free(struct job_request *rq)
 	free(rq->idempotency_digest);
 	free(rq->former_key);
 	free(rq->ignored);
+	free(rq->errors);
 	free(rq->name);
 	free(rq->to.text);
 	free(rq);
@@ -55,9 +56,10 @@ void intake_refuse(struct core *c, struct job_request *rq, const struct fault *f
 {
 	c->counts[EVENT_REFUSED]++;
 	if (rq->to.wants & EVENT_BIT(EVENT_REFUSED)) {
-		const struct job_event ev = {
-			.kind = EVENT_REFUSED, .fault = f, .at_ms = clock_wall_ms()
-		};
+		const struct job_event ev = { .kind = EVENT_REFUSED,
+			.fault = f,
+			.errors = rq->errors,
+			.at_ms = clock_wall_ms() };
 		rq->door->ops->publish(rq->door->self, &rq->to, &ev);
 	}
 	job_request_free(rq);
@@ -155,6 +157,7 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 	if (keys_answer(c, rq))
 		return;
 	_cleanup_(job_request_freep) struct job_request *mine = rq;
+	_cleanup_(json_decrefp) json_t *errors = json_array();
 	struct fault f = { 0 };
 	const char *context = rq->context ? rq->context : fn->settings.context;
 	struct lane *lane = NULL;
@@ -165,7 +168,9 @@ static void accept_job(struct core *c, struct job_request *rq, const struct func
 			"%s", s->error);
 	else
 		r = params_check(json_object_get(s->described, "execute"), rq->arguments,
-			unknown_arguments_of(c, fn, s), &rq->ignored, &f);
+			unknown_arguments_of(c, fn, s), &rq->ignored, errors, &f);
+	if (json_array_size(errors))
+		rq->errors = json_text(errors);
 	if (r == 0 && !(lane = lane_get(c, context, false)))
 		r = fault_set(&f, FAULT_AT_LIMIT,
 			"there are too many contexts: limits.contexts is %" PRId64,

@@ -52,6 +52,9 @@ struct job_event {
 	bool is_compact;   /* it has no blanks between its tokens, as far as is known */
 	const char *error; /* EVENT_FAILED, EVENT_CANCELLED: plain text */
 	const struct progress *progress; /* EVENT_PROGRESS */
+	/* EVENT_REFUSED: JSON text of a list of all that is wrong, as in the member of that name of
+	 * a problem; NULL: `fault` says it. */
+	const char *errors;
 };
 
 /* The event that a job ends with in that state. */

@@ -24,6 +24,7 @@ enum {
 	TYPE_DEPTH_MAX = 32,
 	SHOWN_MAX = 120,
 	PROBLEMS_MAX = 8,
+	PROBLEM_BYTES = 600, /* of a place, and of what is wrong there */
 	STEPS_MAX = 200000,
 	WORDS_A_STEP = 16, /* of an enum, or plain values of a list */
 	NESTED_MAX = 256
@@ -181,6 +182,7 @@ struct place {
 
 struct check {
 	struct buf out;
+	json_t *errors; /* the same, a list; NULL: nobody asks for it */
 	unsigned problems, problems_max;
 	unsigned *steps;   /* left for what is tried more than once with each value; 0: too many */
 	unsigned n_nested; /* alternatives within alternatives: a type may mean itself by `again` */
@@ -197,12 +199,22 @@ static void print_place(const struct place *at, struct buf *out)
 		buf_printf(out, "[%zu]", at->index);
 }
 
-/* "Invalid field a.b: " */
-static void complain_begin(struct check *c, const struct place *at)
+/* "Invalid field a.b: " and what is wrong with it. */
+static void complain_of(struct check *c, const struct place *at, const struct buf *wrong)
 {
-	buf_printf(&c->out, "%sInvalid field ", c->problems ? "," : "");
-	print_place(at, &c->out);
-	buf_puts(&c->out, ": ");
+	struct buf name;
+	const char *text = wrong->data ? wrong->data : "";
+	buf_init(&name, PROBLEM_BYTES);
+	print_place(at, &name);
+	buf_printf(&c->out, "%sInvalid field %s: %s", c->problems ? "," : "",
+		name.data ? name.data : "", text);
+	if (c->errors)
+		json_array_append_new(
+			c->errors, json_pack("{s:s, s:o, s:o}", "kind", "argument", "name",
+					   json_string_lossy(name.data ? name.data : ""), "error",
+					   json_string_lossy(text)));
+	buf_done(&name);
+	c->problems++;
 }
 
 /* The beginning of a value as JSON; however long it is. */
@@ -232,11 +244,13 @@ static void complain(
 	struct shown shown = { 0 };
 	if (value)
 		(void)json_dump_callback(value, show_part, &shown, JSON_ENCODE_ANY | JSON_COMPACT);
-	complain_begin(c, at);
-	buf_puts(&c->out, "Invalid type: expected ");
-	print_type(type, &c->out);
-	buf_printf(&c->out, ", got %s%s", value ? shown.text : "nothing", shown.is_cut ? "…" : "");
-	c->problems++;
+	struct buf wrong;
+	buf_init(&wrong, PROBLEM_BYTES);
+	buf_puts(&wrong, "Invalid type: expected ");
+	print_type(type, &wrong);
+	buf_printf(&wrong, ", got %s%s", value ? shown.text : "nothing", shown.is_cut ? "…" : "");
+	complain_of(c, at, &wrong);
+	buf_done(&wrong);
 }
 
 static void complain_of_unknown(struct check *c, const struct place *at, const json_t *fields)
@@ -245,15 +259,19 @@ static void complain_of_unknown(struct check *c, const struct place *at, const j
 	json_t *field;
 	struct near n;
 	char hint[NEAR_HINT];
-	if (!c->is_silent) {
-		near_init(&n, at->key);
-		json_object_foreach ((json_t *)fields, key, field)
-			near_try(&n, key);
-		complain_begin(c, at);
-		buf_printf(&c->out, "there is no such %s%s", at->up ? "field" : "argument",
-			near_hint(&n, hint));
+	struct buf wrong;
+	if (c->is_silent) {
+		c->problems++;
+		return;
 	}
-	c->problems++;
+	near_init(&n, at->key);
+	json_object_foreach ((json_t *)fields, key, field)
+		near_try(&n, key);
+	buf_init(&wrong, PROBLEM_BYTES);
+	buf_printf(&wrong, "there is no such %s%s", at->up ? "field" : "argument",
+		near_hint(&n, hint));
+	complain_of(c, at, &wrong);
+	buf_done(&wrong);
 }
 
 static bool is_whole(const json_t *value)
@@ -457,16 +475,16 @@ static void check_value(
 }
 
 int params_check(const json_t *execute, const json_t *arguments, enum unknown_arguments unknown,
-	char **ignored, struct fault *f)
+	char **ignored, json_t *errors, struct fault *f)
 {
 	unsigned steps = STEPS_MAX;
-	struct check c = { .problems_max = PROBLEMS_MAX, .steps = &steps };
+	struct check c = { .errors = errors, .problems_max = PROBLEMS_MAX, .steps = &steps };
 	const char *key;
 	json_t *value;
 	if (!json_is_object(arguments))
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"the arguments must be a JSON object, not %s", json_kind(arguments));
-	buf_init(&c.out, sizeof f->text);
+	buf_init(&c.out, 2 * PROBLEMS_MAX * PROBLEM_BYTES); /* the fault cuts it */
 	check_members(&c, NULL, NULL, execute, arguments);
 	if (unknown == UNKNOWN_REFUSE)
 		check_no_others(&c, NULL, execute, arguments);
@@ -479,6 +497,8 @@ int params_check(const json_t *execute, const json_t *arguments, enum unknown_ar
 	else if (c.problems)
 		r = fault_set(f, FAULT_BAD_REQUEST, c.problems > 1 ? "Errors[%s]" : "%s",
 			c.out.data ? c.out.data : "");
+	if (!steps && errors)
+		json_array_clear(errors);
 	buf_done(&c.out);
 	if (r < 0 || unknown != UNKNOWN_IGNORE)
 		return r;

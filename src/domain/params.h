@@ -21,6 +21,7 @@ enum unknown_arguments {
  * nothing is coerced from strings; a number without a fractional part is an integer. The fault
  * names every wrong field: "Invalid field top: Invalid type: expected Int, got \"ten\"". With
  * UNKNOWN_IGNORE the names of the others are added to `ignored` (base/ignored.h), which may be NULL
- * only without it. */
+ * only without it. `errors`, a list or NULL, gets each wrong field by itself: {"kind": "argument",
+ * "name": "top", "error": "Invalid type: expected Int, got \"ten\""}. */
 int params_check(const json_t *execute, const json_t *arguments, enum unknown_arguments unknown,
-	char **ignored, struct fault *f);
+	char **ignored, json_t *errors, struct fault *f);

@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_(json_decrefp) json_t *again =
 		json_parse(written, strlen(written), BODY_DEPTH, &f);
 	must(json_equal(body, again));
-	if (params_check(types, body, UNKNOWN_REFUSE, NULL, &f))
+	if (params_check(types, body, UNKNOWN_REFUSE, NULL, NULL, &f))
 		must(f.text[0]);
 	return 0;
 }

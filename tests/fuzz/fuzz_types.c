@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	_cleanup_(json_decrefp) json_t *nothing = json_object();
 	_cleanup_(freep) char *ignored = NULL;
-	(void)params_check(tree, nothing, UNKNOWN_REFUSE, NULL, &f);
-	(void)params_check(tree, tree, UNKNOWN_IGNORE, &ignored, &f);
+	(void)params_check(tree, nothing, UNKNOWN_REFUSE, NULL, NULL, &f);
+	(void)params_check(tree, tree, UNKNOWN_IGNORE, &ignored, NULL, &f);
 	return 0;
 }

@@ -25,7 +25,7 @@ static void arguments_are(const char *arguments, const char *expected)
 	assert_non_null(types);
 	assert_non_null(args);
 	assert_int_equal(params_check_types(types, &f), 0);
-	int r = params_check(types, args, UNKNOWN_TAKE, NULL, &f);
+	int r = params_check(types, args, UNKNOWN_TAKE, NULL, NULL, &f);
 	if (!expected) {
 		assert_int_equal(r, 0);
 	} else {
@@ -83,7 +83,7 @@ static void value_is(const char *type, const char *value, const char *expected)
 	assert_non_null(given);
 	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", given);
 	assert_int_equal(params_check_types(types, &f), 0);
-	int r = params_check(types, args, UNKNOWN_REFUSE, NULL, &f);
+	int r = params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f);
 	if (r == 0 ? expected != NULL : !expected || strcmp(f.text, expected) != 0)
 		fail_msg("%s of %s: %s", value, type, r ? f.text : "it was taken");
 }
@@ -217,14 +217,65 @@ static void unknown_arguments_are_refused_ignored_or_taken(void **state)
 	_cleanup_(json_decrefp) json_t *args =
 		json_loads("{\"strat\": \"2020\", \"zzzzzzzz\": 1}", 0, NULL);
 	(void)state;
-	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f) < 0);
 	assert_int_equal(f.code, FAULT_BAD_REQUEST);
 	assert_string_equal(f.text,
 		"Errors[Invalid field strat: there is no such argument; did you mean start?,"
 		"Invalid field zzzzzzzz: there is no such argument]");
-	assert_int_equal(params_check(types, args, UNKNOWN_IGNORE, &ignored, &f), 0);
+	assert_int_equal(params_check(types, args, UNKNOWN_IGNORE, &ignored, NULL, &f), 0);
 	assert_string_equal(ignored, "strat, zzzzzzzz");
-	assert_int_equal(params_check(types, args, UNKNOWN_TAKE, NULL, &f), 0);
+	assert_int_equal(params_check(types, args, UNKNOWN_TAKE, NULL, NULL, &f), 0);
+}
+
+/* Their texts may be what stands between two of them in the sentence. */
+static void each_wrong_argument_is_told_by_itself(void **state)
+{
+	struct fault f;
+	_cleanup_(json_decrefp) json_t *types = json_loads(execute, 0, NULL);
+	_cleanup_(json_decrefp) json_t *args = json_loads(
+		"{\"i\": \"x,Invalid field j: y\", \"l\": [1, \"x\"], \"no\": 1}", 0, NULL);
+	_cleanup_(json_decrefp) json_t *errors = json_array();
+	_cleanup_(json_decrefp) json_t *expected =
+		json_loads("[{\"kind\": \"argument\", \"name\": \"i\", \"error\": "
+			   "\"Invalid type: expected Int, got \\\"x,Invalid field j: y\\\"\"},"
+			   " {\"kind\": \"argument\", \"name\": \"l[1]\", \"error\": "
+			   "\"Invalid type: expected Double, got \\\"x\\\"\"},"
+			   " {\"kind\": \"argument\", \"name\": \"no\", \"error\": "
+			   "\"there is no such argument\"}]",
+			0, NULL);
+	(void)state;
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, errors, &f) < 0);
+	assert_non_null(expected);
+	assert_true(json_equal(errors, expected));
+	json_array_clear(errors);
+	assert_true(params_check(types, types, UNKNOWN_TAKE, NULL, errors, &f) < 0);
+	assert_int_not_equal(json_array_size(errors), 0);
+	json_array_clear(errors);
+	_cleanup_(json_decrefp) json_t *good = json_pack("{s:i}", "i", 1);
+	assert_int_equal(params_check(types, good, UNKNOWN_REFUSE, NULL, errors, &f), 0);
+	assert_int_equal(json_array_size(errors), 0);
+}
+
+/* What is wrong may be longer than a sentence: its beginning is told. */
+static void a_type_of_many_fields_is_told_as_far_as_there_is_room(void **state)
+{
+	enum { N = 500 };
+	struct fault f;
+	json_t *fields = json_object();
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "field%d", i);
+		json_object_set_new(fields, name, json_pack("{s:s}", "type", "MInt"));
+	}
+	_cleanup_(json_decrefp) json_t *types =
+		json_pack("{s:{s:s, s:o}}", "a", "type", "MObj", "fields", fields);
+	_cleanup_(json_decrefp) json_t *args = json_pack("{s:i}", "a", 1);
+	_cleanup_(json_decrefp) json_t *errors = json_array();
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, errors, &f) < 0);
+	assert_ptr_equal(
+		strstr(f.text, "Invalid field a: Invalid type: expected Object {field0="), f.text);
+	assert_int_equal(json_array_size(errors), 1);
 }
 
 static const char too_many[] =
@@ -246,8 +297,10 @@ static void the_work_for_alternatives_is_bounded(void **state)
 	_cleanup_(json_decrefp) json_t *types = json_pack("{s:{s:s, s:[{s:s, s:o}]}}", "a", "type",
 		"MList", "args", "type", "MAny", "anyOf", any_of);
 	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
-	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	_cleanup_(json_decrefp) json_t *errors = json_array();
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, errors, &f) < 0);
 	assert_string_equal(f.text, too_many);
+	assert_int_equal(json_array_size(errors), 0);
 }
 
 /* The same with many words, one of which a value may be. */
@@ -264,11 +317,11 @@ static void the_work_for_words_is_bounded(void **state)
 	_cleanup_(json_decrefp) json_t *types = json_pack("{s:{s:s, s:[{s:s, s:o}]}}", "a", "type",
 		"MList", "args", "type", "MInt", "enum", words);
 	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
-	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f) < 0);
 	assert_string_equal(f.text, too_many);
 	json_array_clear(list);
 	json_array_append_new(list, json_integer(N - 1));
-	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, &f), 0);
+	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f), 0);
 }
 
 /* What is large and plain is not counted, and of what is wrong only the beginning is printed. */
@@ -283,9 +336,9 @@ static void a_long_plain_list_is_looked_through(void **state)
 	_cleanup_(json_decrefp) json_t *types = json_loads(
 		"{\"a\": {\"type\": \"MList\", \"args\": [{\"type\": \"MBoolean\"}]}}", 0, NULL);
 	_cleanup_(json_decrefp) json_t *args = json_pack("{s:o}", "a", list);
-	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, &f), 0);
+	assert_int_equal(params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f), 0);
 	json_array_set_new(list, N - 1, json_integer(7));
-	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_true(params_check(types, args, UNKNOWN_REFUSE, NULL, NULL, &f) < 0);
 	assert_string_equal(
 		f.text, "Invalid field a[3999999]: Invalid type: expected Boolean, got 7");
 }
@@ -335,10 +388,10 @@ static void a_large_body_is_checked_at_once(void **state)
 	for (int i = 0; i < HALF / 2; i++)
 		json_array_append_new(list, json_integer(i));
 	_cleanup_(json_decrefp) json_t *good = json_pack("{s:{s:o}}", "m", key, list);
-	assert_int_equal(params_check(types, good, UNKNOWN_REFUSE, NULL, &f), 0);
+	assert_int_equal(params_check(types, good, UNKNOWN_REFUSE, NULL, NULL, &f), 0);
 	for (int i = 0; i < HALF / 2; i++)
 		json_array_set_new(list, i, json_string("x"));
-	assert_true(params_check(types, good, UNKNOWN_REFUSE, NULL, &f) < 0);
+	assert_true(params_check(types, good, UNKNOWN_REFUSE, NULL, NULL, &f) < 0);
 }
 
 int main(void)
@@ -349,6 +402,8 @@ int main(void)
 		cmocka_unit_test(texts_have_the_form_that_the_type_names),
 		cmocka_unit_test(what_runners_say_beside_mists_types_is_checked),
 		cmocka_unit_test(unknown_arguments_are_refused_ignored_or_taken),
+		cmocka_unit_test(each_wrong_argument_is_told_by_itself),
+		cmocka_unit_test(a_type_of_many_fields_is_told_as_far_as_there_is_room),
 		cmocka_unit_test(the_work_for_alternatives_is_bounded),
 		cmocka_unit_test(the_work_for_words_is_bounded),
 		cmocka_unit_test(a_long_plain_list_is_looked_through),

@@ -385,6 +385,7 @@ void http_publish(void *self, const struct reply_to *to, const struct job_event 
 		struct fault f = *ev->fault;
 		if (rq->echo && f.code == FAULT_NOT_FOUND)
 			f.code = FAULT_BAD_REQUEST; /* of Mist's first generation */
+		rq->problem_errors = ev->errors ? xstrdup(ev->errors) : NULL;
 		answer_fault(rq, &f);
 	} else if (ev->kind == EVENT_ACCEPTED && rq->ask.wait_ms) {
 		rq->ask.job = ev->job->id;

@@ -114,6 +114,7 @@ def test_names_that_are_nearly_right_are_answered_with_the_right_one(gateway):
 
 def test_each_argument_that_is_wrong_has_a_line(gateway):
     assert said(gateway, "run", "typed", "i=word", code=3) == 'mist: argument i: expected Int, got "word"\n'
+    assert said(gateway, "run", "typed", "i=x,Invalid field b: y", code=3) == 'mist: argument i: expected Int, got "x,Invalid field b: y"\n'
     err = said(gateway, "run", "typed", "i=word", "b=[]", "other=1", code=3)
     assert [line.split(":")[:2] for line in err.splitlines()[:3]] == [["mist", " argument i"], ["mist", " argument b"], ["mist", " argument other"]], err
     assert gateway.post("/v2/api/functions/typed/jobs", json={"i": "word"}).json()["detail"].startswith("Invalid field i: Invalid type: ")

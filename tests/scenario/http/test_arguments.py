@@ -45,6 +45,16 @@ def test_what_cannot_be_converted_makes_no_job(mist, wrong, place):
     assert place in refused(mist, "report", {"span": {"start": "2019-10-07"}, **wrong})
 
 
+def test_each_wrong_argument_is_an_error_of_the_problem(mist):
+    problem = mist.post("/v2/api/functions/typed/jobs", json={"i": "x,Invalid field s: y", "b": [], "other": 1}).json()
+    assert problem["detail"].startswith("Errors[Invalid field i: Invalid type: expected Int, got ")
+    assert problem["errors"] == [
+        {"kind": "argument", "name": "i", "error": 'Invalid type: expected Int, got "x,Invalid field s: y"'},
+        {"kind": "argument", "name": "b", "error": "Invalid type: expected Boolean, got []"},
+        {"kind": "argument", "name": "other", "error": "there is no such argument"}]
+    assert "errors" not in mist.post("/v2/api/functions/nosuch/jobs", json={}).json()
+
+
 def test_unknown_arguments_are_refused_ignored_and_named_or_given_to_who_takes_them(mist):
     assert "strat" in refused(mist, "whoami", {"strat": 1})
     answer = mist.post("/v2/api/functions/careless/jobs?force=true", json={"i": 1, "j": 2})
