@@ -106,6 +106,37 @@ json_t *json_parse_kept(const char *text, struct fault *f)
 	return json_parse(text, strlen(text), JSON_KEPT_DEPTH, f);
 }
 
+/* jansson 2.14 on 64 bits, with what malloc adds. */
+enum {
+	NUMBER_BYTES = 32,
+	STRING_BYTES = 64,
+	ARRAY_BYTES = 128,
+	ELEMENT_BYTES = 12, /* its table doubles */
+	OBJECT_BYTES = 256,
+	MEMBER_BYTES = 104
+};
+
+size_t json_memory(const json_t *value)
+{
+	size_t n = 0, i;
+	const char *name;
+	json_t *part;
+	if (json_is_number(value))
+		return NUMBER_BYTES;
+	if (json_is_string(value))
+		return STRING_BYTES + json_string_length(value);
+	if (json_is_array(value)) {
+		n = ARRAY_BYTES + ELEMENT_BYTES * json_array_size(value);
+		json_array_foreach (value, i, part)
+			n += json_memory(part);
+	} else if (json_is_object(value)) {
+		n = OBJECT_BYTES + MEMBER_BYTES * json_object_size(value);
+		json_object_foreach ((json_t *)value, name, part)
+			n += strlen(name) + json_memory(part);
+	}
+	return n;
+}
+
 const char *json_kind(const json_t *value)
 {
 	if (!value)

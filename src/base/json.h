@@ -32,6 +32,10 @@ bool json_is_text(const char *text, size_t len, unsigned max_depth);
  * where it is not what was written, which its caller must expect: a disk may return anything. */
 json_t *json_parse_kept(const char *text, struct fault *f);
 
+/* About so many bytes of memory are in use for it: many times its text, where that is of small
+ * values. It may not be nested deeper than json_parse() lets it. */
+size_t json_memory(const json_t *value);
+
 /* "an object", "a string", "nothing" for NULL: for sentences. */
 const char *json_kind(const json_t *value);
 

@@ -282,7 +282,9 @@ int intake_submit(struct intake *in, struct job_request **rq)
 	struct core *c = in->core;
 	struct job_request *mine = *rq;
 	mine->mail.deliver = request_deliver;
-	mine->charge = (int64_t)(strlen(mine->parameters) + reply_bytes(mine->to.text));
+	size_t text = strlen(mine->parameters) + reply_bytes(mine->to.text);
+	size_t values = json_memory(mine->arguments);
+	mine->charge = (int64_t)(values > text ? values : text);
 	if (atomic_fetch_add(&c->request_bytes, mine->charge) >
 		atomic_load(&c->request_bytes_max)) {
 		atomic_fetch_sub(&c->request_bytes, mine->charge);

@@ -33,6 +33,21 @@ TEST(any_json_value_is_read_and_written)
 	}
 }
 
+TEST(small_values_take_far_more_memory_than_their_text)
+{
+	_cleanup_(json_decrefp) json_t *zeros = json_array();
+	_cleanup_(json_decrefp) json_t *text = json_stringn("", 0);
+	_cleanup_(json_decrefp) json_t *both = json_object();
+	for (int i = 0; i < 1000; i++)
+		json_array_append_new(zeros, json_integer(0));
+	check(json_memory(zeros) > 32000 && json_memory(zeros) < 64000);
+	check(json_memory(text) < 128);
+	check(json_memory(json_null()) == 0 && json_memory(NULL) == 0);
+	json_object_set(both, "zeros", zeros);
+	json_object_set(both, "text", text);
+	check(json_memory(both) > json_memory(zeros) + json_memory(text) + 9);
+}
+
 TEST(nothing_is_not_json)
 {
 	check_refused("", 0, "empty, expected a JSON text");
@@ -207,7 +222,8 @@ TEST(a_real_number_has_no_more_digits_than_it_needs)
 	}
 }
 
-RUN_TESTS(PROVES(any_json_value_is_read_and_written), PROVES(nothing_is_not_json),
+RUN_TESTS(PROVES(any_json_value_is_read_and_written),
+	PROVES(small_values_take_far_more_memory_than_their_text), PROVES(nothing_is_not_json),
 	PROVES(a_mistake_is_told_with_its_place), PROVES(a_name_twice_is_refused),
 	PROVES(bytes_that_are_not_utf8_are_refused), PROVES(nesting_over_the_limit_is_refused),
 	PROVES(a_million_brackets_do_no_harm), PROVES(kinds_have_words),
