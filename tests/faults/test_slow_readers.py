@@ -68,6 +68,28 @@ def test_who_is_always_behind_costs_what_waits_and_not_all_it_was_told(c_mist, k
         assert mist.resident_bytes() - before < 32 << 20 and metric(mist, "mist_subscriber_events_dropped_total") == 0
 
 
+def test_long_events_for_who_does_not_read_have_one_limit(c_mist):
+    """One that is longer than the buffer is kept for who has nothing else waiting, but not for all of them."""
+    mist = c_mist(http={"subscriber-buffer": "64k", "answers": "40m"})
+    mist.run("echo", {"text": "x"})
+    before = mist.resident_bytes()
+    idle = [kind(mist, path, receive_buffer=4096) for kind, path in 8 * [(WebSocket, ALL), (Stream, "/v2/api/events")]]
+    until(subscribers(mist, len(idle)))
+    job = mist.submit("big", {"bytes": 16 << 20})
+    until(lambda: mist.job(job)["status"] == "finished", what="its end")
+    until(lambda: metric(mist, "mist_subscriber_events_dropped_total") >= len(idle) - 4, what="dropped events")
+    assert 0 < metric(mist, "mist_http_subscriber_waiting_bytes") <= 40 << 20
+    with WebSocket(mist, ALL) as reader:
+        mist.run("echo", {"text": "x"})
+        while reader.event()["event"] != "finished":
+            pass
+    late = [Stream(mist, f"/v2/api/jobs/{job}/events", receive_buffer=4096) for _ in range(8)]
+    until(lambda: mist.resident_bytes() - before < 150 << 20, what="memory")
+    for s in [*idle, *late]:
+        s.close()
+    until(lambda: metric(mist, "mist_http_subscriber_waiting_bytes") == 0, what="their bytes")
+
+
 def test_answers_to_pings_that_nobody_reads_have_an_end(c_mist):
     mist = c_mist(http={"subscriber-buffer": "64k"})
     with WebSocket(mist, ALL, receive_buffer=4096) as ws:

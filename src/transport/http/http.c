@@ -125,7 +125,9 @@ const struct conf_field http_conf[] = {
 		.help = "all request bodies that are in memory at once" },
 	{ "answers", CONF_SIZE, offsetof(struct http_settings, answers_max), "256m",
 		.min = 64 * 1024, .max = (int64_t)1 << 40, .unit = "bytes",
-		.help = "all answers that are in memory at once; small ones are not counted" },
+		.help = "all answers that are in memory at once, and as much for events that wait "
+			"for "
+			"subscribers; small ones are not counted" },
 	{ 0 },
 };
 
@@ -245,7 +247,8 @@ void request_settled(struct request *rq)
 /* The body takes memory, or not any more. */
 static void body_charge(struct request *rq)
 {
-	int64_t now = (int64_t)(rq->body.cap + upload_bytes(rq));
+	int64_t now =
+		(int64_t)(rq->body.cap + upload_bytes(rq) + (rq->echo ? strlen(rq->echo) : 0));
 	atomic_fetch_add(&rq->http->bodies, now - rq->body_charged);
 	rq->body_charged = now;
 }
@@ -256,6 +259,7 @@ void request_free(struct request *rq)
 	closep(&rq->answer_fd);
 	buf_done(&rq->body);
 	upload_free(rq);
+	free(TAKE_PTR(rq->echo));
 	body_charge(rq);
 	answers_charge(rq->http, &rq->answer_charged, 0);
 	free(rq->ignored);
@@ -268,7 +272,6 @@ void request_free(struct request *rq)
 		follower_leave(rq->follower);
 	json_decref(rq->deployed);
 	free(rq->problem_errors);
-	json_decref(rq->echo);
 	json_decref(rq->cloud);
 	json_decref(rq->cloud_headers);
 	free(rq->location);

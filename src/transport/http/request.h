@@ -67,6 +67,7 @@ struct http {
 	_Atomic int64_t body_max; /* live */
 	_Atomic int64_t bodies;   /* bytes of request bodies in memory, over all connections */
 	_Atomic int64_t answers;  /* the same of answers */
+	_Atomic int64_t unread;   /* the same of events that wait for their subscribers */
 	struct pool *pool;        /* reads history, hashes and syncs files */
 	_Atomic unsigned n_uploads;
 	char names[12]; /* what the ids of requests that bring none begin with */
@@ -122,7 +123,7 @@ struct request {
 	json_t *cloud_headers;       /* the attributes of the answer, NULL: none */
 	json_t *deployed;            /* of a deployment: what becomes of its artifacts */
 	char *problem_errors;        /* JSON for the problem's `errors`; owned, NULL: none */
-	json_t *echo;                /* the first generation's answer repeats its request */
+	char *echo; /* the first generation's answer repeats its request: JSON, one of the bodies */
 	struct ask ask;
 	enum exposition_format exposition_format; /* of metrics_show */
 	struct admission admission;

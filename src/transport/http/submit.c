@@ -262,12 +262,14 @@ void job_devrun(struct request *rq)
  * repeats the request. */
 static void submit_first_generation(struct request *rq, struct job_request *job)
 {
-	rq->echo = json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
-		job->class_name, "namespace", job->context, "parameters", job->arguments,
-		"externalId", job->external_id, "route", job->path ? NULL : job->function);
+	/* As text: values take many times as much memory, and it stays until the job ends. */
+	json_t *echo =
+		json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
+			job->class_name, "namespace", job->context, "parameters", job->arguments,
+			"externalId", job->external_id, "route", job->path ? NULL : job->function);
+	rq->echo = json_text(echo);
+	json_decref(echo); /* now, since what it shares will be the core's */
 	job->is_sync = job->makes_context = true;
-	_cleanup_(json_decrefp) json_t *shared = job->arguments;
-	job->arguments = json_deep_copy(shared);
 	submit(rq, job);
 }
 
@@ -315,9 +317,8 @@ static void answer_outcome(struct request *rq, const struct job_event *ev)
 		buf_puts(&out, text);
 	}
 	if (rq->echo) {
-		_cleanup_(freep) char *echo = json_text(rq->echo);
 		out.len--; /* the last bracket */
-		buf_printf(&out, ",\"request\":%s}", echo);
+		buf_printf(&out, ",\"request\":%s}", rq->echo);
 	}
 	size_t len = out.len;
 	answer_text(rq, 200, "application/json", buf_take(&out), len);

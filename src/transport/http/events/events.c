@@ -19,6 +19,11 @@
  * no room in `out` is read from the file once there is room. That it ends in order says that the
  * job has ended; when the gateway stops first, the connection is cut.
  *
+ * One event may be far longer than http.subscriber-buffer: it goes out where nothing waits before
+ * it. So many who do not read are still no more than http.answers allows: beyond it only what is
+ * small is kept for each, and a past that is not is put off, by an end after which the client comes
+ * back.
+ *
  * A stream has two owners: the core from intake_watch to `ended`, and the request, later the
  * response. The last one frees it. */
 #include <errno.h>
@@ -40,7 +45,8 @@ enum {
 	BEHIND_TICK_MS = 50,
 	BEHIND_MAX_MS = 10000,
 	BLOCK = 1024,
-	WRITE_AT = 16 * 1024
+	WRITE_AT = 16 * 1024,
+	UNREAD_SMALL = 64 * 1024
 };
 #define OUT_MAX ((size_t)1 << 30)
 
@@ -66,10 +72,12 @@ struct stream {
 	struct replay replay;
 	struct buf past;
 	size_t past_taken;
+	int64_t past_charged;
 
 	pthread_mutex_t lock;
 	struct buf out; /* events not taken yet, behind the first `taken` bytes */
 	size_t taken;
+	int64_t charged;
 	uint64_t n_dropped, n_told;
 	bool is_suspended, is_final; /* final: ends when `out` is empty */
 	/* Of a log: what is between live.offset and log_end is in the file only. */
@@ -79,6 +87,23 @@ struct stream {
 	bool is_gone, is_over; /* the client left; libmicrohttpd is done with the connection */
 };
 
+bool unread_has_room(struct http *http, size_t waiting, size_t len)
+{
+	size_t max = (size_t)http->settings.subscriber_max;
+	if (waiting && waiting + len > max)
+		return false;
+	return waiting + len <= UNREAD_SMALL ||
+	       atomic_load(&http->unread) + (int64_t)len <= http->settings.answers_max;
+}
+
+void unread_charge(struct http *http, int64_t *charged, size_t waiting)
+{
+	int64_t now = waiting > UNREAD_SMALL ? (int64_t)waiting : 0;
+	if (now != *charged)
+		atomic_fetch_add(&http->unread, now - *charged);
+	*charged = now;
+}
+
 static void stream_unref(struct stream *s, int n)
 {
 	if (atomic_fetch_sub(&s->refs, n) != n)
@@ -87,6 +112,8 @@ static void stream_unref(struct stream *s, int n)
 	replay_done(&s->replay);
 	buf_done(&s->past);
 	buf_done(&s->out);
+	unread_charge(s->http, &s->past_charged, 0);
+	unread_charge(s->http, &s->charged, 0);
 	pthread_mutex_destroy(&s->lock);
 	free(s->worker);
 	free(s);
@@ -161,7 +188,7 @@ static bool stream_event(struct watch *w, const struct watch_event *ev)
 	bool is_kept = true;
 	pthread_mutex_lock(&s->lock);
 	size_t waiting = stream_waiting(s), len = s->is_text ? ev->lines_len : ev->len;
-	bool has_room = !waiting || waiting + len <= (size_t)s->http->settings.subscriber_max;
+	bool has_room = unread_has_room(s->http, waiting, len);
 	if (s->is_over || s->is_gone || s->is_final) {
 		;
 	} else if (s->is_text) {
@@ -181,6 +208,7 @@ static bool stream_event(struct watch *w, const struct watch_event *ev)
 		s->is_final = w->is_of_job && ev->rank == EVENT_RANK_FINAL;
 		s->told_ms = clock_mono_ms();
 	}
+	unread_charge(s->http, &s->charged, stream_waiting(s));
 	if (waiting > WRITE_AT)
 		stream_resume(s);
 	pthread_mutex_unlock(&s->lock);
@@ -334,8 +362,13 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
 	for (;;) {
 		while (s->past.len == 0 && replay_next(&s->replay, &s->past))
 			;
-		if (s->past.len)
-			return (ssize_t)take(&s->past, &s->past_taken, to, max);
+		if (s->past.len && !s->past_taken && !unread_has_room(s->http, 0, s->past.len))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		if (s->past.len) {
+			ssize_t n = (ssize_t)take(&s->past, &s->past_taken, to, max);
+			unread_charge(s->http, &s->past_charged, s->past.len);
+			return n;
+		}
 		pthread_mutex_lock(&s->lock);
 		if (!catch_up(s))
 			break;
@@ -344,6 +377,7 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
 	if (stream_waiting(s) == 0 && s->n_dropped)
 		announce_dropped(s);
 	ssize_t n = (ssize_t)take(&s->out, &s->taken, to, max);
+	unread_charge(s->http, &s->charged, stream_waiting(s));
 	if (n == 0 && (s->is_gone || s->is_cut)) {
 		n = MHD_CONTENT_READER_END_WITH_ERROR;
 	} else if (n == 0 && s->is_final && !s->is_behind) {

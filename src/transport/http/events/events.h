@@ -3,13 +3,21 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 struct MHD_Response;
+struct http;
 struct request;
 struct stream;
 
 /* Is there room for one more subscriber? False: it is refused, with an answer. */
 bool subscriber_is_welcome(struct request *rq);
+
+/* What waits for all subscribers together has the limit of http.answers, too, apart from the
+ * answers; little of one is not counted. Any thread. */
+bool unread_has_room(struct http *http, size_t waiting, size_t len); /* for `len` bytes more */
+void unread_charge(struct http *http, int64_t *charged, size_t waiting);
 
 /* The answer of rq->stream, which it takes */
 struct MHD_Response *stream_response(struct request *rq);

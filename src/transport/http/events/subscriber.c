@@ -6,7 +6,8 @@
  * core's: the watch begins, the socket is polled on the core's loop, events go into its queue and
  * are written once a batch. What the client sends is thrown away. Who does not read loses events
  * once http.subscriber-buffer is full; when all that was queued is written it is told how many. An
- * event that is longer than the buffer goes out if nothing waits before it.
+ * event that is longer than the buffer goes out if nothing waits before it, and if what waits for
+ * all leaves room for it.
  *
  * The end: the client goes, or the gateway stops. Both the watch and the poll handle must be over
  * before the subscriber is freed; the socket is given back when the poll handle is. */
@@ -36,6 +37,7 @@ struct subscriber {
 	struct timer tick;
 	int64_t told_ms; /* monotonic: the last output */
 	uint64_t n_dropped;
+	int64_t charged; /* of what waits */
 	bool is_leaving, is_unwatched, is_closed;
 };
 
@@ -66,6 +68,7 @@ static void subscriber_leave(struct subscriber *s)
 	ws_flush(s->ws);
 	ws_free(s->ws);
 	s->ws = NULL;
+	unread_charge(s->http, &s->charged, 0);
 	timer_clear(s->http->env.timers, &s->tick);
 	uv_close((uv_handle_t *)&s->poll, poll_closed);
 	if (intake_unwatch(s->http->env.in, &s->watch) < 0)
@@ -88,6 +91,7 @@ static void subscriber_write(struct subscriber *s)
 	}
 	if (r == 0)
 		ws_shrink(s->ws);
+	unread_charge(s->http, &s->charged, ws_waiting(s->ws));
 	int wanted = r == WS_E_PENDING ? UV_READABLE | UV_WRITABLE : UV_READABLE;
 	/* Answers to pings have no other bound. */
 	if (r == WS_E_PENDING && ws_waiting(s->ws) > (size_t)s->http->settings.subscriber_max)
@@ -112,16 +116,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static bool subscriber_event(struct watch *w, const struct watch_event *ev)
 {
 	struct subscriber *s = container_of(w, struct subscriber, watch);
-	size_t max = s->http->settings.subscriber_max;
 	if (s->is_leaving || !ev->len)
 		return true;
-	if (s->n_dropped == 0 && ws_waiting(s->ws) && ws_waiting(s->ws) + ev->len > max)
+	if (s->n_dropped == 0 && !unread_has_room(s->http, ws_waiting(s->ws), ev->len))
 		subscriber_write(s);
-	if (s->n_dropped || (ws_waiting(s->ws) && ws_waiting(s->ws) + ev->len > max) ||
+	if (s->n_dropped || !unread_has_room(s->http, ws_waiting(s->ws), ev->len) ||
 		ws_send(s->ws, ev->text, ev->len) == -ENOBUFS) {
 		s->n_dropped++;
 		return false;
 	}
+	unread_charge(s->http, &s->charged, ws_waiting(s->ws));
 	s->told_ms = clock_mono_ms();
 	return true;
 }

@@ -10,7 +10,7 @@
 #include "transport/http/server/accept.h"
 #include "transport/http/server/server.h"
 
-enum { DURATION, CONNECTIONS, CONNECTIONS_LIMIT, WAITING, SUBSCRIBERS, BODIES, ANSWERS };
+enum { DURATION, CONNECTIONS, CONNECTIONS_LIMIT, WAITING, SUBSCRIBERS, BODIES, ANSWERS, UNREAD };
 
 static const struct metric families[] = {
 	[DURATION] = { METRIC_HISTOGRAM, "mist_http_request_duration_seconds",
@@ -27,6 +27,9 @@ static const struct metric families[] = {
 		"Memory for bodies of requests." },
 	[ANSWERS] = { METRIC_GAUGE, "mist_http_response_bodies_bytes",
 		"Memory for bodies of answers; small ones do not count." },
+	[UNREAD] = { METRIC_GAUGE, "mist_http_subscriber_waiting_bytes",
+		"Memory for events that wait for their subscribers; where they are few they do not "
+		"count." },
 };
 
 void http_metrics_put(void *self, struct exposition *e)
@@ -48,6 +51,7 @@ void http_metrics_put(void *self, struct exposition *e)
 		{ SUBSCRIBERS, atomic_load(&http->n_subscribers) },
 		{ BODIES, atomic_load(&http->bodies) },
 		{ ANSWERS, atomic_load(&http->answers) },
+		{ UNREAD, atomic_load(&http->unread) },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		exposition_put(e, &families[rows[i].family], NO_LABELS, rows[i].value);
