@@ -7,6 +7,7 @@
  * (deadline.c). SIGHUP: the configuration is read again (reread.c); when it is not right, the old
  * one stays. */
 #include <getopt.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -228,6 +229,16 @@ __attribute__((format(printf, 1, 2))) static int not_started(const char *format,
 	return 1;
 }
 
+/* By default a SIGHUP ends the process. One that comes during the start waits until it is over, one
+ * that comes during the end is too late. */
+static void mask_hangups(int how)
+{
+	sigset_t hangup;
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	pthread_sigmask(how, &hangup, NULL);
+}
+
 static int serve(struct program *p, struct settings *s)
 {
 	_cleanup_(freep) char *references = settings_check_references(s);
@@ -251,6 +262,7 @@ static int serve(struct program *p, struct settings *s)
 	p->reread =
 		reread_new(&p->loop, p->config, p->sets, p->n_sets, s->is_empty, take_settings, p);
 	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
+	mask_hangups(SIG_UNBLOCK);
 	printf("ready %s\n", gateway_url(p->gateway));
 	fflush(stdout);
 	gateway_run(p->gateway);
@@ -258,7 +270,9 @@ static int serve(struct program *p, struct settings *s)
 	reread_close(p->reread);
 	deadline_serve(asked_while_it_ends, NULL);
 	uv_close((uv_handle_t *)&p->asked, NULL);
+	mask_hangups(SIG_BLOCK);
 	uv_close((uv_handle_t *)&p->hangup, NULL);
+	signal(SIGHUP, SIG_IGN); /* by other threads, too */
 	gateway_free(p->gateway);
 	uv_loop_close(&p->loop);
 	deadline_end();
@@ -287,6 +301,8 @@ int main(int argc, char **argv)
 	raise_descriptor_limit();
 	p.sets = xcalloc(argc, sizeof *p.sets);
 	enum mode mode = read_options(&p, argc, argv, &status);
+	if (mode == MODE_SERVE)
+		mask_hangups(SIG_BLOCK);
 	if (mode != MODE_DONE && fail_points_read(getenv("MIST_FAIL_POINTS"), &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		status = 1;

@@ -3,11 +3,13 @@
 
 import os
 import re
+import signal
 import subprocess
+import threading
 
 import pytest
 
-from support.mistd import PATIENCE
+from support.mistd import PATIENCE, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
@@ -219,6 +221,30 @@ def test_a_reload_does_not_take_a_file_that_has_come_to_be_empty(c_mist, text):
     gateway.config.write_text(whole)
     gateway.hangup()
     assert "the configuration was read again" in gateway.stderr()
+
+
+def test_a_hangup_ends_no_gateway_that_starts_or_stops(c_mist):
+    gateway = c_mist()
+    gateway.stop()
+    lock = gateway.data / "lock"
+    lock.unlink()
+    is_over = threading.Event()
+
+    def hang_up_again_and_again():
+        until(lambda: lock.exists() and gateway.process)  # before it no program of ours runs
+        process = gateway.process
+        while not is_over.wait(0.002) and process.poll() is None:
+            process.send_signal(signal.SIGHUP)
+
+    thread = threading.Thread(target=hang_up_again_and_again)
+    thread.start()
+    try:
+        gateway.start()
+        gateway.until(lambda: "the configuration was read again" in gateway.stderr())
+        gateway.stop()
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_a_gateway_starts_with_an_empty_file_and_takes_it_again(c_mist):
