@@ -24,7 +24,6 @@
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
 struct follower;
-struct http;
 struct pages;
 struct request;
 struct server;
