@@ -121,6 +121,10 @@ int conf_read_json(const struct conf_section *s, const json_t *object, const voi
 /* True if conf_read_json looks at a member of that name. */
 bool conf_json_has(const struct conf_section *s, const char *member);
 
+/* Whether what the field `name` says can be read, and is nothing that may have no end or make its
+ * reader wait, such as a pipe or a device. 0 also if it says nothing. */
+int conf_check_file(const char *name, const char *path, struct fault *f);
+
 /* The first line of the file that the field `name` says; NULL if it says none. The caller frees it.
  */
 int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f);

@@ -18,6 +18,7 @@ enum { TEXT_MAX = 64 << 10 };
 struct reference {
 	struct reference *next;
 	char *what, *path; /* path NULL: `what` is a line of the answer */
+	bool is_file;      /* and nothing else that can be read */
 	int mode; /* of access(); `path` may be the name of a program in PATH if it is X_OK */
 };
 
@@ -38,6 +39,14 @@ static void check_path(struct references *c, const char *what, const char *path,
 {
 	if (*path)
 		add(c, xstrdup(what), path, mode);
+}
+
+/* Certificates and passwords. */
+static void check_file(struct references *c, const char *what, const char *path)
+{
+	check_path(c, what, path, R_OK);
+	if (*path)
+		container_of(c->last, struct reference, next)->is_file = true;
 }
 
 static void check_program(struct references *c, const char *what, const char *program)
@@ -82,14 +91,19 @@ static void check_runtime(void *arg, const char *name, const struct runtime_sett
 }
 
 static void check_paths(struct references *c, const char *scope, const struct conf_field *fields,
-	const void *settings)
+	const void *settings,
+	void (*check)(struct references *c, const char *what, const char *path))
 {
 	for (const struct conf_field *field = fields; field->name; field++) {
 		_cleanup_(freep) char *what = xasprintf("%s.%s", scope, field->name);
 		if (field->type == CONF_PATH)
-			check_path(c, what,
-				*(char *const *)((const char *)settings + field->offset), R_OK);
+			check(c, what, *(char *const *)((const char *)settings + field->offset));
 	}
+}
+
+static void check_readable(struct references *c, const char *what, const char *path)
+{
+	check_path(c, what, path, R_OK);
 }
 
 struct references *references_of(const struct settings *s)
@@ -97,13 +111,13 @@ struct references *references_of(const struct settings *s)
 	struct references *c = xcalloc(1, sizeof *c);
 	c->settings = s;
 	c->last = &c->first;
-	check_paths(c, "http", http_conf, &s->http);
+	check_paths(c, "http", http_conf, &s->http, check_readable);
 	for (size_t i = 0; i < s->n_transports; i++) {
 		const struct transport_setting *t = &s->transports[i];
 		_cleanup_(freep) char *scope = xasprintf("transports.%s", t->name);
-		check_paths(c, scope, t->kind->fields, t->settings);
+		check_paths(c, scope, t->kind->fields, t->settings, check_file);
 	}
-	check_paths(c, "workers", room_conf, &s->room);
+	check_paths(c, "workers", room_conf, &s->room, check_readable);
 	catalog_each_runtime(s->catalog, check_runtime, c);
 	catalog_each_function(s->catalog, check_function, c);
 	c->settings = NULL;
@@ -124,12 +138,16 @@ static bool is_on_path(const char *program)
 
 static void look(const struct reference *r, struct buf *out)
 {
+	struct fault f;
 	if (!r->path)
 		(void)buf_printf(out, "%s\n", r->what);
 	else if (r->mode == X_OK && !strchr(r->path, '/')) {
 		if (!is_on_path(r->path))
 			(void)buf_printf(
 				out, "%s: there is no program %s in PATH\n", r->what, r->path);
+	} else if (r->is_file) {
+		if (conf_check_file(r->what, r->path, &f) < 0)
+			(void)buf_printf(out, "%s\n", f.text);
 	} else if (access(r->path, r->mode) < 0)
 		(void)buf_printf(out, "%s: %s %s: %s\n", r->what, r->path,
 			r->mode == X_OK ? "cannot be run" : "cannot be read", strerror(errno));

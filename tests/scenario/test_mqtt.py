@@ -566,7 +566,8 @@ def test_each_broker_gets_the_answers_to_its_requests(c_mist, mosquitto, mosquit
 @pytest.mark.parametrize("settings, says", [
     ({"url": "localhost:1883"}, "transports.mqtt: url: "), ({"prefix": "a/#"}, "transports.mqtt: prefix: "), ({"prefix": ""}, "prefix: "),
     ({"subscribe-topic": "a/+"}, "subscribe-topic: "), ({"share": "a/b"}, "share: "),
-    ({"password": "a", "password-file": "/b"}, "password-file: "), ({"password-file": "/no/such/file"}, "password-file: ")])
+    ({"password": "a", "password-file": "/b"}, "password-file: "), ({"password-file": "/no/such/file"}, "password-file: "),
+    *[({name: "/dev/zero"}, f"{name}: /dev/zero cannot be read: it is not a file") for name in ("password-file", "tls-ca", "tls-certificate", "tls-key")]])
 def test_a_setting_that_cannot_be_is_named(c_mist, mosquitto, settings, says):
     from support.mistd import DidNotStart
 

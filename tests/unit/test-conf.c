@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -270,6 +271,35 @@ TEST(a_file_that_cannot_be_read_is_told)
 	check_str(f.text, ".: cannot be read: Is a directory");
 }
 
+TEST(a_secret_is_the_first_line_of_a_file_and_of_nothing_that_has_no_end)
+{
+	char long_line[4098], path[] = "/tmp/mist-secret-XXXXXX";
+	_cleanup_(closep) int fd = mkstemp(path);
+	_cleanup_(freep) char *secret = NULL;
+	struct fault f;
+	must(fd >= 0);
+	memset(long_line, 'x', sizeof long_line);
+	check(conf_read_secret("file", path, &secret, &f) < 0 && strstr(f.text, "it is empty"));
+	check(write(fd, "one\r\ntwo\n", 10) == 10);
+	check_int(conf_read_secret("file", path, &secret, &f), 0);
+	check_str(secret, "one");
+	free(TAKE_PTR(secret));
+	check(pwrite(fd, long_line, 4096, 0) == 4096);
+	check_int(conf_read_secret("file", path, &secret, &f), 0);
+	check_int(strlen(secret), 4096);
+	free(TAKE_PTR(secret));
+	check(pwrite(fd, long_line, 4097, 0) == 4097);
+	check(conf_read_secret("file", path, &secret, &f) < 0 && strstr(f.text, "4096 bytes"));
+	unlink(path);
+	check_int(mkfifo(path, 0600), 0);
+	check(conf_read_secret("file", path, &secret, &f) < 0 && strstr(f.text, "not a file"));
+	unlink(path);
+	check(conf_read_secret("file", "/dev/zero", &secret, &f) < 0);
+	check(conf_read_secret("file", "/tmp", &secret, &f) < 0 && strstr(f.text, "directory"));
+	check_int(conf_read_secret("file", "", &secret, &f), 0);
+	check(secret == NULL);
+}
+
 TEST(names_are_checked)
 {
 	char longest[130];
@@ -292,7 +322,9 @@ int main(void)
 {
 	const struct CMUnitTest single[] = { PROVES(help_shows_every_setting_in_100_columns),
 		PROVES(a_copy_is_deep_and_equal_until_changed),
-		PROVES(a_file_that_cannot_be_read_is_told), PROVES(names_are_checked) };
+		PROVES(a_file_that_cannot_be_read_is_told),
+		PROVES(a_secret_is_the_first_line_of_a_file_and_of_nothing_that_has_no_end),
+		PROVES(names_are_checked) };
 	struct dirent **cases;
 	must(chdir("conf.d") == 0);
 	int n = scandir(".", &cases, is_case, alphasort);

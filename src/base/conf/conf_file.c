@@ -16,9 +16,11 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
 	FILE_MAX = 16 * 1024 * 1024,
+	SECRET_MAX = 4096,
 	INCLUDES_MAX = 10, /* libconfig's own limit */
 	NESTED_MAX = 100,  /* libconfig's parser is out of memory at 2000 groups, and says no more
 			      than that; the deepest thing that is read has fewer than 70 */
@@ -241,16 +243,42 @@ int conf_file_check(const char *path, const char *folder, const struct buf *text
 	return walk_text(&w);
 }
 
-int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f)
+static int cannot_be_read(const char *name, const char *path, const char *why, struct fault *f)
 {
-	size_t size = 0;
-	*ret = NULL;
+	return fault_set(f, FAULT_BAD_REQUEST, "%s: %s cannot be read: %s", name, path, why);
+}
+
+int conf_check_file(const char *name, const char *path, struct fault *f)
+{
+	struct stat st;
 	if (!*path)
 		return 0;
-	_cleanup_(fclosep) FILE *file = fopen(path, "re");
-	if (!file || getline(ret, &size, file) < 0)
-		return fault_set(f, FAULT_BAD_REQUEST, "%s: %s cannot be read: %s", name, path,
-			file ? "it is empty" : strerror(errno));
-	(*ret)[strcspn(*ret, "\r\n")] = '\0';
+	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
+		return cannot_be_read(name, path, strerror(errno), f);
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		return 0;
+	return cannot_be_read(name, path, "it is not a file", f);
+}
+
+int conf_read_secret(const char *name, const char *path, char **ret, struct fault *f)
+{
+	*ret = NULL;
+	int r = conf_check_file(name, path, f);
+	if (r < 0 || !*path)
+		return r;
+	/* It may have become another since. */
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char line[SECRET_MAX + 2];
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+	if (n < 0)
+		return cannot_be_read(name, path, strerror(errno), f);
+	line[n] = '\0';
+	size_t len = strcspn(line, "\r\n");
+	if (n == 0)
+		return cannot_be_read(name, path, "it is empty", f);
+	if (len > SECRET_MAX)
+		return cannot_be_read(name, path, "its first line has more than 4096 bytes", f);
+	*ret = strndup(line, len);
+	must(*ret);
 	return 0;
 }

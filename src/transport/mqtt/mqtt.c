@@ -118,6 +118,12 @@ static int check(const struct mqtt_settings *s, struct fault *f)
 	if (r == 0 && *s->password && *s->password_file)
 		r = fault_set(f, FAULT_BAD_REQUEST,
 			"password-file: not beside password: one of them must be empty");
+	const struct {
+		const char *name, *path;
+	} files[] = { { "tls-ca", s->tls_ca }, { "tls-certificate", s->tls_certificate },
+		{ "tls-key", s->tls_key } };
+	for (size_t i = 0; i < ARRAY_SIZE(files) && r == 0; i++)
+		r = conf_check_file(files[i].name, files[i].path, f);
 	return r;
 }
 

@@ -140,7 +140,8 @@ def test_a_connection_that_is_not_safe_enough_is_not_made(c_mist, door, listener
 
 @pytest.mark.parametrize("settings,says", [
     ({"password-file": "/no/such/file"}, "password-file: /no/such/file cannot be read: No such file"),
-    ({"password-file": "/dev/null"}, "password-file: /dev/null cannot be read: it is empty"),
+    ({"password-file": "/dev/null"}, "password-file: /dev/null cannot be read: it is not a file"),
+    ({"password-file": "/etc"}, "password-file: /etc cannot be read: Is a directory"),
     *[({"password-file": "/etc/passwd", of: {"sasl.password": PASSWORD}}, f"password-file: not beside {of}.sasl.password")
       for of in ("options", "consumer", "producer")],
 ])
