@@ -14,6 +14,13 @@ int64_t again_pause(struct again *a, int64_t now_ms)
 	return a->pause_ms;
 }
 
+bool again_is_due(struct again *a, int64_t now_ms, int64_t *ret_pause_ms)
+{
+	*ret_pause_ms = a->is_waiting ? -1 : again_pause(a, now_ms);
+	a->is_waiting = now_ms < a->made_at_ms;
+	return !a->is_waiting;
+}
+
 bool said_is_due(struct said *s, int64_t every_ms, int64_t now_ms, uint64_t *ret_left_out)
 {
 	if (now_ms < s->next_ms) {

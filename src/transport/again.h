@@ -9,12 +9,18 @@
 /* Zeroed: it was never made. */
 struct again {
 	int64_t made_at_ms, pause_ms;
+	bool is_waiting; /* again_is_due: since a look before */
 };
 
 /* It has to be made anew now. The milliseconds to wait before that: 0 if it has lasted for
  * AGAIN_CALM_MS, else from AGAIN_MIN_MS on, twice as many each time, up to AGAIN_MAX_MS. */
 enum { AGAIN_MIN_MS = 1000, AGAIN_MAX_MS = 60000, AGAIN_CALM_MS = 60000 };
 int64_t again_pause(struct again *a, int64_t now_ms);
+
+/* The same for who must not wait, but looks again and again until it is true: then it is made, and
+ * a next look is about the next time. *ret_pause_ms: the pause, of the look that begins it; else
+ * -1. */
+bool again_is_due(struct again *a, int64_t now_ms, int64_t *ret_pause_ms);
 
 /* Zeroed: nothing was said. */
 struct said {

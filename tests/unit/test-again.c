@@ -29,6 +29,31 @@ static void test_pauses_grow_until_it_lasts(void **state)
 	assert_int_equal(again_pause(&a, now), 0);
 }
 
+static void look(struct again *a, int64_t now, bool is_due, int64_t pause)
+{
+	int64_t given;
+	assert_int_equal(again_is_due(a, now, &given), is_due);
+	assert_int_equal(given, pause);
+}
+
+static void test_who_must_not_wait_looks_until_it_is_time(void **state)
+{
+	struct again a = { 0 };
+	int64_t now = START_MS;
+	(void)state;
+	look(&a, now, true, 0);
+	for (int64_t pause = AGAIN_MIN_MS; pause < AGAIN_MAX_MS; pause *= 2) {
+		look(&a, now, false, pause);
+		look(&a, now + 1, false, -1);
+		look(&a, now + pause - 1, false, -1);
+		now += pause;
+		look(&a, now, true, -1);
+	}
+	now += AGAIN_CALM_MS;
+	look(&a, now, true, 0);
+	look(&a, now, false, AGAIN_MIN_MS);
+}
+
 static void test_lines_are_summed_up(void **state)
 {
 	struct said s = { 0 };
@@ -48,6 +73,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pauses_grow_until_it_lasts),
+		cmocka_unit_test(test_who_must_not_wait_looks_until_it_is_time),
 		cmocka_unit_test(test_lines_are_summed_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,8 +70,6 @@ struct outbox {
 	int64_t probe_at_ms;
 	struct again again; /* clients, */
 	bool is_troubled;   /* the last ones did not last */
-	bool is_replacing;  /* a new one is due at */
-	int64_t replace_at_ms;
 };
 
 struct letter *letter_new(enum letter_kind kind, const char *topic)
@@ -565,13 +563,10 @@ static void purge(struct outbox *o)
 static bool is_time_to_replace(struct outbox *o)
 {
 	char why[300] = "", text[600];
-	int64_t now = clock_mono_ms();
-	if (o->is_replacing && now < o->replace_at_ms)
-		return false;
-	if (!o->is_replacing) {
+	int64_t pause_ms;
+	bool is_due = again_is_due(&o->again, clock_mono_ms(), &pause_ms);
+	if (pause_ms >= 0) {
 		rd_kafka_resp_err_t err = rd_kafka_fatal_error(o->rk, why, sizeof why);
-		int64_t pause_ms = again_pause(&o->again, now);
-		o->replace_at_ms = now + pause_ms;
 		_cleanup_(freep) char *remedy = kafka_error_remedy(err);
 		snprintf(text, sizeof text, "no answers can be given: %s%s", why, remedy);
 		count_error(o->kafka, TRANSPORT_ERROR_FATAL);
@@ -581,8 +576,7 @@ static bool is_time_to_replace(struct outbox *o)
 		log_info("transport %s: a new producer is made in %" PRId64 " s: %s",
 			o->kafka->env.name, pause_ms / 1000, why);
 	}
-	o->is_replacing = now < o->replace_at_ms;
-	return !o->is_replacing;
+	return is_due;
 }
 
 static void replace_client(struct outbox *o)
