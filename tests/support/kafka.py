@@ -235,6 +235,7 @@ class Kafka:
         self.secured = Secured(self.home) if secured else None
         self.controller_port = free_port()
         self._readers, self._producer, self._admin = [], None, None
+        self._making = threading.Lock()  # a client that another thread puts another one in place of ends at once
         settings = {name.replace("_", "."): value for name, value in settings.items()}
         roles = "broker,controller" if size == 1 else "broker"
         self.brokers = [Node(self.home / f"broker-{i}", i, self, roles, settings) for i in range(1, size + 1)]
@@ -315,9 +316,10 @@ class Kafka:
 
     @property
     def admin(self):
-        if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        return self._admin
+        with self._making:
+            if self._admin is None:
+                self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+            return self._admin
 
     def create_topic(self, *names, partitions=1, replicas=None, **settings):
         """Returns when every partition has a leader. settings: of the topics, with _ for the dots."""
@@ -387,11 +389,12 @@ class Kafka:
 
     def produce_soon(self, topic, value, key=None, headers=(), partition=-1, told=None):
         """Hands it over. told(error, message): called by flush() or a later call, when the broker has taken it or it was given up."""
-        if self._producer is None:
-            self._producer = confluent_kafka.Producer({
-                "bootstrap.servers": self.bootstrap, "enable.idempotence": True, "linger.ms": 1, "log_level": 0,
-                "message.max.bytes": 12 * 1024 * 1024, "reconnect.backoff.max.ms": 500, "error_cb": lambda error: None,
-                "topic.metadata.refresh.interval.ms": 1000, "queue.buffering.max.messages": 1_000_000})
+        with self._making:
+            if self._producer is None:
+                self._producer = confluent_kafka.Producer({
+                    "bootstrap.servers": self.bootstrap, "enable.idempotence": True, "linger.ms": 1, "log_level": 0,
+                    "message.max.bytes": 12 * 1024 * 1024, "reconnect.backoff.max.ms": 500, "error_cb": lambda error: None,
+                    "topic.metadata.refresh.interval.ms": 1000, "queue.buffering.max.messages": 1_000_000})
         headers = list(headers.items()) if isinstance(headers, dict) else list(headers)
         self._producer.produce(topic, value, key, partition, told, headers=headers)
         self._producer.poll(0)
