@@ -26,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/disk/rolling.h"
 #include "base/disk/tree.h"
 #include "base/fail_point.h"
 #include "base/log.h"
@@ -171,9 +172,31 @@ static int copy_rest(int from, int to, off_t *at, int64_t most)
 	return n < 0 ? -errno : 0;
 }
 
+int output_make(const char *path)
+{
+	_cleanup_(closep) int fd = output_open(path),
+			      older = fd < 0 ? -1 : rolling_open_older(path);
+	/* Who follows it from the start has the older file open, too, whenever it is needed. */
+	if (older >= 0 && lseek(older, 0, SEEK_END) == 0)
+		(void)rolling_begin(older, 0);
+	return fd < 0 ? fd : TAKE_FD(fd);
+}
+
+/* The same file as before; what a function put into its place goes. */
+static int open_older(const char *path)
+{
+	int fd = rolling_open_older(path);
+	if (fd >= 0)
+		return fd;
+	_cleanup_(freep) char *older = xasprintf("%s.1", path);
+	unlink(older);
+	return rolling_open_older(path);
+}
+
 void output_rotate(const char *path, int64_t max)
 {
 	struct stat st;
+	int64_t kept_max = max / 2 > ROLLING_LINE ? max / 2 - ROLLING_LINE : 0;
 	_cleanup_(closep) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= max / 2)
 		return;
@@ -181,13 +204,15 @@ void output_rotate(const char *path, int64_t max)
 	 */
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK && st.st_size <= max)
 		return;
-	_cleanup_(freep) char *older = xasprintf("%s.1", path);
-	unlink(older);
-	_cleanup_(closep) int to =
-		open(older, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
-	off_t from = st.st_size > max / 2 ? st.st_size - max / 2 : 0;
-	if (to < 0 || copy_rest(fd, to, &from, max) < 0)
-		unlink(older); /* the disk is full: then the older half goes */
+	_cleanup_(closep) int to = open_older(path);
+	int64_t begin = rolling_end_of(to), end;
+	if (__builtin_add_overflow(begin, st.st_size, &end))
+		end = st.st_size, begin = 0;
+	off_t at = st.st_size > kept_max ? st.st_size - kept_max : 0;
+	if (to < 0)
+		;
+	else if (rolling_begin(to, begin + at) < 0 || copy_rest(fd, to, &at, max) < 0)
+		(void)rolling_begin(to, end); /* the disk is full: then it is lost */
 	if (ftruncate(fd, 0) < 0)
 		log_warn("%s cannot be cut: %s", path, strerror(errno));
 }
@@ -252,6 +277,21 @@ void output_bound_unread(const char *directory, int64_t max)
 	if (fd >= 0 && (int64_t)st.st_blocks * BLOCK > max && st.st_size > max / 2)
 		(void)fallocate(
 			fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size - max / 2);
+}
+
+/* Nothing was ever moved there, and nobody prints any more. */
+static void older_remove_unused(const char *path)
+{
+	struct stat st;
+	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 ||
+		flock(fd, LOCK_EX | LOCK_NB) < 0) /* else the last rotation may be under way */
+		return;
+	_cleanup_(freep) char *older = xasprintf("%s.1", path);
+	_cleanup_(closep) int moved = open(older, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (moved >= 0 && fstat(moved, &st) == 0 && S_ISREG(st.st_mode) &&
+		st.st_size <= ROLLING_LINE && rolling_end_of(moved) == 0)
+		unlink(older);
 }
 
 struct output {
@@ -345,6 +385,8 @@ static void clear(uv_work_t *work)
 	if (c->output && c->keeps_output)
 		output_collect(c->directory, c->output);
 	directory_remove(c->directory);
+	if (c->output && c->keeps_output)
+		older_remove_unused(c->output);
 	if (c->output && !c->keeps_output)
 		output_remove(c->output);
 	if (c->in_use)

@@ -23,8 +23,11 @@ bool process_is_of(int pid, long long born, const char *directory);
  * no regular file is -EEXIST. */
 int output_open(const char *path);
 
-/* Bounds the file of a living worker to `max` bytes, of which the older half stands in PATH.1. The
- * worker goes on writing to PATH. Not on the core's thread. */
+/* The same for a worker that is to be started, with what output_rotate needs. */
+int output_make(const char *path);
+
+/* Bounds the file of a living worker to `max` bytes, of which the older half stands in PATH.1
+ * (base/disk/rolling.h). The worker goes on writing to PATH. Not on the core's thread. */
 void output_rotate(const char *path, int64_t max);
 
 /* What the worker of that directory printed and could not pass on itself, since it crashed, is

@@ -416,7 +416,7 @@ static int write_files(struct file_work *f)
 		r = write_text(f->directory, "connect.json", f->connect);
 	if (r == 0 && f->output) {
 		f->path = f->output;
-		f->out = output_open(f->output);
+		f->out = output_make(f->output);
 		r = f->out < 0 ? f->out : 0;
 	}
 	return r;

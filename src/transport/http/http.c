@@ -329,6 +329,8 @@ static struct MHD_Response *response_of(struct request *rq)
 		MHD_add_response_header(response, "Preference-Applied", rq->preference_applied);
 	if (rq->ask.tag && rq->status < 400)
 		MHD_add_response_header(response, "ETag", rq->ask.tag);
+	if (rq->answer_offset[0] && rq->status < 400)
+		MHD_add_response_header(response, "Mist-Offset", rq->answer_offset);
 	if (rq->uses_accept)
 		MHD_add_response_header(response, "Vary", "Accept");
 	if (rq->allow)
@@ -596,6 +598,7 @@ static int http_open(
 	http->env = *env;
 	must(pthread_mutex_init(&http->lock, NULL) == 0);
 	list_init(&http->abandoned);
+	followers_init(&http->followers);
 	atomic_store(&http->body_max, http->settings.body_max);
 	upload_forget_all(env->artifacts);
 	int r = read_unlimited(&http->settings, &http->unlimited, &http->n_unlimited, f);
@@ -669,6 +672,7 @@ static void http_close(void *self)
 	if (http->abandoned.next) {
 		for (struct list *n; (n = list_pop(&http->abandoned));)
 			request_free(container_of(n, struct request, abandoned));
+		followers_done(&http->followers);
 		pthread_mutex_destroy(&http->lock);
 	}
 	hosts_free(http->hosts);

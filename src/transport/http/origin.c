@@ -108,7 +108,8 @@ void origin_headers(struct request *rq, struct MHD_Response *response)
 	if (wanted)
 		MHD_add_response_header(response, "Access-Control-Allow-Headers", wanted);
 	MHD_add_response_header(response, "Access-Control-Expose-Headers",
-		"ETag, Location, Mist-Ignored, Preference-Applied, Retry-After, X-Request-Id");
+		"ETag, Location, Mist-Ignored, Mist-Offset, Preference-Applied, Retry-After, "
+		"X-Request-Id");
 	if (strcmp(rq->cors_origin, "*") != 0)
 		MHD_add_response_header(response, "Vary", "Origin");
 }

@@ -19,14 +19,12 @@
 #include "transport/http/http.h"
 #include "transport/http/server/connection.h"
 #include "transport/http/server/hosts.h"
-#include "transport/http/server/pool.h"
+#include "transport/http/workers/output.h"
 
 #define TEXT_PLAIN "text/plain; charset=UTF-8"
 
-struct follower;
 struct pages;
 struct request;
-struct server;
 struct stream;
 struct upload;
 
@@ -67,7 +65,8 @@ struct http {
 	_Atomic int64_t bodies;   /* bytes of request bodies in memory, over all connections */
 	_Atomic int64_t answers;  /* the same of answers */
 	_Atomic int64_t unread;   /* the same of events that wait for their subscribers */
-	struct pool *pool;        /* reads history, hashes and syncs files */
+	struct pool *pool;        /* reads history and output, hashes and syncs files */
+	struct followers followers;
 	_Atomic unsigned n_uploads;
 	char names[12]; /* what the ids of requests that bring none begin with */
 	_Atomic uint64_t n_named;
@@ -131,7 +130,8 @@ struct request {
 	const char *title, *content_type;
 	char *answer; /* owned until it is sent */
 	size_t answer_len;
-	int answer_fd; /* ≥ 0: the body is this file */
+	char answer_offset[24]; /* where in the whole it begins, for Mist-Offset; "": not told */
+	int answer_fd;          /* ≥ 0: the body is this file */
 	const char *allow;
 	char *location; /* owned */
 	/* The job that it made, "" so far: a refusal after that names it, and does not invite to

@@ -61,6 +61,26 @@ void server_sleep(struct sleeper *s)
 	MHD_suspend_connection(s->conn);
 }
 
+void sleeper_wake(struct server *server, struct sleeper *s)
+{
+	atomic_store(&s->is_ready, true);
+	atomic_store(&server->has_ready, true);
+	server_wake(server);
+}
+
+static void wake_ready(struct server *server)
+{
+	if (!atomic_exchange(&server->has_ready, false))
+		return;
+	list_each (n, &server->sleepers) {
+		struct sleeper *s = container_of(n, struct sleeper, node);
+		if (atomic_exchange(&s->is_ready, false)) {
+			list_remove(&s->node);
+			MHD_resume_connection(s->conn);
+		}
+	}
+}
+
 static void wake_sleepers(struct server *server)
 {
 	struct list *n;
@@ -114,6 +134,7 @@ static void server_turn(struct server *server)
 	bool is_sweep = server->now_ms - server->swept_ms >= SWEEP_MS;
 	if (is_sweep)
 		wake_sleepers(server);
+	wake_ready(server);
 	MHD_run(server->daemon);
 	server->n_in_vain = n > 0 || server->n_calls != n_calls ? 0 : server->n_in_vain + 1;
 	if (is_sweep)

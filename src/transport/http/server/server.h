@@ -17,6 +17,7 @@ struct http_durations;
 struct sleeper {
 	struct list node; /* alone while it is awake; who frees it removes it */
 	struct MHD_Connection *conn;
+	_Atomic bool is_ready; /* it has something to say by now */
 };
 
 struct server {
@@ -25,6 +26,7 @@ struct server {
 	pthread_t thread;
 	int wake_fd;
 	_Atomic bool is_woken;
+	_Atomic bool has_ready; /* a sleeper is ready */
 	struct beat beat;
 	char name[32];     /* of the beat */
 	struct list given; /* under the lock of the counts: who is to be cut */
@@ -53,5 +55,7 @@ void server_leave(struct server *server);
 void server_wake(struct server *server); /* any thread */
 /* In the reader of its answer, which returns 0 then: it is called again in half a second or so. */
 void server_sleep(struct sleeper *s);
+/* The same as soon as possible, if it sleeps, or else when it is about to. Any thread. */
+void sleeper_wake(struct server *server, struct sleeper *s);
 int servers_start(struct http *http, const struct server_callbacks *callbacks);
 void servers_stop(struct http *http);

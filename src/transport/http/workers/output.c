@@ -3,10 +3,14 @@
  * long as that is kept (workers.outputs).
  *
  * It stands in two files of the data directory, `logs/worker-ID.log` and, older, the same with
- * `.1`: the worker writes to the first, and when that becomes large its newer half is moved to the
- * second (worker/leavings.c). They are read as one text. A piece of it is read on the pool; who
- * follows it is looked after by the HTTP thread of its connection, which sleeps while there is
- * nothing new and is woken with the thread's next sweep. The core is not asked: whether the worker
+ * `.1`, which are read as one text (base/disk/rolling.h): the worker writes to the first, and when
+ * that becomes large its newer half is moved to the second (worker/leavings.c). Offsets count what
+ * it ever printed, so that they mean the same after that; the answer tells its own in Mist-Offset.
+ *
+ * Nothing of this is read on the HTTP threads, which a disk that hangs must not hold up: a piece is
+ * read on the pool. A follower has what was read last; when its reader has all of that it asks for
+ * more, and sleeps. All that ask are looked after by one task of the pool. Who sleeps without
+ * anything new asks again with each sweep of its thread. The core is not asked: whether the worker
  * lives is told by its directory, which is removed after all that it printed has been collected. */
 #include "transport/http/workers/output.h"
 
@@ -14,9 +18,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
+#include "base/disk/rolling.h"
 #include "transport/http/events/events.h"
 #include "transport/http/request.h"
 #include "transport/http/server/server.h"
@@ -26,22 +29,34 @@ enum {
 	LIMIT_MAX = 16 << 20,
 	TAIL_MAX = 1000000,
 	BLOCK = 16 * 1024,
+	PIECE = 2 * BLOCK, /* what waits for a follower that does not read */
+	LOCKED_MAX = 20,   /* looks in a row at what somebody has locked */
+	TRIES_MAX = 50,
+	TRY_MS = 2,
 };
 
-/* Both files, the older one first; fd -1: it is not there. */
-struct output {
-	int fd[2];
-	int64_t size[2];
-	struct stat older; /* which file the older one was; zeroes: none */
+/* Whose turn it is to touch what is read and from where. */
+enum follower_state {
+	FOLLOWER_WANTS, /* nobody's: it asks, or will */
+	FOLLOWER_ASKS,  /* the pool's */
+	FOLLOWER_HAS    /* its HTTP thread's */
 };
 
 struct follower {
 	struct sleeper sleeper;
+	struct list asking; /* in http->followers */
 	struct http *http;
-	int socket; /* libmicrohttpd's */
-	struct output output;
-	int64_t at[2];
-	char *older_path, *directory;
+	struct server *server; /* that its connection is of */
+	unsigned n_refs;       /* of its response, and while it asks; under the lock of followers */
+	int socket;            /* libmicrohttpd's */
+	_Atomic int state;     /* enum follower_state */
+	struct rolling output;
+	int64_t at;
+	unsigned n_locked;
+	char *directory;
+	char *piece; /* of `len` bytes, `given` of which are sent */
+	size_t len, given;
+	bool is_over;
 };
 
 static char *path_of_output(const struct request *rq)
@@ -57,59 +72,17 @@ static bool is_worker_id(const char *id)
 	return *id && strlen(id) < 1000 && id[strspn(id, allowed)] == '\0';
 }
 
-/* A regular file, or -1. */
-static int open_file(const char *path, int64_t *ret_size, struct stat *ret)
+/* Not while it is being moved, if that does not take long. */
+static int output_open(const struct request *rq, struct rolling *ret)
 {
-	struct stat st;
-	_cleanup_(closep) int fd =
-		open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return -1;
-	*ret_size = st.st_size;
-	*ret = st;
-	return TAKE_FD(fd);
-}
-
-static void output_close(struct output *o)
-{
-	closep(&o->fd[0]);
-	closep(&o->fd[1]);
-	o->fd[0] = o->fd[1] = -1;
-}
-
-/* The newer file first: what is moved in between is then missing from it and read from the other.
- */
-static int output_open_both(const struct request *rq, struct output *ret)
-{
-	_cleanup_(freep) char *path = path_of_output(rq), *older = xasprintf("%s.1", path);
-	struct stat st;
-	*ret = (struct output){ .fd = { -1, -1 } };
-	ret->fd[1] = open_file(path, &ret->size[1], &st);
-	if (ret->fd[1] < 0)
-		return -ENOENT;
-	ret->fd[0] = open_file(older, &ret->size[0], &ret->older);
-	if (fstat(ret->fd[1], &st) == 0)
-		ret->size[1] = st.st_size;
-	return 0;
-}
-
-/* As much as there is. */
-static size_t read_piece(const struct output *o, int64_t from, char *to, size_t len)
-{
-	size_t n = 0;
-	while (n < len) {
-		bool is_newer = from >= o->size[0];
-		int64_t at = is_newer ? from - o->size[0] : from;
-		size_t most = len - n;
-		if (!is_newer && (int64_t)most > o->size[0] - at)
-			most = (size_t)(o->size[0] - at);
-		ssize_t r = pread(o->fd[is_newer], to + n, most, at);
-		if (r <= 0)
-			break;
-		n += (size_t)r;
-		from += r;
-	}
-	return n;
+	const struct timespec pause = { 0, TRY_MS * 1000000 };
+	_cleanup_(freep) char *path = path_of_output(rq);
+	int r = rolling_open(path, ret);
+	for (int i = 0; r == 0 && i < TRIES_MAX && rolling_lock(ret) == -EAGAIN; i++)
+		nanosleep(&pause, NULL);
+	if (r == 0)
+		rolling_look(ret);
+	return r;
 }
 
 /* Where the last `n_lines` lines begin; the end of the last may be missing. */
@@ -126,14 +99,14 @@ static size_t last_lines(const char *text, size_t len, int64_t n_lines)
 
 /* What is asked for, of what is there now, and where it begins; the caller's. */
 static char *read_asked(
-	const struct request *rq, const struct output *o, int64_t *ret_from, size_t *ret_len)
+	const struct request *rq, const struct rolling *o, int64_t *ret_from, size_t *ret_len)
 {
-	int64_t size = o->size[0] + o->size[1], tail = rq->tail;
+	int64_t size = o->end, tail = rq->tail;
 	int64_t from = rq->offset >= 0 ? rq->offset : size - rq->limit;
-	from = from < 0 ? 0 : from > size ? size : from;
+	from = from < o->begin[0] ? o->begin[0] : from > size ? size : from;
 	size_t len = (size_t)(size - from < rq->limit ? size - from : rq->limit);
 	char *text = xcalloc(1, len + 1);
-	size_t n = read_piece(o, from, text, len), skipped = 0;
+	size_t n = rolling_read(o, from, text, len), skipped = 0;
 	if (rq->offset < 0 && from > 0) { /* whole lines */
 		const char *end = memchr(text, '\n', n);
 		skipped = end ? (size_t)(end + 1 - text) : 0;
@@ -157,43 +130,49 @@ static void answer_missing(struct request *rq)
 	answer_fault(rq, &f);
 }
 
+static void tell_offset(struct request *rq, int64_t offset)
+{
+	snprintf(rq->answer_offset, sizeof rq->answer_offset, "%lld", (long long)offset);
+}
+
 static void output_read(struct request *rq)
 {
-	struct output o;
+	struct rolling o;
 	int64_t from;
 	size_t len;
-	if (output_open_both(rq, &o) < 0) {
+	if (output_open(rq, &o) < 0) {
 		answer_missing(rq);
 		return;
 	}
 	char *text = read_asked(rq, &o, &from, &len);
-	output_close(&o);
+	rolling_close(&o); /* and its lock */
+	tell_offset(rq, from);
 	answer_text(rq, 200, TEXT_PLAIN, text, len);
 }
 
 static void follow_read(struct request *rq)
 {
-	struct output o;
+	struct rolling o;
 	int64_t from = rq->offset;
 	size_t len;
-	if (output_open_both(rq, &o) < 0) {
+	if (output_open(rq, &o) < 0) {
 		answer_missing(rq);
 		return;
 	}
 	if (from < 0)
 		free(read_asked(rq, &o, &from, &len));
-	if (from > o.size[0] + o.size[1]) /* some was cut since it was known */
-		from = o.size[0] + o.size[1];
+	from = from < o.begin[0] ? o.begin[0] : from > o.end ? o.end : from;
+	rolling_unlock(&o);
 	struct follower *f = rq->follower = xcalloc(1, sizeof *f);
-	_cleanup_(freep) char *path = path_of_output(rq);
 	list_init(&f->sleeper.node);
+	list_init(&f->asking);
+	f->n_refs = 1;
 	f->http = rq->http;
 	f->output = o;
-	f->at[0] = from < o.size[0] ? from : o.size[0];
-	f->at[1] = from - f->at[0];
-	f->older_path = xasprintf("%s.1", path);
+	f->at = from;
 	f->directory = xasprintf("%s/workers/%s", rq->http->env.directory, rq->id);
 	atomic_fetch_add(&rq->http->n_subscribers, 1);
+	tell_offset(rq, from);
 	rq->status = 200;
 	rq->content_type = TEXT_PLAIN;
 }
@@ -230,29 +209,116 @@ static bool has_hung_up(int fd)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* The number of a file that was removed is given to the next. */
-static bool is_same_file(const struct stat *a, const struct stat *b)
+static void follower_free(struct follower *f)
 {
-	return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	rolling_close(&f->output);
+	free(f->piece);
+	free(f->directory);
+	free(f);
 }
 
-/* The newer half of what was the newer file is the older one now, or is lost, and the newer begins
- * anew. What was printed since the last look and moved is passed over: how much that is nobody can
- * tell. False: it is being moved, and must not be looked at. */
-static bool look_for_move(struct follower *f)
+static void follower_unref(struct followers *all, struct follower *f)
 {
-	struct stat st;
-	if (flock(f->output.fd[1], LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+	pthread_mutex_lock(&all->lock);
+	bool is_last = --f->n_refs == 0;
+	pthread_mutex_unlock(&all->lock);
+	if (is_last)
+		follower_free(f);
+}
+
+/* Pool: the next piece, if there is one. What was dropped before it could be read is passed over.
+ * False: it must not be looked at just now. */
+static bool follower_look(struct follower *f)
+{
+	bool is_over = access(f->directory, F_OK) < 0; /* before its last words are read */
+	bool is_locked = rolling_lock(&f->output) == 0;
+	if (!is_locked && ++f->n_locked < LOCKED_MAX)
 		return false;
-	if (lstat(f->older_path, &st) == 0 && !is_same_file(&st, &f->output.older)) {
-		f->output.older = st;
-		f->at[1] = 0;
-	} else if (fstat(f->output.fd[1], &st) == 0 && st.st_size < f->at[1]) {
-		f->at[1] = 0;
+	f->n_locked = 0;
+	if (!is_locked) /* a function may hold that lock for ever */
+		rolling_look(&f->output);
+	const struct rolling *o = &f->output;
+	if (f->at < o->begin[0])
+		f->at = o->begin[0];
+	else if (f->at > o->end) /* nothing tells any more where it stands */
+		f->at = o->begin[1];
+	size_t len = (size_t)(o->end - f->at < PIECE ? o->end - f->at : PIECE);
+	f->piece = len ? xcalloc(1, len) : NULL;
+	f->len = len ? rolling_read(o, f->at, f->piece, len) : 0;
+	f->given = 0;
+	f->at += (int64_t)f->len;
+	rolling_unlock(&f->output);
+	f->is_over = is_over && f->len == 0;
+	if (f->len == 0)
+		free(TAKE_PTR(f->piece));
+	return f->len || f->is_over;
+}
+
+static void list_move(struct list *from, struct list *to)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	list_init(from);
+}
+
+/* Pool. */
+static void followers_look(struct pool_task *task)
+{
+	struct followers *all = container_of(task, struct followers, task);
+	struct list asked, refused, *n;
+	pthread_mutex_lock(&all->lock);
+	list_move(&all->asking, &asked);
+	pthread_mutex_unlock(&all->lock);
+	while ((n = list_pop(&asked))) {
+		struct follower *f = container_of(n, struct follower, asking);
+		bool has = follower_look(f);
+		atomic_store(&f->state, has ? FOLLOWER_HAS : FOLLOWER_WANTS);
+		if (has)
+			sleeper_wake(f->server, &f->sleeper);
+		follower_unref(all, f);
 	}
-	(void)flock(f->output.fd[1], LOCK_UN);
-	return true;
+	/* Those who have asked since then, behind what others want of the pool. */
+	pthread_mutex_lock(&all->lock);
+	all->is_posted = !list_empty(&all->asking) && pool_post(all->pool, &all->task);
+	list_init(&refused);
+	if (!all->is_posted)
+		list_move(&all->asking, &refused);
+	pthread_mutex_unlock(&all->lock);
+	while ((n = list_pop(&refused))) {
+		struct follower *f = container_of(n, struct follower, asking);
+		atomic_store(&f->state, FOLLOWER_WANTS);
+		follower_unref(all, f);
+	}
+}
+
+/* Where the pool takes nothing now it is asked with the next sweep. */
+static void follower_ask(struct follower *f)
+{
+	struct followers *all = &f->http->followers;
+	pthread_mutex_lock(&all->lock);
+	if (!all->is_posted)
+		all->is_posted = pool_post(all->pool = f->http->pool, &all->task);
+	if (all->is_posted) {
+		atomic_store(&f->state, FOLLOWER_ASKS);
+		f->n_refs++;
+		list_append(&all->asking, &f->asking);
+	}
+	pthread_mutex_unlock(&all->lock);
+}
+
+void followers_init(struct followers *all)
+{
+	must(pthread_mutex_init(&all->lock, NULL) == 0);
+	list_init(&all->asking);
+	all->task.run = followers_look;
+}
+
+void followers_done(struct followers *all)
+{
+	pthread_mutex_destroy(&all->lock);
 }
 
 static ssize_t follower_read(void *cls, uint64_t pos, char *to, size_t max)
@@ -261,23 +327,21 @@ static ssize_t follower_read(void *cls, uint64_t pos, char *to, size_t max)
 	(void)pos;
 	if (atomic_load(&f->http->is_stopping) || has_hung_up(f->socket))
 		return answer_cut(f->sleeper.conn);
-	bool is_over = access(f->directory, F_OK) < 0; /* before its last words are read */
-	if (f->at[0] < f->output.size[0]) {
-		int64_t left = f->output.size[0] - f->at[0];
-		ssize_t n = pread(
-			f->output.fd[0], to, (int64_t)max < left ? max : (size_t)left, f->at[0]);
-		f->at[0] = n > 0 ? f->at[0] + n : f->output.size[0];
-		if (n > 0)
-			return n;
+	if (atomic_load(&f->state) == FOLLOWER_HAS) {
+		if (f->is_over)
+			return MHD_CONTENT_READER_END_OF_STREAM;
+		size_t n = f->len - f->given < max ? f->len - f->given : max;
+		memcpy(to, f->piece + f->given, n);
+		f->given += n;
+		if (f->given == f->len) {
+			free(TAKE_PTR(f->piece));
+			atomic_store(&f->state, FOLLOWER_WANTS);
+			follower_ask(f);
+		}
+		return (ssize_t)n;
 	}
-	bool may_look = look_for_move(f);
-	ssize_t n = may_look ? pread(f->output.fd[1], to, max, f->at[1]) : 0;
-	if (n > 0) {
-		f->at[1] += n;
-		return n;
-	}
-	if (is_over && may_look)
-		return MHD_CONTENT_READER_END_OF_STREAM;
+	if (atomic_load(&f->state) == FOLLOWER_WANTS)
+		follower_ask(f);
 	server_sleep(&f->sleeper);
 	return 0;
 }
@@ -286,10 +350,7 @@ void follower_leave(struct follower *f)
 {
 	list_remove(&f->sleeper.node);
 	atomic_fetch_sub(&f->http->n_subscribers, 1);
-	output_close(&f->output);
-	free(f->older_path);
-	free(f->directory);
-	free(f);
+	follower_unref(&f->http->followers, f);
 }
 
 static void follower_left(void *cls)
@@ -302,6 +363,7 @@ struct MHD_Response *follower_response(struct request *rq)
 	struct follower *f = rq->follower;
 	struct MHD_Response *response;
 	f->sleeper.conn = rq->conn;
+	f->server = rq->connection->server;
 	f->socket = rq->connection->fd;
 	if (rq->is_head) /* as of streams (events.c) */
 		response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
