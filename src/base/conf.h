@@ -57,6 +57,8 @@ struct conf_section {
 	const struct conf_section *kinds;
 };
 
+struct config_setting_t; /* libconfig.h */
+
 struct conf; /* a parsed file with its overrides */
 
 /* The length of the scheme of "hdfs://…" or "file:/…"; 0: it has none. */
@@ -71,6 +73,10 @@ int conf_open(struct conf **ret, const char *path, const char *const *sets, size
 	struct fault *f);
 void conf_free(struct conf *c);
 DEFINE_CLEANUP(struct conf *, conf_free)
+
+/* The file as libconfig read it, in which each setting's source file (as a path from the working
+ * directory) and line are those it was written in, included or not. Borrowed. */
+const struct config_setting_t *conf_root(const struct conf *c);
 
 /* The file, with what it includes, has nothing but comments. */
 bool conf_is_empty(const struct conf *c);

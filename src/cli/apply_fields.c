@@ -57,7 +57,8 @@ static const struct field *const fields_of[_ITEM_MAX] = { no_fields, context_fie
 
 char *place_of(const config_setting_t *at, const char *path)
 {
-	return xasprintf("%s:%u", path, config_setting_source_line(at));
+	const char *file = config_setting_source_file(at);
+	return xasprintf("%s:%u", file ? file : path, config_setting_source_line(at));
 }
 
 int refuse_at(

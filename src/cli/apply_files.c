@@ -258,22 +258,12 @@ static int read_file(struct items *items, const char *path, struct fault *f)
 {
 	const char *name = last_part(path);
 	struct source s = { .items = items, .path = path, .rank = NO_RANK, .f = f };
-	/* The gateway's own reader refuses what libconfig would misread. */
-	_cleanup_(conf_freep) struct conf *checked = NULL;
-	if (conf_open(&checked, path, NULL, 0, f) < 0)
+	_cleanup_(conf_freep) struct conf *c = NULL;
+	if (conf_open(&c, path, NULL, 0, f) < 0)
 		return -EINVAL;
 	if (name[0] >= '0' && name[0] <= '9' && name[1] >= '0' && name[1] <= '9')
 		s.rank = (unsigned)((name[0] - '0') * 10 + name[1] - '0');
-	config_t config;
-	_cleanup_(freep) char *folder = folder_of(path);
-	config_init(&config);
-	config_set_include_dir(&config, *folder ? folder : ".");
-	int r = config_read_file(&config, path) == CONFIG_TRUE
-			? read_root(&s, config_root_setting(&config))
-			: fault_set(f, FAULT_BAD_REQUEST, "%s:%d: %s", path,
-				  config_error_line(&config), config_error_text(&config));
-	config_destroy(&config);
-	return r;
+	return read_root(&s, conf_root(c));
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b)

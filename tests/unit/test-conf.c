@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <libconfig.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +302,86 @@ TEST(a_secret_is_the_first_line_of_a_file_and_of_nothing_that_has_no_end)
 	check(secret == NULL);
 }
 
+static void put_file(const char *path, const char *text)
+{
+	FILE *to = fopen(path, "we");
+	must(to && fputs(text, to) >= 0 && fclose(to) == 0);
+}
+
+static void check_written(const struct conf *c, const char *name, const char *file, int line)
+{
+	const config_setting_t *at = config_setting_get_member(conf_root(c), name);
+	check(at != NULL);
+	check_str(config_setting_source_file(at), file);
+	check_int(config_setting_source_line(at), line);
+}
+
+static void check_includes(const char *path, const char *folder, const char *top)
+{
+	_cleanup_(conf_freep) struct conf *c = NULL;
+	_cleanup_(freep) char *a = xasprintf("%s/more/a.conf", top),
+			      *b = xasprintf("%s/more/b.conf", top),
+			      *d = xasprintf("%smore/d.conf", folder);
+	struct fault f;
+	if (conf_open(&c, path, NULL, 0, &f) < 0)
+		fail_msg("%s: %s", path, f.text);
+	check_written(c, "before", path, 1);
+	check_written(c, "in-a", a, 2);
+	check_written(c, "in-b", b, 1);
+	check_written(c, "in-d", d, 2);
+	check_written(c, "after-b", a, 4);
+	check_written(c, "behind", path, 2);
+	check_written(c, "after", path, 3);
+}
+
+TEST(an_included_file_is_found_by_its_absolute_name_and_from_the_folder_of_the_main_file)
+{
+	char top[] = "/tmp/mist-conf-XXXXXX", here[PATH_MAX], text[256], path[64];
+	must(mkdtemp(top) && getcwd(here, sizeof here) && chdir(top) == 0);
+	must(mkdir("more", 0700) == 0 && mkdir("other", 0700) == 0);
+	snprintf(text, sizeof text,
+		"before = 1;\n @include \t\"%s/more/a.conf\" behind = 2;\n"
+		"after = 3; # @include \"none\"",
+		top);
+	put_file("main.conf", text);
+	snprintf(text, sizeof text,
+		"\nin-a = 1; /*\n@include \"none\" */ \n@include \"%s/more/b.conf\" "
+		"after-b = 1;\n# the end",
+		top);
+	put_file("more/a.conf", text);
+	put_file("more/b.conf", "in-b = 1;\n@include \"more/d.conf\"");
+	put_file("more/d.conf", "\nin-d = 1;");
+	snprintf(path, sizeof path, "%s/main.conf", top);
+	snprintf(text, sizeof text, "%s/", top);
+	check_includes("main.conf", "", top);
+	check_includes("./main.conf", "./", top);
+	check_includes(path, text, top);
+	must(chdir("other") == 0);
+	check_includes("../main.conf", "../", top);
+	must(chdir("..") == 0);
+	put_file("more/d.conf", "\n/* in-d = 1;");
+	struct conf *c;
+	struct fault f;
+	check(conf_open(&c, "main.conf", NULL, 0, &f) < 0);
+	check_str(f.text, "more/d.conf:2: a comment without its end");
+	put_file("more/d.conf", "@include \"/no/such.conf\"");
+	check(conf_open(&c, "main.conf", NULL, 0, &f) < 0);
+	check_str(f.text, "more/d.conf:1: @include \"/no/such.conf\": No such file or directory");
+	put_file("main.conf", "@include \"many.conf\"");
+	FILE *many = fopen("many.conf", "we");
+	for (int i = 0; i < 1001; i++)
+		fprintf(many, "@include \"more/e.conf\"\n");
+	fclose(many);
+	put_file("more/e.conf", "");
+	check(conf_open(&c, "main.conf", NULL, 0, &f) < 0);
+	check_str(f.text, "many.conf:1000: more than 1000 files are included");
+	static const char *const files[] = { "main.conf", "many.conf", "more/a.conf", "more/b.conf",
+		"more/d.conf", "more/e.conf" };
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlink(files[i]);
+	must(rmdir("more") == 0 && rmdir("other") == 0 && chdir(here) == 0 && rmdir(top) == 0);
+}
+
 TEST(names_are_checked)
 {
 	char longest[130];
@@ -324,6 +406,7 @@ int main(void)
 		PROVES(a_copy_is_deep_and_equal_until_changed),
 		PROVES(a_file_that_cannot_be_read_is_told),
 		PROVES(a_secret_is_the_first_line_of_a_file_and_of_nothing_that_has_no_end),
+		PROVES(an_included_file_is_found_by_its_absolute_name_and_from_the_folder_of_the_main_file),
 		PROVES(names_are_checked) };
 	struct dirent **cases;
 	must(chdir("conf.d") == 0);

@@ -19,10 +19,8 @@ enum { PROBLEMS_MAX = 64 << 10 };
 
 static char *file_of(const struct conf *c, const config_setting_t *at)
 {
-	const char *included = at ? config_setting_source_file(at) : NULL;
-	if (included)
-		return xasprintf("%s%s", c->folder, included);
-	return xstrdup(c->path ? c->path : "(no file)");
+	const char *file = at ? config_setting_source_file(at) : NULL;
+	return xstrdup(file ? file : c->path ? c->path : "(no file)");
 }
 
 char *conf_place(const struct conf *c, const config_setting_t *at)
@@ -59,33 +57,36 @@ static int add_set(struct conf *c, const char *text, struct fault *f)
 	return 0;
 }
 
-static int n_lines(const struct buf *text)
+/* Each setting says the file and the line it was written in. No deeper than the text was found to
+ * be. */
+static void place_settings(const struct conf *c, config_setting_t *group)
 {
-	int n = 1;
-	for (size_t i = 0; i < text->len; i++)
-		n += text->data[i] == '\n';
-	return n;
+	for (int i = 0; i < config_setting_length(group); i++) {
+		config_setting_t *at = config_setting_get_elem(group, (unsigned)i);
+		if (at->line)
+			at->file = conf_text_line(&c->text, &at->line);
+		if (config_setting_is_aggregate(at))
+			place_settings(c, at);
+	}
 }
 
 static int parse_file(struct conf *c, struct fault *f)
 {
-	_cleanup_(buf_done) struct buf text = { 0 };
-	int r = conf_file_read(c->path, &text, f);
-	if (r == 0)
-		r = conf_file_check(c->path, c->folder, &text, f);
+	int r = conf_text_read(c->path, c->folder, &c->text, f);
 	if (r < 0)
 		return r;
-	if (c->folder[0])
-		config_set_include_dir(&c->tree, c->folder);
-	const int last = n_lines(&text);
-	(void)buf_puts(&text, "\n"); /* a comment without it is no comment to libconfig */
-	if (config_read_string(&c->tree, text.data ? text.data : ""))
-		return 0;
-	const char *included = config_error_file(&c->tree);
-	int line = config_error_line(&c->tree);
-	return fault_set(f, FAULT_BAD_REQUEST, "%s%s:%d: %s", included ? c->folder : "",
-		included ? included : c->path, included || line < last ? line : last,
-		config_error_text(&c->tree));
+	bool is_good = config_read_string(&c->tree, c->text.flat.data ? c->text.flat.data : "");
+	if (is_good) {
+		place_settings(c, config_root_setting(&c->tree));
+	} else {
+		unsigned line = (unsigned)config_error_line(&c->tree), last = c->text.n_lines;
+		line = line < last ? line : last;
+		const char *file = conf_text_line(&c->text, &line);
+		r = fault_set(f, FAULT_BAD_REQUEST, "%s:%u: %s", file ? file : c->path, line,
+			config_error_text(&c->tree));
+	}
+	buf_done(&c->text.flat);
+	return r;
 }
 
 int conf_open(struct conf **ret, const char *path, const char *const *sets, size_t n_sets,
@@ -114,10 +115,16 @@ void conf_free(struct conf *c)
 		free(c->sets[i].path);
 	free(c->sets);
 	buf_done(&c->problems);
+	config_destroy(&c->tree);
+	conf_text_done(&c->text);
 	free(c->folder);
 	free(c->path);
-	config_destroy(&c->tree);
 	free(c);
+}
+
+const config_setting_t *conf_root(const struct conf *c)
+{
+	return config_root_setting(&c->tree);
 }
 
 bool conf_is_empty(const struct conf *c)

@@ -15,9 +15,26 @@ struct conf_set {
 	const char *value;
 };
 
+/* The lines from this one of a text up to the next run's are those of a file from `line` on. */
+struct conf_run {
+	unsigned from;
+	const char *file;
+	unsigned line;
+};
+
+struct conf_text {
+	struct buf flat;
+	struct conf_run *runs;
+	size_t n_runs;
+	char **files; /* that are included */
+	size_t n_files;
+	unsigned n_lines; /* that have ended */
+};
+
 struct conf {
 	config_t tree;
-	char *path;   /* as given; NULL without a file */
+	struct conf_text text; /* its names of files are those of the tree's settings */
+	char *path;            /* as given; NULL without a file */
 	char *folder; /* of the file, with its last slash; "" when that is the working directory */
 	struct conf_set *sets;
 	size_t n_sets;
@@ -34,9 +51,15 @@ char *conf_place(const struct conf *c, const config_setting_t *at);
  * file, so it is the working directory. The caller frees it. */
 char *conf_folder(const struct conf *c, const config_setting_t *at);
 
-/* conf_file.c: the whole file into `text`, and everything refused that libconfig would misread. */
-int conf_file_read(const char *path, struct buf *text, struct fault *f);
-int conf_file_check(const char *path, const char *folder, const struct buf *text, struct fault *f);
+/* conf_file.c: the whole file, with the files that it includes in their places, and everything
+ * refused that libconfig would misread. All zeroes before; conf_text_done in any case. `path` and
+ * the text's own names of files are borrowed by it and by conf_text_line. */
+int conf_text_read(const char *path, const char *folder, struct conf_text *to, struct fault *f);
+void conf_text_done(struct conf_text *text);
+
+/* From a line of the text to that of the file it is from, and that file; NULL: the text is empty.
+ */
+const char *conf_text_line(const struct conf_text *text, unsigned *line);
 
 /* conf_text.c, conf_table.c: one value. The parsers return 0 or -EINVAL; the caller knows the words
  * for it. A relative path counts from `folder`. Not for maps. */

@@ -263,5 +263,20 @@ def test_files_that_are_not_right_are_refused_before_anything_is_done(gateway, t
     assert words in err and "app.conf" in err or words == "nothing to apply"
 
 
+def test_an_included_file_is_found_by_its_absolute_name_and_named_when_it_is_not_right(gateway, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "app.conf").write_text(f'@include "{tmp_path}/more/a.conf"\n')
+    (tmp_path / "more" / "a.conf").write_text('contexts = {\n@include "more/one"\n};')
+    (tmp_path / "more" / "one").write_text("included = { max-jobs = 3; };")
+    cli(gateway, "apply", "-f", tmp_path / "app.conf", "-y")
+    assert gateway.get("/v2/api/contexts/included").json()["maxJobs"] == 3
+    (tmp_path / "more" / "one").write_text("\nincluded = { max-jobs = three; };")
+    assert f"{tmp_path}/more/one:2: syntax error" in said(gateway, "apply", "-f", tmp_path / "app.conf", code=2)
+    (tmp_path / "more" / "one").write_text("\nincluded = { max-job = 3; };")
+    assert f"{tmp_path}/more/one:2: max-job:" in said(gateway, "apply", "-f", tmp_path / "app.conf", code=2)
+    (tmp_path / "app.conf").write_text('\n@include "/no/such.conf"')
+    assert f'{tmp_path}/app.conf:2: @include "/no/such.conf": No such file' in said(gateway, "apply", "-f", tmp_path / "app.conf", code=2)
+
+
 def test_a_folder_that_there_is_not(gateway, tmp_path):
     assert "no-such" in said(gateway, "apply", "-f", tmp_path / "no-such", code=2)
