@@ -227,8 +227,12 @@ static void each_name(struct check *c, const char *folder,
 		complain(c, "the folder %s cannot be read: %s", path, strerror(errno));
 		return;
 	}
-	for (struct dirent *e; (e = readdir(d));) {
+	for (;;) {
 		struct stat st;
+		errno = 0; /* at the end readdir leaves it as it is */
+		const struct dirent *e = readdir(d);
+		if (!e)
+			break;
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		_cleanup_(freep) char *child = xasprintf("%s/%s", path, e->d_name);
@@ -237,6 +241,8 @@ static void each_name(struct check *c, const char *folder,
 		else
 			found(c, child, e->d_name, st.st_mode);
 	}
+	if (errno)
+		complain(c, "the folder %s cannot be read to its end: %s", path, strerror(errno));
 }
 
 static bool is_readable(struct check *c, const char *path, mode_t mode)
