@@ -310,6 +310,13 @@ static int migrate(sqlite3 *db, const char *path, struct fault *f)
 	return r == SQLITE_OK ? 0 : db_fault(db, path, f); /* closing the connection rolls back */
 }
 
+/* For every connection: the last one that is closed is who would remove the side files. */
+static void keep_side_files(sqlite3 *db)
+{
+	int yes = 1;
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &yes);
+}
+
 int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)
 {
 	_cleanup_(sqlite3_closep) sqlite3 *db = NULL;
@@ -325,6 +332,7 @@ int sqlite_db_open(sqlite3 **ret, const char *path, struct fault *f)
 		    "PRAGMA journal_size_limit = 67108864",
 		    NULL, NULL, NULL) != SQLITE_OK)
 		return db_fault(db, path, f);
+	keep_side_files(db);
 	r = migrate(db, path, f);
 	if (r < 0)
 		return r;
@@ -339,6 +347,7 @@ int sqlite_db_open_reader(sqlite3 **ret, const char *path)
 		SQLITE_OK)
 		return sqlite_errno(db);
 	sqlite3_busy_timeout(db, BUSY_MS);
+	keep_side_files(db);
 	*ret = TAKE_PTR(db);
 	return 0;
 }

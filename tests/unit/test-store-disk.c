@@ -30,6 +30,26 @@ TEST(rows_outlive_a_close)
 	check_int(state_of(p, &b), JOB_FINISHED);
 }
 
+/* By the next start the disk may have no room for the log's index. */
+TEST(a_close_leaves_the_room_that_the_next_start_needs)
+{
+	enum { INDEX_BYTES = 32 * 1024 };
+	struct place *p = *state;
+	struct stat s;
+	char path[100];
+	add(p, "pi", JOB_QUEUED, NULL);
+	for (int i = 0; i < 2; i++) {
+		store_close(TAKE_PTR(p->st));
+		snprintf(path, sizeof path, "%s/mist.db-wal", p->dir);
+		check_int(stat(path, &s), 0);
+		check_int(s.st_size, 0);
+		snprintf(path, sizeof path, "%s/mist.db-shm", p->dir);
+		check_int(stat(path, &s), 0);
+		check(s.st_size >= INDEX_BYTES);
+		place_reopen(p);
+	}
+}
+
 TEST(the_database_is_its_owners_only)
 {
 	struct place *p = *state;
@@ -634,7 +654,9 @@ TEST(deployments_that_come_together_are_made_one_after_the_other)
 		sentence, place_setup, place_teardown, (void *)&store_sqlite)
 #define ON_MOODY(sentence) cmocka_unit_test_setup_teardown(sentence, setup_moody, place_teardown)
 
-RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(keys_are_read_by_age_and_places_by_number),
+RUN_TESTS(ON_DISK(rows_outlive_a_close),
+	ON_DISK(a_close_leaves_the_room_that_the_next_start_needs),
+	ON_DISK(keys_are_read_by_age_and_places_by_number),
 	ON_DISK(long_arguments_are_not_read_at_a_start),
 	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
 	ON_DISK(a_filter_of_jobs_goes_by_the_index_of_the_rarest),
