@@ -199,17 +199,25 @@ static void context_add(void *arg, const struct context *context)
 	json_array_append_new(arg, context_json(context));
 }
 
-/* Mist shows nothing of a broken context; we say why and when it is tried again. */
+/* Mist shows nothing of a context that has no workers; we say why and when it is tried again. */
 static void context_add_state(struct core *c, json_t *json)
 {
 	const struct lane *lane = lane_find(c, json_string_of(json, "name"));
-	if (!lane || !lane->is_broken)
+	if (!lane)
 		return;
 	int64_t pause = lane->not_before_ms - clock_mono_ms();
-	json_object_set_new(json, "broken",
-		json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
-			(json_int_t)lane->failures, "retryInMs",
-			(json_int_t)(pause > 0 ? pause : 0)));
+	if (pause < 0)
+		pause = 0;
+	if (lane->is_broken)
+		json_object_set_new(json, "broken",
+			json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
+				(json_int_t)lane->failures, "retryInMs", (json_int_t)pause));
+	if (lane->hindrance) {
+		_cleanup_(freep) char *why = lane_hindered_text(lane);
+		json_object_set_new(json, "hindered",
+			json_pack("{s:o, s:I}", "reason", json_string_lossy(why), "retryInMs",
+				(json_int_t)pause));
+	}
 }
 
 static void ask_contexts(struct core *c, struct ask *a)

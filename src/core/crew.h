@@ -107,6 +107,11 @@ void crew_output_tail(struct core *c, struct worker *w, const char *lines);
 void crew_lost(struct core *c, struct worker *w, const char *why);
 /* It never became ready. Frees it. `why` may have several lines. */
 void crew_start_failed(struct core *c, struct worker *w, const char *why);
+/* The same where the gateway's own machine is at fault (a full disk, no descriptor or process
+ * left): its context is not, so what waits goes on waiting, and the start is tried again. */
+void crew_start_hindered(struct core *c, struct worker *w, const char *why);
+/* Its process runs: the machine hinders the start no more. What follows is up to the worker. */
+void crew_launched(struct core *c, struct worker *w);
 
 /* The frame was not its turn, or a member has a value it can't have: a protocol error. Frames about
  * jobs that the worker does not (or no longer) hold are no error: they may have crossed with the

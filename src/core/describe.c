@@ -126,7 +126,11 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 		worker_end(s->core, w,
 			"the worker was ended because it did not describe a function in time "
 			"(limits.describe-timeout)");
-	signature_fail(s, "its worker did not describe it in time (limits.describe-timeout)");
+	_cleanup_(freep) char *why =
+		s->lane && s->lane->hindrance ? lane_hindered_text(s->lane) : NULL;
+	signature_fail(s, why ? why
+			      : "its worker did not describe it in time "
+				"(limits.describe-timeout)");
 }
 
 static bool is_same_mark(const struct artifact_mark *a, const struct artifact_mark *b)

@@ -9,7 +9,11 @@
  * the last failure's text, new jobs fail at once, and after a pause, doubled each time, one worker
  * is tried; if it gets ready the context is whole again. While jobs come for it the pause has a
  * limit; while nobody wants it (a precreated context tries to get ready for nobody yet) it has
- * none, and the next who asks makes it short again. */
+ * none, and the next who asks makes it short again.
+ *
+ * A start that the gateway's own machine hinders, by a full disk or for want of a descriptor or a
+ * process, says nothing of the context: it is not counted, the jobs wait as they do for the store,
+ * and the start is tried again for as long as it lasts. */
 #include "core/private.h"
 
 #include <string.h>
@@ -128,6 +132,7 @@ void lane_free(struct core *c, struct lane *lane)
 	context_unref(lane->context);
 	function_unref(lane->series_function);
 	free(lane->last_failure);
+	free(lane->hindrance);
 	free(lane->name);
 	free(lane);
 }
@@ -161,6 +166,14 @@ char *lane_broken_text(const struct lane *lane)
 			 "The last failure: %s",
 		lane->name, lane->failures, plural(lane->failures),
 		lane->last_failure ? lane->last_failure : "unknown");
+}
+
+char *lane_hindered_text(const struct lane *lane)
+{
+	return xasprintf("the gateway's own machine lets no worker of context %s start, which is "
+			 "no fault of the context: jobs wait, and it is tried again by itself. "
+			 "The last failure: %s",
+		lane->name, lane->hindrance);
 }
 
 static void lane_fail_queue(struct lane *lane)
@@ -204,15 +217,50 @@ void lane_ask_broken(struct lane *lane)
 	timer_set(&c->timers, &lane->retry, lane->broken_pause_ms);
 }
 
+/* After that many failures in a row. */
+static int64_t start_pause(unsigned n)
+{
+	int64_t pause = START_PAUSE_MS << (n < 7 ? n - 1 : 6);
+	return pause < START_PAUSE_MAX_MS ? pause : START_PAUSE_MAX_MS;
+}
+
+static void lane_pause(struct core *c, struct lane *lane, int64_t pause)
+{
+	lane->not_before_ms = clock_mono_ms() + pause;
+	timer_set(&c->timers, &lane->retry, pause);
+	lane_touch(lane);
+}
+
+void lane_hinder(struct lane *lane, const char *why)
+{
+	bool is_new = !lane->hindrance;
+	free(lane->hindrance);
+	lane->hindrance = xstrdup(why);
+	lane->n_hindered++;
+	if (is_new) {
+		_cleanup_(freep) char *text = lane_hindered_text(lane);
+		log_warn("%s", text);
+	}
+	lane_pause(lane->core, lane, start_pause(lane->n_hindered));
+}
+
+void lane_unhinder(struct lane *lane)
+{
+	if (!lane->hindrance)
+		return;
+	log_info("workers of context %s can be started again", lane->name);
+	free(TAKE_PTR(lane->hindrance));
+	lane->n_hindered = 0;
+}
+
 /* A worker of it did not get ready. */
 void lane_break(struct core *c, struct lane *lane, const char *why)
 {
 	free(lane->last_failure);
 	lane->last_failure = xstrdup(why);
 	lane->failures++;
-	int64_t pause = START_PAUSE_MS << (lane->failures < 7 ? lane->failures - 1 : 6);
-	if (pause > START_PAUSE_MAX_MS)
-		pause = START_PAUSE_MAX_MS;
+	lane_unhinder(lane);
+	int64_t pause = start_pause(lane->failures);
 	if (lane->is_broken || (lane->failures >= lane->context->settings.max_conn_failures &&
 				       !has_ready_worker(lane))) {
 		if (!lane->is_broken)
@@ -225,9 +273,7 @@ void lane_break(struct core *c, struct lane *lane, const char *why)
 		lane->is_broken = true;
 		lane_fail_queue(lane);
 	}
-	lane->not_before_ms = clock_mono_ms() + pause;
-	timer_set(&c->timers, &lane->retry, pause);
-	lane_touch(lane);
+	lane_pause(c, lane, pause);
 }
 
 void lane_heal(struct core *c, struct lane *lane)

@@ -30,6 +30,8 @@ struct lane {
 	bool is_deleted;
 	struct list old; /* in core->old_lanes */
 	char *last_failure;
+	char *hindrance;     /* why the gateway's own machine lets no worker start; NULL: it does */
+	unsigned n_hindered; /* tries in a row that it did not let */
 	int64_t not_before_ms; /* monotonic: no new worker until then */
 	int64_t broken_pause_ms;
 	unsigned n_tries_unasked; /* while it is broken: since somebody last wanted it */
@@ -63,12 +65,15 @@ void lane_update(struct core *c, struct lane *lane, const struct catalog *old);
 void lane_delete(struct core *c, struct lane *lane);
 void lane_retire_workers(struct lane *lane, const char *why);
 void lane_break(struct core *c, struct lane *lane, const char *why);
-void lane_ask_broken(struct lane *lane); /* somebody wants it, although it is broken */
+void lane_hinder(struct lane *lane, const char *why); /* not the context's fault: it waits */
+void lane_unhinder(struct lane *lane);                /* if it was; the machine works again */
+void lane_ask_broken(struct lane *lane);              /* somebody wants it, although it is broken */
 void lane_heal(struct core *c, struct lane *lane);
 void lane_start_precreated(void *core, const struct context *context);
 void lane_free(struct core *c, struct lane *lane);
 size_t lane_length(const struct lane *lane);
 char *lane_broken_text(const struct lane *lane);
+char *lane_hindered_text(const struct lane *lane); /* only of one that is */
 void lane_touch(struct lane *lane); /* the scheduler looks at it before the loop sleeps */
 
 /* scheduler.c: gives waiting jobs to workers and asks for more workers */

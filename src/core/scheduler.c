@@ -349,6 +349,9 @@ json_t *scheduler_waiting_json(const struct live_job *l)
 	} else if (!list_empty(&lane->process_wait) && !(is_first && lane->n_starting)) {
 		reason = "workers";
 		detail = process_wait_text(lane);
+	} else if (lane->hindrance) {
+		reason = "gateway-machine";
+		detail = lane_hindered_text(lane);
 	} else if (pause > 0 && !lane->n_starting) {
 		reason = "pause";
 		detail = xasprintf("a worker of context %s did not start or ended at once, and the "

@@ -7,8 +7,8 @@
  *   found by record after a restart → EXPECTED ─ hello ─▶ READY, or lost
  *
  * A worker that should end is retired: it gets no more jobs, and is told to drain when it has none.
- * An exclusive worker is retired by its first job. The object is freed by crew_lost and
- * crew_start_failed only.
+ * An exclusive worker is retired by its first job. The object is freed by crew_lost,
+ * crew_start_failed and crew_start_hindered only.
  *
  * Where the gateway ends a process, it says first why: that sentence, and not the signal that the
  * process died of, is what the jobs' outcomes, their logs and the gateway's log have in common.
@@ -287,6 +287,7 @@ static void worker_enter(struct worker *w)
 	struct core *c = lane->core;
 	if (w->state == WORKER_STARTING) {
 		lane->n_starting -= w->capacity;
+		lane_unhinder(lane);
 		lane_heal(c, lane);
 	} else if (w->state == WORKER_EXPECTED) {
 		lane->n_expected--;
@@ -464,6 +465,22 @@ void crew_start_failed(struct core *c, struct worker *w, const char *why)
 		lane_break(c, lane, why);
 	describe_failed(lane, why);
 	worker_free(c, w);
+}
+
+void crew_start_hindered(struct core *c, struct worker *w, const char *why)
+{
+	if (!w->is_killed) {
+		c->worker_start_failures++;
+		log_debug("worker %s did not start: %s", w->id, why);
+		lane_hinder(w->lane, why);
+	}
+	worker_free(c, w);
+}
+
+void crew_launched(struct core *c, struct worker *w)
+{
+	(void)c;
+	lane_unhinder(w->lane);
 }
 
 static struct live_job *held(struct core *c, const struct worker *w, const char *job)

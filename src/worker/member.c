@@ -199,7 +199,10 @@ static void gone_before_ready(struct member *m, const char *why, const char *lin
 		why = m->worker->end_reason;
 	_cleanup_(freep) char *text = xasprintf(
 		"The worker did not start: %s%s", why, lines ? lines : "; it printed nothing");
-	crew_start_failed(m->room->core, m->worker, text);
+	if (m->is_hindered)
+		crew_start_hindered(m->room->core, m->worker, text);
+	else
+		crew_start_failed(m->room->core, m->worker, text);
 }
 
 static void gone_at_work(struct member *m, const char *why, const char *lines)

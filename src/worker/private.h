@@ -34,6 +34,7 @@ struct member {
 	struct session *session;                /* NULL while it is not connected */
 	char *id, *secret, *directory, *output; /* output: path of what it prints */
 	char *spawn_error;
+	bool is_hindered;          /* it does not start by a fault of the gateway's own machine */
 	char *gone_why;            /* its process is gone, and what it said last is being read */
 	char *lost_why;            /* the same of what it printed last */
 	char **args, **env;        /* what is to be started, NULL-ended; until it is */
@@ -99,7 +100,10 @@ void member_clear(struct member *m, bool keep_output);
 struct command *command_new(const struct member *m, const struct runtime_settings *runtime);
 int command_make(struct command *c);
 int command_end(struct command *c, struct member *m, struct fault *f);
-int process_spawn(struct member *m, struct fault *f); /* that, with m->out */
+/* That, with m->out. Negative: why not; m->is_hindered says whose fault it is. */
+int process_spawn(struct member *m, struct fault *f);
+/* Is that errno of a start, > 0, a fault of the machine that the gateway runs on, which passes? */
+bool is_of_machine(int error);
 void process_forget_command(struct member *m);
 void process_signal(const struct member *m, int signal);
 

@@ -386,10 +386,27 @@ void process_forget_command(struct member *m)
 	m->out = -1;
 }
 
+bool is_of_machine(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+	case EAGAIN: /* no process or thread left */
+	case ENOMEM:
+		return true;
+	}
+	return false;
+}
+
 int process_spawn(struct member *m, struct fault *f)
 {
 	int r = fail_point(FAIL_LAUNCHER_SPAWN);
 	if (r < 0) {
+		m->is_hindered = is_of_machine(-r);
 		r = fault_set(
 			f, FAULT_UNAVAILABLE, "%s cannot be started: %s", m->args[0], strerror(-r));
 	} else {
@@ -407,9 +424,11 @@ int process_spawn(struct member *m, struct fault *f)
 		m->process.data = m;
 		m->is_child = true; /* also when it fails: the handle is in the loop then */
 		r = uv_spawn(m->room->loop, &m->process, &options);
-		if (r)
+		if (r) {
+			m->is_hindered = is_of_machine(-r);
 			r = fault_set(f, FAULT_UNAVAILABLE, "%s cannot be started: %s", m->args[0],
 				uv_strerror(r));
+		}
 	}
 	if (r == 0) {
 		m->pid = m->process.pid;

@@ -181,7 +181,9 @@ void room_configure(struct room *r, const struct room_settings *s)
 static void launch_failed(struct member *m)
 {
 	_cleanup_(freep) char *why = TAKE_PTR(m->spawn_error);
-	if (m->worker)
+	if (m->worker && m->is_hindered)
+		crew_start_hindered(m->room->core, m->worker, why);
+	else if (m->worker)
 		crew_start_failed(m->room->core, m->worker, why);
 	member_clear(m, false);
 	member_free(m);
@@ -202,7 +204,13 @@ static void recorded(struct member *m, const char *path, int status)
 	if (status == 0 || !m->is_running)
 		return;
 	/* A gateway after us would not know it, and run its jobs again beside it. */
-	log_warn("worker %s: its record cannot be written", m->id);
+	_cleanup_(freep) char *why = xasprintf("the worker was ended by the gateway because its "
+					       "record in %s cannot be written: %s",
+		m->directory, strerror(-status));
+	log_warn("worker %s: %s", m->id, why);
+	m->is_hindered = is_of_machine(-status);
+	if (m->worker)
+		crew_ending(m->room->core, m->worker, why);
 	process_signal(m, SIGKILL);
 }
 
@@ -215,19 +223,22 @@ static void prepared(struct member *m, const char *path, int status)
 		launch_failed(m);
 		return;
 	}
-	if (r < 0)
+	if (r < 0) {
+		m->is_hindered = is_of_machine(-r);
 		fault_set(&f, FAULT_UNAVAILABLE, "%s cannot be written: %s", path, strerror(-r));
-	else if (m->is_unwanted || !m->worker)
+	} else if (m->is_unwanted || !m->worker) {
 		r = fault_set(&f, FAULT_UNAVAILABLE, "%s",
 			m->worker && m->worker->end_reason ? m->worker->end_reason
 							   : "it was not needed any more");
-	else
+	} else {
 		r = process_spawn(m, &f);
+	}
 	if (r < 0) {
 		m->spawn_error = xasprintf("The worker did not start: %s", f.text);
 		launch_failed(m);
 		return;
 	}
+	crew_launched(m->room->core, m->worker);
 	member_record(m, recorded);
 	member_await_ready(m);
 }

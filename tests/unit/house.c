@@ -18,7 +18,10 @@ static void crew_turn(struct timers *t, struct timer *timer)
 		struct worker *w = crew->starting[--crew->n_starting];
 		json_t *forget = NULL, *hello = json_pack("{s:i, s:i, s:[]}", "protocol", 1,
 					       "capacity", 100, "resumes");
-		if (crew->start_failure) {
+		if (crew->start_failure && crew->is_hindered) {
+			crew->n_hindered++;
+			crew_start_hindered(crew->core, w, crew->start_failure);
+		} else if (crew->start_failure) {
 			crew_start_failed(crew->core, w, crew->start_failure);
 		} else {
 			crew->ready[crew->n_ready++] = w;

@@ -22,9 +22,11 @@ struct crew {
 	struct worker *starting[WORKERS_MAX], *ready[WORKERS_MAX];
 	int n_starting, n_ready, n_launched, n_drained, n_killed;
 	const char *start_failure; /* workers do not start, and this is why */
-	bool holds_jobs;           /* jobs stay where they are */
-	bool is_deaf;              /* jobs do not reach them */
-	bool is_slow;              /* those that start do not get ready */
+	bool is_hindered;          /* and it is the machine's fault */
+	unsigned n_hindered;
+	bool holds_jobs; /* jobs stay where they are */
+	bool is_deaf;    /* jobs do not reach them */
+	bool is_slow;    /* those that start do not get ready */
 	char last_job[UUID_TEXT], cancelled_job[UUID_TEXT];
 	struct worker *last_worker, *last_killed; /* of last_job; borrowed */
 	int acked, n_started, n_cancelled;

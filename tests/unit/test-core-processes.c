@@ -313,6 +313,27 @@ static void what_else_a_job_waits_for_is_said(void **state)
 	finish(h, w, running);
 }
 
+/* A fault of the gateway's own machine is not the context's, however often it is tried. */
+static void a_machine_that_lets_no_worker_start_breaks_no_context(void **state)
+{
+	struct house *h = *state;
+	char id[UUID_TEXT];
+	struct context_settings s = house_context();
+	s.max_conn_failures = 1;
+	configure(h, s, 5, 1000);
+	struct worker *w = run(h, "f", id); /* the describer is there */
+	finish(h, w, id);
+	h->crew.start_failure = "the disk is full";
+	h->crew.is_hindered = true;
+	call(h, "g", id);
+	while (h->crew.n_hindered < 3)
+		uv_run(&h->loop, UV_RUN_ONCE);
+	assert_waits(h, id, "gateway-machine", "The last failure: the disk is full");
+	h->crew.start_failure = NULL;
+	await_and_drop(h, "started");
+	assert_string_equal(h->crew.last_job, id);
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, house_up, house_down)
@@ -325,6 +346,7 @@ int main(void)
 		IN_A_HOUSE(a_higher_limit_is_used_at_once),
 		IN_A_HOUSE(a_context_that_waits_no_more_gets_no_worker),
 		IN_A_HOUSE(what_else_a_job_waits_for_is_said),
+		IN_A_HOUSE(a_machine_that_lets_no_worker_start_breaks_no_context),
 	};
 	return cmocka_run_group_tests_name("core-processes", tests, NULL, NULL);
 }

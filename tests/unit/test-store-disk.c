@@ -654,8 +654,7 @@ TEST(deployments_that_come_together_are_made_one_after_the_other)
 		sentence, place_setup, place_teardown, (void *)&store_sqlite)
 #define ON_MOODY(sentence) cmocka_unit_test_setup_teardown(sentence, setup_moody, place_teardown)
 
-RUN_TESTS(ON_DISK(rows_outlive_a_close),
-	ON_DISK(a_close_leaves_the_room_that_the_next_start_needs),
+RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(a_close_leaves_the_room_that_the_next_start_needs),
 	ON_DISK(keys_are_read_by_age_and_places_by_number),
 	ON_DISK(long_arguments_are_not_read_at_a_start),
 	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
