@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+from support import gateways
+
 MISTD = os.path.join(os.environ["MIST_BUILD"], "src/mistd/mistd")
 
 
@@ -127,3 +129,19 @@ def test_a_full_disk_refuses_new_jobs_and_loses_none(plain_mist):
     gateway.kill9()
     gateway.restart()
     assert all(gateway.job(j)["status"] == "finished" for j in kept + accepted)
+
+
+def test_jobs_wait_while_the_gateway_has_no_descriptor_for_a_worker(plain_mist, tmp_path):
+    flag = tmp_path / "flag"
+    exclusive = {"runtime": "plain", "worker-mode": "exclusive", "max-jobs": 1, "max-conn-failures": 1}
+    gateway = plain_mist(contexts={"plain": gateways.PLAIN, "alone": exclusive})
+    jobs = [gateway.submit("wait_for", {"path": str(flag)}, context="alone") for _ in range(3)]
+    gateway.wait(jobs[0], "started")
+    before = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (8, before[1]))
+    flag.touch()
+    gateway.until(lambda: "the gateway's own machine lets no worker of context alone start" in gateway.stderr())
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, before)
+    assert [gateway.wait(job)["status"] for job in jobs] == ["finished"] * 3
+    assert "workers of context alone can be started again" in gateway.stderr()
+    assert "is broken" not in gateway.stderr()
