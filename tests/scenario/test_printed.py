@@ -149,7 +149,8 @@ def moved(plain_mist):
     """(gateway, worker, what it has printed so far, a call that prints so many bytes more and returns them): little of it is kept."""
     gateway = plain_mist(workers={"output": "64k"}, contexts={"alone": ALONE})
     worker = gateway.wait(gateway.submit("prints", {"text": "first"}, context="alone"))["workerId"]
-    gateway.until(lambda: "end of first" in output(gateway, worker).text)
+    words = ("print first", "stderr first", "child first", "the end of first")
+    gateway.until(lambda: all(word in output(gateway, worker).text for word in words))
     path = gateway.data / "logs" / f"worker-{worker}.log"
 
     def say(mark, size):
@@ -173,7 +174,8 @@ def test_followers_get_what_was_moved_just_before_the_end(moved):
         said = say("b", 18_000)
         gateway.until(lambda: say.path.stat().st_size == 0)
         assert gateway.delete(f"/v2/api/workers/{worker}").status_code == 200
-        assert all_of_it.raw.read().decode() == rest.raw.read().decode() == said
+        for answer in (all_of_it, rest):
+            assert answer.raw.read().decode().startswith(said)  # the worker may say something about its end
 
 
 def test_an_offset_means_the_same_after_it_was_moved(moved):
