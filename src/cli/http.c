@@ -18,7 +18,7 @@
 #include "base/utf8.h"
 #include "cli/interrupt.h"
 
-enum { CONNECT_MS = 10000, ANSWER_S = 120, LOADED_S = 3600, NOT_FOUND = 404 };
+enum { CONNECT_MS = 10000, ANSWER_S = 120, LOADED_S = 3600, NAMED_MS = 10000, NOT_FOUND = 404 };
 #define SHOWN_MAX   ((size_t)64 * 1024)
 #define NEAR_MAX    ((size_t)4 << 20)
 #define ANSWER_MAX  ((size_t)1 << 30)
@@ -34,6 +34,7 @@ struct transfer {
 	struct http *http;
 	const struct http_call *call;
 	struct http_reply *reply;
+	int64_t interrupted_ms; /* monotonic; 0: it was not */
 	/* Of a form: */
 	curl_off_t n_moved;    /* bytes, both ways */
 	int64_t moved_ms;      /* monotonic: when the last of them did; 0: it is new */
@@ -107,6 +108,15 @@ static void look_at_time(struct transfer *t, curl_off_t size, curl_off_t n_sent,
 	t->is_late = now_ms - t->moved_ms > (t->is_sent ? LOADED_S : ANSWER_S) * (int64_t)1000;
 }
 
+static bool is_interrupted(struct transfer *t)
+{
+	if (!interrupt_came())
+		return false;
+	if (!t->interrupted_ms)
+		t->interrupted_ms = clock_mono_ms();
+	return !t->call->makes_job || clock_mono_ms() - t->interrupted_ms >= NAMED_MS;
+}
+
 /* libcurl asks once a second or more often whether to go on. */
 static int look_at_transfer(
 	void *arg, curl_off_t answer_size, curl_off_t n_come, curl_off_t size, curl_off_t n_sent)
@@ -115,7 +125,7 @@ static int look_at_transfer(
 	(void)answer_size;
 	if (t->call->parts)
 		look_at_time(t, size, n_sent, n_come);
-	return t->is_late || interrupt_came();
+	return t->is_late || is_interrupted(t);
 }
 
 static void set_up(const struct cli *cli, const struct http_call *call, struct transfer *t)

@@ -33,6 +33,7 @@ struct http_call {
 	size_t max;      /* bytes of an answer, more is none; 0: very many */
 	bool is_patient; /* the answer may take as long as a job takes. To a form it may take an
 			  * hour: functions are loaded before it */
+	bool makes_job;  /* an interrupt waits some seconds for the answer, which names the job */
 };
 
 struct http_reply {

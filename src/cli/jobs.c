@@ -61,8 +61,11 @@ static int post(
 	path = path_query(path, "externalId", args->external_id);
 	path = path_query(path, "priority", args->priority);
 	int code = http_ask(cli,
-		&(struct http_call){
-			.method = "POST", .path = path, .body = body, .key = args->key },
+		&(struct http_call){ .method = "POST",
+			.path = path,
+			.body = body,
+			.key = args->key,
+			.makes_job = true },
 		reply);
 	free(path);
 	return code;
