@@ -45,6 +45,7 @@ struct worker {
 	char *end_reason; /* why the gateway ends its process, one sentence; NULL: it does not */
 	struct timer neighbour_timer;
 	unsigned capacity, n_jobs;
+	bool has_mixed; /* what it printed during the time of its jobs may be another's, too */
 	int64_t idle_since_ms; /* monotonic; of one that is ready and has no jobs */
 	struct list jobs;      /* live jobs given to it */
 	struct list in_lane;   /* its lane's workers */

@@ -235,6 +235,7 @@ static void life_take(struct live_job *l, struct worker *w)
 	list_append(&w->jobs, &l->on_worker);
 	if (w->context->settings.worker_mode == WORKER_EXCLUSIVE)
 		w->is_draining = true;
+	w->has_mixed = w->n_jobs > 0;
 	w->n_jobs++;
 	l->lane->n_running++;
 	worker_room_changed(w);
@@ -260,6 +261,7 @@ void life_resume(struct live_job *l, struct worker *w)
 	if (l->job->attempt == 0)
 		l->job->attempt = 1;
 	life_take(l, w);
+	w->has_mixed = true; /* others may have ended before */
 }
 
 /* Takes it off its worker, if it is on one. */

@@ -279,8 +279,9 @@ void member_gone(struct member *m, const char *why)
 		read_output_tail(m, why);
 		return;
 	}
-	/* Of several jobs nobody knows whose they are. */
-	if (m->worker && !is_clean && m->worker->n_jobs == 1 && m->worker->capacity == 1) {
+	/* The last lines: of several jobs nobody knows whose they are. */
+	if (m->worker && !is_clean && m->worker->n_jobs == 1 &&
+		(m->worker->capacity == 1 || !m->worker->has_mixed)) {
 		crew_away(m->room->core, m->worker);
 		read_output_tail(m, why);
 		return;

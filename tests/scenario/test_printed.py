@@ -40,16 +40,26 @@ def test_what_a_function_prints_is_in_its_log_and_in_the_workers_output(alone, c
     assert "this" not in alone.logs(quiet["jobId"])
 
 
-def test_the_lines_of_a_crash_are_in_the_jobs_log(alone):
-    for context in ("alone", "plain"):
-        job = alone.wait(alone.submit("crashes", {"text": "corrupted"}, context=context))
-        assert job["status"] == "failed"
-        if context == "alone":
-            alone.until(lambda: "free(): corrupted" in alone.logs(job["jobId"]))
-        else:
-            assert "free(): corrupted" not in alone.logs(job["jobId"])
-        alone.until(lambda: "free(): corrupted" in output(alone, job["workerId"]).text)
-        assert output(alone, job["workerId"]).text.count("free(): corrupted") == 1
+@pytest.mark.parametrize("context", ["alone", "plain"])
+def test_the_lines_of_a_crash_are_in_the_jobs_log(alone, context):
+    job = alone.wait(alone.submit("crashes", {"text": "corrupted"}, context=context))
+    assert job["status"] == "failed"
+    alone.until(lambda: "free(): corrupted" in alone.logs(job["jobId"]))
+    alone.until(lambda: "free(): corrupted" in output(alone, job["workerId"]).text)
+    assert output(alone, job["workerId"]).text.count("free(): corrupted") == 1
+
+
+def test_the_lines_of_a_crash_are_in_no_log_if_another_job_may_have_printed_them(alone, tmp_path):
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    beside = alone.submit("prints", {"text": "beside", "until": first}, context="plain")
+    job = alone.submit("crashes", {"text": "corrupted", "until": second}, context="plain")
+    alone.until(lambda: all(alone.job(one)["status"] == "started" for one in (beside, job)))
+    assert alone.job(beside)["workerId"] == alone.job(job)["workerId"]
+    for go, one in (first, beside), (second, job):
+        open(go, "w").close()
+        alone.wait(one)
+    alone.until(lambda: "free(): corrupted" in output(alone, alone.job(job)["workerId"]).text)
+    assert alone.job(job)["status"] == "failed" and "free(): corrupted" not in alone.logs(job)
 
 
 def test_a_gateway_that_is_killed_costs_no_line(alone, tmp_path):

@@ -177,8 +177,10 @@ def prints(ctx, text: str, until: str = ""):
 
 
 @mist.function
-def crashes(ctx, text: str):
+def crashes(ctx, text: str, until: str = ""):
     """Leaves last words, as a C library does before it aborts."""
+    while until and not os.path.exists(until):
+        time.sleep(0.01)
     os.write(2, f"free(): {text}\n".encode())
     os.kill(os.getpid(), signal.SIGSEGV)
     time.sleep(60)
