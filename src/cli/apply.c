@@ -290,17 +290,28 @@ static int apply_all(struct apply *a, bool is_dry)
 	return code;
 }
 
+/* Each has a line. */
+static int tell_wrong(const struct items *items)
+{
+	for (char *line = items->wrong.data, *end; line && *line; line = end) {
+		end = line + strcspn(line, "\n");
+		if (*end)
+			*end++ = '\0';
+		complain(EXIT_USAGE, "%s", line);
+	}
+	return EXIT_USAGE;
+}
+
 int apply_command(struct cli *cli, const struct args *args)
 {
 	struct apply a = { .cli = cli, .items.prefix = args->prefix };
-	struct fault f;
 	if (!args->file)
 		return complain(EXIT_USAGE, "apply: say which file or folder, with -f");
 	if (a.items.prefix && !*a.items.prefix)
 		a.items.prefix = NULL;
-	int code = items_read(&a.items, args->file, &f);
+	int code = items_read(&a.items, args->file);
 	if (code < 0)
-		code = complain(EXIT_USAGE, "%s", f.text);
+		code = tell_wrong(&a.items);
 	if (cli->is_json)
 		a.report = json_array();
 	if (code == 0)

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <libconfig.h>
 
+#include "base/buf.h"
 #include "base/fault.h"
 #include "cli/cli.h"
 
@@ -30,23 +31,25 @@ struct items {
 	struct item *list;
 	size_t n;
 	const char *prefix; /* NULL: none */
+	struct buf wrong;   /* a sentence a line, with its place */
 };
 
-/* apply_files.c: reads a file, or every *.conf below a folder, and sorts. 0 or negative with the
- * fault set; items_done in any case. */
-int items_read(struct items *items, const char *path, struct fault *f);
+/* apply_files.c: reads a file, or every *.conf below a folder, and sorts. 0, or negative with all
+ * that is wrong in `items->wrong`; items_done in any case. */
+int items_read(struct items *items, const char *path);
 void items_done(struct items *items);
 
 /* apply_fields.c: one group's members, but for those in `skip` (NULL-ended), as the gateway's JSON.
- * NULL with the fault set. */
+ * NULL: what is wrong with each of them was noted. */
 json_t *fields_read(enum item_kind kind, const config_setting_t *group, const char *const *skip,
-	const char *path, struct fault *f);
+	const char *path, struct buf *wrong);
 
 /* A member by its name in either form ("class-name", "className"), or NULL. */
 config_setting_t *member_find(const config_setting_t *group, const char *name);
 
-/* "app.conf:12: " before what is not right there. */
-int refuse_at(const config_setting_t *at, const char *path, struct fault *f, const char *format,
+/* Notes what is not right there, with "app.conf:12: " before it. Negative. */
+int refuse_at(const config_setting_t *at, const char *path, struct buf *wrong, const char *format,
 	...) __attribute__((format(printf, 4, 5)));
+int note_wrong(struct buf *wrong, const struct fault *f);
 
 char *place_of(const config_setting_t *at, const char *path);

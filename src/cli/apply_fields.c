@@ -8,6 +8,7 @@
 #include "cli/apply.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,15 +63,23 @@ char *place_of(const config_setting_t *at, const char *path)
 }
 
 int refuse_at(
-	const config_setting_t *at, const char *path, struct fault *f, const char *format, ...)
+	const config_setting_t *at, const char *path, struct buf *wrong, const char *format, ...)
 {
 	_cleanup_(freep) char *place = place_of(at, path), *text = NULL;
+	struct fault f;
 	va_list args;
 	va_start(args, format);
 	int n = vasprintf(&text, format, args);
 	va_end(args);
 	must(n >= 0);
-	return fault_set(f, FAULT_BAD_REQUEST, "%s: %s", place, text);
+	fault_set(&f, FAULT_BAD_REQUEST, "%s: %s", place, text);
+	return note_wrong(wrong, &f);
+}
+
+int note_wrong(struct buf *wrong, const struct fault *f)
+{
+	(void)buf_printf(wrong, "%s\n", f->text); /* so many are enough */
+	return -EINVAL;
 }
 
 /* "maxJobs" is max-jobs. */
@@ -231,27 +240,24 @@ static bool is_skipped(const char *name, const char *const *skip)
 }
 
 json_t *fields_read(enum item_kind kind, const config_setting_t *group, const char *const *skip,
-	const char *path, struct fault *f)
+	const char *path, struct buf *wrong)
 {
 	_cleanup_(json_decrefp) json_t *fields = json_object();
+	int r = 0;
 	for (int i = 0; i < config_setting_length(group); i++) {
 		const config_setting_t *value = config_setting_get_elem(group, (unsigned)i);
 		const char *name = config_setting_name(value);
 		const struct field *field = field_find(kind, name);
 		if (!field && is_skipped(name, skip))
 			continue;
-		if (!field) {
-			char hint[NEAR_HINT];
-			refuse_at(value, path, f, "%s: no %s has such a setting%s", name,
+		char hint[NEAR_HINT];
+		if (!field)
+			r = refuse_at(value, path, wrong, "%s: no %s has such a setting%s", name,
 				item_names[kind], field_hint(kind, name, hint));
-			return NULL;
-		}
-		if (json_object_set_new(fields, field->member, types[field->type].read(value)) <
-			0) {
-			refuse_at(value, path, f, "%s: expected %s", name,
+		else if (json_object_set_new(
+				 fields, field->member, types[field->type].read(value)) < 0)
+			r = refuse_at(value, path, wrong, "%s: expected %s", name,
 				types[field->type].expected);
-			return NULL;
-		}
 	}
-	return TAKE_PTR(fields);
+	return r == 0 ? TAKE_PTR(fields) : NULL;
 }

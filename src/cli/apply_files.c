@@ -17,7 +17,7 @@
 
 #include "base/conf.h"
 
-enum { NO_RANK = 100 };
+enum { NO_RANK = 100, WRONG_MAX = 64 << 10 };
 
 const char *const item_names[_ITEM_MAX] = { "artifact", "context", "function" };
 static const char *const group_names[_ITEM_MAX] = { "artifacts", "contexts", "functions" };
@@ -26,7 +26,7 @@ struct source {
 	struct items *items;
 	const char *path;
 	unsigned rank;
-	struct fault *f;
+	struct buf *wrong; /* the reading goes on after what is wrong, to tell all of it */
 };
 
 void items_done(struct items *items)
@@ -38,6 +38,7 @@ void items_done(struct items *items)
 		json_decref(items->list[i].fields);
 	}
 	free(items->list);
+	buf_done(&items->wrong);
 	*items = (struct items){ 0 };
 }
 
@@ -82,8 +83,8 @@ static void prefix_member(const struct items *items, json_t *fields, const char 
 static int finish_function(const struct source *s, const config_setting_t *group, struct item *item)
 {
 	if (!json_object_get(item->fields, "path") || !json_object_get(item->fields, "className"))
-		return refuse_at(group, s->path, s->f, "function %s needs a path and a class-name",
-			item->name);
+		return refuse_at(group, s->path, s->wrong,
+			"function %s needs a path and a class-name", item->name);
 	if (!json_object_get(item->fields, "defaultContext"))
 		json_object_set_new(item->fields, "defaultContext", json_string("default"));
 	if (!s->items->prefix)
@@ -103,7 +104,7 @@ static int finish_artifact(const struct source *s, const config_setting_t *group
 		file = member_find(group, "file-path");
 	const char *path = file ? config_setting_get_string(file) : NULL;
 	if (!path || !*path)
-		return refuse_at(group, s->path, s->f, "artifact %s needs a file", item->name);
+		return refuse_at(group, s->path, s->wrong, "artifact %s needs a file", item->name);
 	_cleanup_(freep) char *folder = path[0] == '/' ? xstrdup("") : folder_of(s->path);
 	_cleanup_(freep) char *plain = TAKE_PTR(item->name);
 	item->file = xasprintf("%s%s", folder, path);
@@ -116,7 +117,7 @@ static int check_twice(const struct source *s, const config_setting_t *at, const
 	for (size_t i = 0; i < s->items->n; i++) {
 		const struct item *other = &s->items->list[i];
 		if (other->kind == item->kind && strcmp(other->name, item->name) == 0)
-			return refuse_at(at, s->path, s->f, "%s %s is also in %s",
+			return refuse_at(at, s->path, s->wrong, "%s %s is also in %s",
 				item_names[item->kind], item->name, other->place);
 	}
 	return 0;
@@ -127,12 +128,12 @@ static int fill(const struct source *s, const config_setting_t *group, const cha
 {
 	static const char *const of_artifacts[] = { "file", "file-path", "name", "version", NULL };
 	static const char *const of_others[] = { "name", NULL };
-	if (!config_setting_is_group(group))
-		return refuse_at(group, s->path, s->f, "%s %s: expected a group",
-			item_names[item->kind], item->name);
 	item->place = place_of(group, s->path);
+	if (!config_setting_is_group(group))
+		return refuse_at(group, s->path, s->wrong, "%s %s: expected a group",
+			item_names[item->kind], item->name);
 	item->fields = fields_read(item->kind, group,
-		item->kind == ITEM_ARTIFACT ? of_artifacts : of_others, s->path, s->f);
+		item->kind == ITEM_ARTIFACT ? of_artifacts : of_others, s->path, s->wrong);
 	if (!item->fields)
 		return -EINVAL;
 	int r = 0;
@@ -141,7 +142,7 @@ static int fill(const struct source *s, const config_setting_t *group, const cha
 	else if (item->kind == ITEM_FUNCTION)
 		r = finish_function(s, group, item);
 	if (r == 0 && !name_is_good(item->name))
-		r = refuse_at(group, s->path, s->f,
+		r = refuse_at(group, s->path, s->wrong,
 			"\"%s\": a name is up to 128 of A-Z a-z 0-9 . _ - and begins with no dot",
 			item->name);
 	return r ? r : check_twice(s, group, item);
@@ -169,18 +170,20 @@ static int read_group(const struct source *s, enum item_kind kind, const config_
 {
 	bool is_list = config_setting_is_list(group);
 	if (!is_list && !config_setting_is_group(group))
-		return refuse_at(group, s->path, s->f, "%s: expected a group or a list of groups",
-			group_names[kind]);
+		return refuse_at(group, s->path, s->wrong,
+			"%s: expected a group or a list of groups", group_names[kind]);
 	int r = 0;
-	for (int i = 0; r == 0 && i < config_setting_length(group); i++) {
+	for (int i = 0; i < config_setting_length(group); i++) {
 		const config_setting_t *one = config_setting_get_elem(group, (unsigned)i);
 		config_setting_t *given = member_find(one, "name");
 		const char *name = given     ? config_setting_get_string(given)
 				   : is_list ? NULL
 					     : config_setting_name(one);
-		r = name ? add_item(s, kind, one, name, NULL)
-			 : refuse_at(
-				   one, s->path, s->f, "one of %s has no name", group_names[kind]);
+		if (!name)
+			r = refuse_at(
+				one, s->path, s->wrong, "one of %s has no name", group_names[kind]);
+		else if (add_item(s, kind, one, name, NULL) < 0)
+			r = -EINVAL;
 	}
 	return r;
 }
@@ -196,17 +199,18 @@ static int kind_of(const char *const *names, const char *name)
 static int check_model_members(const struct source *s, const config_setting_t *root)
 {
 	static const char *const known[] = { "model", "name", "version", "data" };
+	int r = 0;
 	for (int i = 0; i < config_setting_length(root); i++) {
 		const config_setting_t *member = config_setting_get_elem(root, (unsigned)i);
 		bool is_known = false;
 		for (size_t k = 0; k < ARRAY_SIZE(known); k++)
 			is_known |= strcmp(known[k], config_setting_name(member)) == 0;
 		if (!is_known)
-			return refuse_at(member, s->path, s->f,
+			r = refuse_at(member, s->path, s->wrong,
 				"%s: there are model, name, version and data",
 				config_setting_name(member));
 	}
-	return 0;
+	return r;
 }
 
 /* The name of a thing without one is that of the folder its file is in. */
@@ -227,15 +231,15 @@ static int read_model(const struct source *s, const config_setting_t *root)
 	config_setting_lookup_string(root, "version", &version);
 	int kind = model ? kind_of(item_names, model) : -1;
 	if (kind < 0)
-		return refuse_at(config_setting_get_member(root, "model"), s->path, s->f,
+		return refuse_at(config_setting_get_member(root, "model"), s->path, s->wrong,
 			"model: expected \"Artifact\", \"Context\" or \"Function\"");
 	if (!data)
-		return refuse_at(root, s->path, s->f, "there is no data");
+		return refuse_at(root, s->path, s->wrong, "there is no data");
 	if (kind == ITEM_ARTIFACT && !version)
-		return refuse_at(root, s->path, s->f, "an Artifact needs a version");
+		return refuse_at(root, s->path, s->wrong, "an Artifact needs a version");
 	int r = check_model_members(s, root);
 	_cleanup_(freep) char *own = name ? xstrdup(name) : folder_name(s->path);
-	return r ? r : add_item(s, (enum item_kind)kind, data, own, version);
+	return add_item(s, (enum item_kind)kind, data, own, version) < 0 ? -EINVAL : r;
 }
 
 static int read_root(const struct source *s, const config_setting_t *root)
@@ -243,24 +247,27 @@ static int read_root(const struct source *s, const config_setting_t *root)
 	if (config_setting_get_member(root, "model"))
 		return read_model(s, root);
 	int r = 0;
-	for (int i = 0; r == 0 && i < config_setting_length(root); i++) {
+	for (int i = 0; i < config_setting_length(root); i++) {
 		const config_setting_t *group = config_setting_get_elem(root, (unsigned)i);
 		int kind = kind_of(group_names, config_setting_name(group));
-		r = kind < 0 ? refuse_at(group, s->path, s->f,
-				       "%s: there are artifacts, contexts and functions",
-				       config_setting_name(group))
-			     : read_group(s, (enum item_kind)kind, group);
+		if (kind < 0)
+			r = refuse_at(group, s->path, s->wrong,
+				"%s: there are artifacts, contexts and functions",
+				config_setting_name(group));
+		else if (read_group(s, (enum item_kind)kind, group) < 0)
+			r = -EINVAL;
 	}
 	return r;
 }
 
-static int read_file(struct items *items, const char *path, struct fault *f)
+static int read_file(struct items *items, const char *path)
 {
 	const char *name = last_part(path);
-	struct source s = { .items = items, .path = path, .rank = NO_RANK, .f = f };
+	struct source s = { .items = items, .path = path, .rank = NO_RANK, .wrong = &items->wrong };
 	_cleanup_(conf_freep) struct conf *c = NULL;
-	if (conf_open(&c, path, NULL, 0, f) < 0)
-		return -EINVAL;
+	struct fault f;
+	if (conf_open(&c, path, NULL, 0, &f) < 0)
+		return note_wrong(s.wrong, &f);
 	if (name[0] >= '0' && name[0] <= '9' && name[1] >= '0' && name[1] <= '9')
 		s.rank = (unsigned)((name[0] - '0') * 10 + name[1] - '0');
 	return read_root(&s, conf_root(c));
@@ -278,24 +285,36 @@ static bool is_conf(const FTSENT *e)
 }
 
 /* A file that was named counts whatever it is called. */
-static int read_tree(struct items *items, const char *path, struct fault *f)
+static int read_entry(struct items *items, const FTSENT *e)
+{
+	struct fault f;
+	bool is_named = e->fts_level == FTS_ROOTLEVEL;
+	if (e->fts_info == FTS_NS || e->fts_info == FTS_ERR || e->fts_info == FTS_DNR)
+		fault_set(&f, FAULT_BAD_REQUEST, "%s: cannot be read: %s", e->fts_path,
+			strerror(e->fts_errno));
+	else if (e->fts_info == FTS_SLNONE || (e->fts_info == FTS_DEFAULT && is_named))
+		fault_set(&f, FAULT_BAD_REQUEST, "%s: not a file", e->fts_path);
+	else if ((e->fts_info == FTS_F || e->fts_info == FTS_SL) && (is_named || is_conf(e)))
+		return read_file(items, e->fts_path);
+	else
+		return 0;
+	return note_wrong(&items->wrong, &f);
+}
+
+static int read_tree(struct items *items, const char *path)
 {
 	char *const roots[] = { (char *)path, NULL };
+	struct fault f;
 	FTS *tree = fts_open(roots, FTS_COMFOLLOW | FTS_PHYSICAL | FTS_NOCHDIR, by_name);
-	int r = tree ? 0 : fault_set(f, FAULT_BAD_REQUEST, "%s: %s", path, strerror(errno));
-	for (FTSENT *e; r == 0 && (e = fts_read(tree));) {
-		bool is_named = e->fts_level == FTS_ROOTLEVEL;
-		if (e->fts_info == FTS_NS || e->fts_info == FTS_ERR || e->fts_info == FTS_DNR)
-			r = fault_set(f, FAULT_BAD_REQUEST, "%s: cannot be read: %s", e->fts_path,
-				strerror(e->fts_errno));
-		else if (e->fts_info == FTS_SLNONE || (e->fts_info == FTS_DEFAULT && is_named))
-			r = fault_set(f, FAULT_BAD_REQUEST, "%s: not a file", e->fts_path);
-		else if ((e->fts_info == FTS_F || e->fts_info == FTS_SL) &&
-			 (is_named || is_conf(e)))
-			r = read_file(items, e->fts_path, f);
+	if (!tree) {
+		fault_set(&f, FAULT_BAD_REQUEST, "%s: %s", path, strerror(errno));
+		return note_wrong(&items->wrong, &f);
 	}
-	if (tree)
-		fts_close(tree);
+	int r = 0;
+	for (FTSENT *e; (e = fts_read(tree));)
+		if (read_entry(items, e) < 0)
+			r = -EINVAL;
+	fts_close(tree);
 	return r;
 }
 
@@ -309,13 +328,17 @@ static int in_order(const void *x, const void *y)
 	return a->n < b->n ? -1 : a->n > b->n;
 }
 
-int items_read(struct items *items, const char *path, struct fault *f)
+int items_read(struct items *items, const char *path)
 {
-	int r = read_tree(items, path, f);
+	struct fault f;
+	buf_init(&items->wrong, WRONG_MAX);
+	int r = read_tree(items, path);
 	if (r < 0)
 		return r;
-	if (!items->n)
-		return fault_set(f, FAULT_BAD_REQUEST, "%s: nothing to apply", path);
+	if (!items->n) {
+		fault_set(&f, FAULT_BAD_REQUEST, "%s: nothing to apply", path);
+		return note_wrong(&items->wrong, &f);
+	}
 	qsort(items->list, items->n, sizeof *items->list, in_order);
 	return 0;
 }

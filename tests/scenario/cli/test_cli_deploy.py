@@ -2,6 +2,7 @@
 """mist, the command line: artifacts, and apply."""
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -276,6 +277,19 @@ def test_an_included_file_is_found_by_its_absolute_name_and_named_when_it_is_not
     assert f"{tmp_path}/more/one:2: max-job:" in said(gateway, "apply", "-f", tmp_path / "app.conf", code=2)
     (tmp_path / "app.conf").write_text('\n@include "/no/such.conf"')
     assert f'{tmp_path}/app.conf:2: @include "/no/such.conf": No such file' in said(gateway, "apply", "-f", tmp_path / "app.conf", code=2)
+
+
+def test_all_that_is_wrong_in_files_is_told_with_its_place(gateway, tmp_path):
+    (tmp_path / "a.conf").write_text('contexts = {\n wrong = {\n  max-job = 1;\n  max-jobs = "x";\n  downtime = "soon"; };\n flat = 1;\n flat2 = { a = 1; };\n};\nother = 1;')
+    (tmp_path / "b.conf").write_text("contexts = = 1;")
+    (tmp_path / "c.conf").write_text('functions = {\n f = { path = "x.py"; };\n "bad" };')
+    (tmp_path / "d.conf").write_text('functions = ( { name = "f"; path = "x.py"; },\n { path = "x.py"; },\n { name = "../f"; path = "x.py"; class-name = "f"; } );')
+    (tmp_path / "e.conf").write_text('model = "Context";\nname = "e";\nmore = 1;\ndata = {\n nothing = 1; };')
+    _, err = cli(gateway, "apply", "-f", tmp_path, code=2)
+    places = [re.match(r"mist: .*/([a-e]\.conf:\d+): ", line).group(1) for line in err.splitlines()]
+    assert places == ["a.conf:3", "a.conf:4", "a.conf:5", "a.conf:6", "a.conf:7", "a.conf:9", "b.conf:1", "c.conf:3", "d.conf:1", "d.conf:2",
+                      "d.conf:3", "e.conf:3", "e.conf:5"], err
+    assert "did you mean max-jobs?" in err.splitlines()[0] and gateway.get("/v2/api/contexts/wrong").status_code == 404
 
 
 def test_a_folder_that_there_is_not(gateway, tmp_path):
