@@ -13,6 +13,7 @@ from support.raw_http import Answer, ask, connect, read_all, read_answer
 from support.subscribers import Stream, WebSocket, descriptors, metric
 
 SUBMIT = "POST /v2/api/functions/echo/jobs HTTP/1.1\r\nHost: localhost\r\n"
+UPGRADE = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
 SLEEPERS = {"example": {"runtime": "example", "worker-mode": "shared", "max-jobs": 1, "jobs-per-worker": 1}}
 
 
@@ -351,18 +352,57 @@ def test_answers_that_nobody_reads_have_one_limit(c_mist):
 
 def test_subscribers_are_counted(c_mist):
     mist = c_mist(http={"subscribers": 3})
-    upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
     there = [Stream(mist, "/v2/api/events"), WebSocket(mist, "/v2/api/ws/all"), Stream(mist, "/v2/api/events")]
     until(lambda: metric(mist, "mist_subscribers") == 3)
-    for path, more in (("/v2/api/events", []), ("/v2/api/ws/all", upgrade)):
+    for path, more in (("/v2/api/events", []), ("/v2/api/ws/all", UPGRADE)):
         refused = ask(mist, f"GET {path} HTTP/1.1", "Host: localhost", *more)
         assert refused.status == 429 and "http.subscribers" in refused.detail() and refused.headers["retry-after"] == "1"
     for subscriber in there:
         subscriber.close()
     until(lambda: metric(mist, "mist_subscribers") == 0)
-    until(lambda: ask(mist, "GET /v2/api/ws/all HTTP/1.1", "Host: localhost", *upgrade[:2]).status == 400)
+    until(lambda: ask(mist, "GET /v2/api/ws/all HTTP/1.1", "Host: localhost", *UPGRADE[:2]).status == 400)
     with Stream(mist, "/v2/api/events"):
         until(lambda: metric(mist, "mist_subscribers") == 1)
+
+
+def first_status(s):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        block = s.recv(65536)
+        assert block
+        data += block
+    return Answer(data).status
+
+
+def test_no_burst_of_subscribers_passes_their_limit(c_mist):
+    mist = c_mist(http={"subscribers": 3})
+    worker = mist.wait(mist.submit("print", {"text": "something"}))["workerId"]
+    until(lambda: "printed something" in mist.get(f"/v2/api/workers/{worker}/output").text)
+    busy = []
+    for n in range(8):  # the threads that would open what is followed have something to do before
+        with open(mist.data / "artifacts" / f"large-{n}.jar", "wb") as f:
+            f.truncate(200 << 20)
+        busy.append(connect(mist))
+        busy[-1].sendall(f"GET /v2/api/artifacts/large-{n}.jar/sha HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    upgrade = "".join(f"{line}\r\n" for line in UPGRADE)
+    for path, more, welcome in ((f"/v2/api/workers/{worker}/output?follow=true&offset=0", "", 200), ("/v2/api/events", "", 200),
+                                ("/v2/api/ws/all", upgrade, 101)):
+        clients = [connect(mist) for _ in range(40)]
+        for s in clients:
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
+        statuses = [first_status(s) for s in clients]
+        assert sorted(statuses) == 3 * [welcome] + 37 * [429], statuses
+        assert metric(mist, "mist_http_subscribers") == 3
+        for s in clients:
+            s.close()
+        until(lambda: metric(mist, "mist_http_subscribers") == 0)
+    for s in busy:
+        assert read_answer(s).status == 200
+        s.close()
+    for path in ("/v2/api/workers/nope/output?follow=true", f"/v2/api/workers/{worker}/output?follow=maybe"):
+        for _ in range(4):  # what is refused for another reason keeps no place
+            assert ask(mist, f"GET {path} HTTP/1.1", "Host: localhost").status in (400, 404)
+    until(lambda: metric(mist, "mist_http_subscribers") == 0)
 
 
 def test_hashing_a_large_file_holds_nobody_up(c_mist):

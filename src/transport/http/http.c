@@ -270,6 +270,7 @@ void request_free(struct request *rq)
 		stream_leave(rq->stream);
 	if (rq->follower)
 		follower_leave(rq->follower);
+	subscriber_unreserve(rq);
 	json_decref(rq->deployed);
 	free(rq->problem_errors);
 	json_decref(rq->cloud);

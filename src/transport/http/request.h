@@ -104,7 +104,7 @@ struct request {
 	bool is_head, uses_accept;     /* the method is HEAD; the answer depends on Accept */
 	bool with_logs, with_progress; /* of a subscriber */
 	enum log_line_level log_level; /* the same; 0: all */
-	bool is_owed;                  /* counted in http->n_owed */
+	bool is_owed, is_subscriber;   /* counted in http->n_owed, in http->n_subscribers */
 	bool is_waiting; /* suspended by the handler that runs: the answer is the core's now */
 	size_t n_discarded;
 	handler_fn *then;

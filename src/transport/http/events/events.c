@@ -470,14 +470,31 @@ static int read_stream(struct request *rq, struct place *ret, struct fault *f)
 	return r < 0 || !rq->id ? r : read_place(rq, ret, f);
 }
 
-bool subscriber_is_welcome(struct request *rq)
+/* Counted at once, not when what it becomes is made: until then others of a burst would be let in.
+ */
+bool subscriber_reserve(struct request *rq)
 {
 	struct fault f;
-	if (atomic_load(&rq->http->n_subscribers) < rq->http->settings.subscribers_max)
-		return true;
+	unsigned n = atomic_load(&rq->http->n_subscribers);
+	while (n < rq->http->settings.subscribers_max)
+		if (atomic_compare_exchange_weak(&rq->http->n_subscribers, &n, n + 1))
+			return rq->is_subscriber = true;
 	fault_set(&f, FAULT_TOO_MANY, "too many subscribers (http.subscribers)");
 	answer_fault(rq, &f);
 	return false;
+}
+
+void subscriber_take_over(struct request *rq)
+{
+	rq->is_subscriber = false;
+}
+
+void subscriber_unreserve(struct request *rq)
+{
+	if (!rq->is_subscriber)
+		return;
+	rq->is_subscriber = false;
+	atomic_fetch_sub(&rq->http->n_subscribers, 1);
 }
 
 static struct stream *stream_new(struct request *rq)
@@ -493,7 +510,7 @@ static struct stream *stream_new(struct request *rq)
 		.flush = stream_flush,
 		.ended = stream_ended };
 	s->http = rq->http;
-	atomic_fetch_add(&s->http->n_subscribers, 1);
+	subscriber_take_over(rq);
 	s->rq = rq;
 	s->conn = rq->conn;
 	s->fd = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -528,7 +545,7 @@ void events_stream(struct request *rq)
 		answer_fault(rq, &f);
 		return;
 	}
-	if (!subscriber_is_welcome(rq))
+	if (!subscriber_reserve(rq))
 		return;
 	struct stream *s = stream_new(rq);
 	s->told = told;
@@ -547,7 +564,7 @@ void log_stream(struct request *rq, bool is_followed)
 		answer_fault(rq, &f);
 		return;
 	}
-	if (!subscriber_is_welcome(rq))
+	if (!subscriber_reserve(rq))
 		return;
 	struct stream *s = stream_new(rq);
 	s->told = told;

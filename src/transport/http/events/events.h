@@ -11,8 +11,13 @@ struct http;
 struct request;
 struct stream;
 
-/* Is there room for one more subscriber? False: it is refused, with an answer. */
-bool subscriber_is_welcome(struct request *rq);
+/* Takes one of the places of http.subscribers for the request, which gives it back when it is
+ * freed, but where the subscriber that it becomes has taken it over (subscriber_take_over). On
+ * libmicrohttpd's thread, once a request. False: there is none, and the request has been refused
+ * with an answer. */
+bool subscriber_reserve(struct request *rq);
+void subscriber_take_over(struct request *rq); /* who takes it counts it out of n_subscribers */
+void subscriber_unreserve(struct request *rq); /* does nothing where the request has no place */
 
 /* What waits for all subscribers together has the limit of http.answers, too, apart from the
  * answers; little of one is not counted. Any thread. */

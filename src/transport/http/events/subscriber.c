@@ -213,7 +213,7 @@ static void upgraded(void *arg, struct MHD_Connection *conn, void *con_cls, cons
 		.flush = subscriber_flush,
 		.ended = subscriber_ended };
 	s->http = rq->http;
-	atomic_fetch_add(&s->http->n_subscribers, 1);
+	subscriber_take_over(rq);
 	s->handle = handle;
 	s->fd = fd;
 	s->extra = websocket_take(fd, extra, extra_len);
@@ -230,7 +230,7 @@ void events_websocket(struct request *rq)
 	else if (query_bool(rq, "withLogs", &rq->with_logs, &f) == 0 &&
 		 query_bool(rq, "withProgress", &rq->with_progress, &f) == 0 &&
 		 query_level(rq, "level", &rq->log_level, &f) == 0 && websocket_is_asked(rq, &f)) {
-		if (!subscriber_is_welcome(rq))
+		if (!subscriber_reserve(rq))
 			return;
 		websocket_accept(rq, upgraded, NULL);
 		return;

@@ -171,7 +171,7 @@ static void follow_read(struct request *rq)
 	f->output = o;
 	f->at = from;
 	f->directory = xasprintf("%s/workers/%s", rq->http->env.directory, rq->id);
-	atomic_fetch_add(&rq->http->n_subscribers, 1);
+	subscriber_take_over(rq);
 	tell_offset(rq, from);
 	rq->status = 200;
 	rq->content_type = TEXT_PLAIN;
@@ -196,7 +196,7 @@ void worker_output(struct request *rq)
 		return answer_missing(rq);
 	else if (!is_followed)
 		return request_work(rq, output_read);
-	else if (subscriber_is_welcome(rq))
+	else if (subscriber_reserve(rq))
 		return request_work(rq, follow_read);
 	else
 		return;
