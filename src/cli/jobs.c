@@ -18,6 +18,7 @@
 #include "cli/http.h"
 #include "cli/interrupt.h"
 #include "cli/parameters.h"
+#include "cli/signature.h"
 #include "cli/table.h"
 
 static int check_timeout(const struct args *args, int64_t *ret_ms)
@@ -99,7 +100,8 @@ static bool is_of_argument(const char *place, const char *name)
 }
 
 /* To whoever wrote JSON where the function takes a text. */
-static void hint_at_quotes(const struct parameters *p, const struct http_reply *reply)
+static void hint_at_quotes(
+	const struct parameters *p, const json_t *execute, const struct http_reply *reply)
 {
 	struct fault f;
 	const char *name;
@@ -109,6 +111,8 @@ static void hint_at_quotes(const struct parameters *p, const struct http_reply *
 	const json_t *errors = argument_errors(problem);
 	json_object_foreach (p->bare, name, written) {
 		bool is_wrong = false;
+		if (!signature_takes_text(json_object_get(execute, name)))
+			continue;
 		json_array_foreach (errors, i, error) {
 			const char *place = json_string_of(error, "name");
 			is_wrong |= place && is_of_argument(place, name);
@@ -144,6 +148,7 @@ static int post_job(struct cli *cli, const struct args *args, struct http_reply 
 {
 	enum { BAD_REQUEST = 400 };
 	_cleanup_(parameters_done) struct parameters p = { 0 };
+	_cleanup_(json_decrefp) json_t *execute = NULL;
 	struct fault f;
 	int code = check_options(args);
 	if (code)
@@ -152,7 +157,7 @@ static int post_job(struct cli *cli, const struct args *args, struct http_reply 
 		return complain(EXIT_USAGE, "%s", f.text);
 	code = post(cli, args, p.text, reply);
 	if (code == 0 && reply->status == BAD_REQUEST && json_object_size(p.bare)) {
-		_cleanup_(json_decrefp) json_t *execute = ask_signature(cli, args->words[0]);
+		execute = ask_signature(cli, args->words[0]);
 		if (parameters_quote(&p, execute)) {
 			http_reply_done(reply);
 			code = post(cli, args, p.text, reply);
@@ -163,7 +168,7 @@ static int post_job(struct cli *cli, const struct args *args, struct http_reply 
 	if (reply->status != BAD_REQUEST)
 		return http_judge(reply);
 	code = refused_arguments(reply);
-	hint_at_quotes(&p, reply);
+	hint_at_quotes(&p, execute, reply);
 	return code;
 }
 

@@ -73,11 +73,23 @@ char *signature_text(const json_t *execute)
 	return buf_take(&out);
 }
 
-bool signature_takes_text_only(const json_t *type)
+/* Of an option, that which there may be. */
+static const json_t *needed(const json_t *type)
 {
 	const char *name = json_string_of(type, "type");
-	if (name && strcmp(name, "MOption") == 0)
-		return signature_takes_text_only(json_array_get(json_object_get(type, "args"), 0));
-	return name && strcmp(name, "MString") == 0 && !json_object_get(type, "format") &&
-	       !json_object_get(type, "enum");
+	return name && strcmp(name, "MOption") == 0
+		       ? needed(json_array_get(json_object_get(type, "args"), 0))
+		       : type;
+}
+
+bool signature_takes_text(const json_t *type)
+{
+	const char *name = json_string_of(needed(type), "type");
+	return name && strcmp(name, "MString") == 0;
+}
+
+bool signature_takes_text_only(const json_t *type)
+{
+	return signature_takes_text(type) && !json_object_get(needed(type), "format") &&
+	       !json_object_get(needed(type), "enum");
 }

@@ -10,3 +10,5 @@ char *signature_text(const json_t *execute);
 
 /* A parameter of that type takes a text, and nothing else that is written without quotes. */
 bool signature_takes_text_only(const json_t *type);
+/* One that takes a text, though perhaps not each: a day, one of some words. */
+bool signature_takes_text(const json_t *type);

@@ -91,8 +91,10 @@ def test_a_text_needs_no_quotes_where_the_function_takes_nothing_else(gateway, w
 
 def test_arguments_that_are_wrong_otherwise_stay_wrong(gateway):
     before = len(gateway.get("/v2/api/functions/texts/jobs?limit=1000").json())
-    err = said(gateway, "run", "texts", "l=3", "s=4", code=3)
-    assert re.search(r"^mist: .*\bl\b", err) and "l=3 is JSON; as a text it is l='\"3\"'" in err and "s=4" not in err
+    err = said(gateway, "run", "texts", "day=3", "s=4", code=3)
+    assert re.search(r"^mist: .*\bday\b", err) and "day=3 is JSON; as a text it is day='\"3\"'" in err and "s=4" not in err
+    for words in ["l=3"], ["n=1.5"], ["no-such=1"], ["either=1.5"], ["l=[1]"]:
+        assert "is JSON" not in said(gateway, "run", "texts", *words, code=3)
     assert "is JSON" not in said(gateway, "run", "texts", '{"l": 3}', code=3)
     assert "is JSON" not in said(gateway, "run", "texts", "n=word", code=3)
     assert len(gateway.get("/v2/api/functions/texts/jobs?limit=1000").json()) == before
