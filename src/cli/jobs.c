@@ -155,9 +155,14 @@ static int post_job(struct cli *cli, const struct args *args, struct http_reply 
 		return code;
 	if (parameters_read(&p, args->words + 1, args->n_words - 1, &f) < 0)
 		return complain(EXIT_USAGE, "%s", f.text);
+	if (json_object_size(p.vast)) {
+		execute = ask_signature(cli, args->words[0]);
+		if (execute && parameters_check_vast(&p, execute, &f) < 0)
+			return complain(EXIT_USAGE, "%s", f.text);
+	}
 	code = post(cli, args, p.text, reply);
 	if (code == 0 && reply->status == BAD_REQUEST && json_object_size(p.bare)) {
-		execute = ask_signature(cli, args->words[0]);
+		execute = execute ? execute : ask_signature(cli, args->words[0]);
 		if (parameters_quote(&p, execute)) {
 			http_reply_done(reply);
 			code = post(cli, args, p.text, reply);

@@ -9,6 +9,7 @@
 #include "cli/parameters.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -56,9 +57,21 @@ static json_t *parse_object(const char *where, const struct buf *text, struct fa
 	return json;
 }
 
+/* It would be JSON, but for a number in it. */
+static bool is_vast(const char *text, const struct fault *f)
+{
+	char *end;
+	if (strncmp(f->text, "a number is too large", 21) != 0)
+		return false;
+	if (strchr("[{", *text))
+		return true;
+	(void)strtod(text, &end); /* another word may begin with many digits, too */
+	return !*end;
+}
+
 static int add_pair(struct parameters *p, const char *word, struct fault *f)
 {
-	struct fault ignored;
+	struct fault why;
 	const char *equals = strchr(word, '=');
 	if (!utf8_is_valid(word, strlen(word)))
 		return fault_set(f, FAULT_BAD_REQUEST, "\"%.200s\" is not UTF-8", word);
@@ -66,8 +79,11 @@ static int add_pair(struct parameters *p, const char *word, struct fault *f)
 		return fault_set(f, FAULT_BAD_REQUEST,
 			"\"%.200s\": expected KEY=VALUE, a JSON object, or @FILE", word);
 	_cleanup_(freep) char *key = strndup(word, (size_t)(equals - word));
-	json_t *value = json_parse(equals + 1, strlen(equals + 1), DEPTH_MAX, &ignored);
+	json_t *value = json_parse(equals + 1, strlen(equals + 1), DEPTH_MAX, &why);
 	json_object_del(p->bare, key);
+	json_object_del(p->vast, key);
+	if (!value && is_vast(equals + 1, &why))
+		json_object_set_new(p->vast, key, json_string(equals + 1));
 	if (value && !json_is_string(value))
 		json_object_set_new(p->bare, key, json_string(equals + 1));
 	json_object_set_new(p->all, key, value ? value : json_string(equals + 1));
@@ -89,15 +105,19 @@ static int add_word(struct parameters *p, const char *word, struct buf *text, st
 	if (!object)
 		return -EINVAL;
 	json_object_update(p->all, object);
-	json_object_foreach (object, key, value)
+	json_object_foreach (object, key, value) {
 		json_object_del(p->bare, key);
+		json_object_del(p->vast, key);
+	}
 	return 0;
 }
 
 int parameters_read(struct parameters *p, char *const *words, int n_words, struct fault *f)
 {
 	_cleanup_(buf_done) struct buf text = { 0 };
-	*p = (struct parameters){ .all = json_object(), .bare = json_object() };
+	*p = (struct parameters){
+		.all = json_object(), .bare = json_object(), .vast = json_object()
+	};
 	for (int i = 0; i < n_words; i++) {
 		buf_done(&text);
 		buf_init(&text, FILE_MAX);
@@ -112,6 +132,7 @@ void parameters_done(struct parameters *p)
 {
 	json_decref(p->all);
 	json_decref(p->bare);
+	json_decref(p->vast);
 	free(p->text);
 }
 
@@ -134,4 +155,17 @@ bool parameters_quote(struct parameters *p, const json_t *execute)
 		p->text = json_text(p->all);
 	}
 	return is_changed;
+}
+
+int parameters_check_vast(const struct parameters *p, const json_t *execute, struct fault *f)
+{
+	const char *name;
+	json_t *written;
+	json_object_foreach (p->vast, name, written)
+		if (!signature_takes_text(json_object_get(execute, name)))
+			return fault_set(f, FAULT_BAD_REQUEST,
+				"%.200s: a number is too large; as a text it is "
+				"%.200s='\"%.200s\"'",
+				name, name, json_string_value(written));
+	return 0;
 }

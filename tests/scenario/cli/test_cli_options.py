@@ -100,6 +100,23 @@ def test_arguments_that_are_wrong_otherwise_stay_wrong(gateway):
     assert len(gateway.get("/v2/api/functions/texts/jobs?limit=1000").json()) == before
 
 
+VAST = "12345678901234567890"
+
+
+@pytest.mark.parametrize("word", [f"either={VAST}", f"n={VAST}", "either=1e999", f"either=[{VAST}]", f"more={VAST}"])
+def test_a_number_that_is_too_large_is_refused_as_in_an_object(gateway, word):
+    name, value = word.split("=")
+    assert said(gateway, "run", "texts", word, code=2) == f"mist: {name}: a number is too large; as a text it is {name}='\"{value}\"'\n"
+    assert "a number is too large" in said(gateway, "run", "texts", '{"either": %s}' % VAST, code=2)
+
+
+@pytest.mark.parametrize("words, result", [
+    ([f"s={VAST}"], [VAST, None, 0, 0, None]), ([f'either="{VAST}"'], ["", None, VAST, 0, None]),
+    ([f"either={VAST}-5"], ["", None, f"{VAST}-5", 0, None]), ([f"either={VAST}", "either=1"], ["", None, 1, 0, None])])
+def test_many_digits_may_be_a_text(gateway, words, result):
+    assert json.loads(cli(gateway, "run", "texts", *words)) == result
+
+
 def test_names_that_are_nearly_right_are_answered_with_the_right_one(gateway):
     job = cli(gateway, "submit", "typed", "i=1").strip()
     cli(gateway, "wait", job)
