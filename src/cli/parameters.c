@@ -24,10 +24,11 @@ static int read_stream(FILE *from, struct buf *text)
 {
 	char chunk[16384];
 	size_t n;
+	errno = 0;
 	while ((n = fread(chunk, 1, sizeof chunk, from)) > 0)
 		if (buf_add(text, chunk, n) == BUF_E_FULL)
 			return -EFBIG;
-	return ferror(from) ? -EIO : 0;
+	return !ferror(from) ? 0 : errno ? -errno : -EIO;
 }
 
 static int read_file(const char *path, struct buf *text, struct fault *f)

@@ -100,6 +100,10 @@ def test_arguments_that_are_wrong_otherwise_stay_wrong(gateway):
     assert len(gateway.get("/v2/api/functions/texts/jobs?limit=1000").json()) == before
 
 
+def test_a_folder_holds_no_arguments(gateway, tmp_path):
+    assert said(gateway, "run", "texts", f"@{tmp_path}", code=2) == f"mist: {tmp_path}: cannot be read: Is a directory\n"
+
+
 VAST = "12345678901234567890"
 
 
