@@ -35,7 +35,7 @@ static const char *const watched_folders[] = { "logs", "workers", NULL };
 
 struct gateway {
 	uv_loop_t *loop;
-	int lock_fd;
+	int lock_fd, directory_fd;
 	struct store *store;
 	struct room *room;
 	struct core *core;
@@ -79,6 +79,25 @@ static int lock(int fd)
 	return r;
 }
 
+static int is_in_use(const char *directory, struct fault *f)
+{
+	return fault_set(f, FAULT_UNAVAILABLE, "the data directory %s is in use by another mistd",
+		directory);
+}
+
+/* Somebody may have taken the lock file for what a crash left, and removed it. -1 and no fault:
+ * this file system has no locks for directories. */
+static int lock_directory(const char *directory, struct fault *f)
+{
+	_cleanup_(closep) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	f->code = 0;
+	if (fd >= 0 && lock(fd) == 0)
+		return TAKE_FD(fd);
+	if (fd >= 0 && errno == EWOULDBLOCK)
+		is_in_use(directory, f);
+	return -1;
+}
+
 int gateway_lock(const char *directory, bool makes, struct fault *f)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/lock", directory);
@@ -99,9 +118,7 @@ int gateway_lock(const char *directory, bool makes, struct fault *f)
 			makes ? "written" : "read", strerror(error));
 	if (lock(fd) < 0)
 		return errno == EWOULDBLOCK
-			       ? fault_set(f, FAULT_UNAVAILABLE,
-					 "the data directory %s is in use by another mistd",
-					 directory)
+			       ? is_in_use(directory, f)
 			       : fault_set(f, FAULT_UNAVAILABLE, "%s %s cannot be locked: %s", kind,
 					 name, strerror(errno));
 	return TAKE_FD(fd);
@@ -112,8 +129,10 @@ static int open_directories(struct gateway *g, const char *directory, struct fau
 	int r = make_directory(directory, f);
 	if (r == 0)
 		r = g->lock_fd = gateway_lock(directory, true, f);
-	if (r > 0)
-		r = 0;
+	if (r > 0) {
+		g->directory_fd = lock_directory(directory, f);
+		r = g->directory_fd < 0 && f->code ? -1 : 0;
+	}
 	for (const char *const *name = folders; r == 0 && *name; name++) {
 		_cleanup_(freep) char *path = xasprintf("%s/%s", directory, *name);
 		r = make_directory(path, f);
@@ -250,7 +269,7 @@ int gateway_start(struct gateway **ret, uv_loop_t *loop, struct settings *s, str
 	const struct store_settings ss = { .directory = s->mist.data_directory,
 		.artifacts = artifacts };
 	g->loop = loop;
-	g->lock_fd = -1;
+	g->lock_fd = g->directory_fd = -1;
 	g->watchdog_ms = s->mist.watchdog_ms;
 	g->watchdog_exits = s->mist.watchdog_action == WATCHDOG_EXIT;
 	g->stop_grace_ms = s->mist.stop_timeout_ms / 3 < STOP_GRACE_MS ? s->mist.stop_timeout_ms / 3
@@ -359,6 +378,7 @@ void gateway_free(struct gateway *g)
 	room_free(g->room);
 	store_close(g->store);
 	closep(&g->lock_fd);
+	closep(&g->directory_fd);
 	free(g->artifacts);
 	free(g->directory);
 	free(g);
