@@ -222,7 +222,8 @@ def test_a_context_can_be_made_in_a_users_test(caplog):
     context.log.warning("seen")
     assert not context.cancelled and context.attempt == 2 and context.external_id is None
     assert "seen" in caplog.text
-    with pytest.raises(ValueError):
-        context.progress(float("nan"))
+    for wrong, shown in (float("nan"), "nan"), ("half", "'half'"), ([1], r"\[1\]"):
+        with pytest.raises(ValueError, match=f"^progress is a number from 0 to 1, not {shown}; a note is the second argument$"):
+            context.progress(wrong)
     with pytest.raises(TypeError, match="a number from 0 to 1, a note, or both"):
         context.progress()

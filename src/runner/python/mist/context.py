@@ -11,6 +11,16 @@ from mist import spark
 from mist.logs import job_log
 
 
+def _number(value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"progress is a number from 0 to 1, not {value!r:.60}; a note is the second argument")
+    return number
+
+
 class Context:
     """One job, as its function sees it.
 
@@ -54,9 +64,7 @@ class Context:
         if value is None and note is None:
             raise TypeError("progress is a number from 0 to 1, a note, or both")
         if value is not None:
-            value = float(value)
-            if math.isnan(value):
-                raise ValueError("progress is a number from 0 to 1")
+            value = _number(value)
             value = min(1.0, max(0.0, value))
         if note is not None and not isinstance(note, str):
             raise TypeError(f"the note of a progress is a str, not {type(note).__name__}")
