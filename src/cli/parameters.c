@@ -31,6 +31,13 @@ static int read_stream(FILE *from, struct buf *text)
 	return !ferror(from) ? 0 : errno ? -errno : -EIO;
 }
 
+/* Some editors put it there; it says no more than that the text is UTF-8. */
+static void skip_byte_order_mark(struct buf *text)
+{
+	if (text->len >= 3 && memcmp(text->data, "\xef\xbb\xbf", 3) == 0)
+		buf_drop(text, 3);
+}
+
 static int read_file(const char *path, struct buf *text, struct fault *f)
 {
 	if (strcmp(path, "-") == 0)
@@ -101,6 +108,8 @@ static int add_word(struct parameters *p, const char *word, struct buf *text, st
 	int r = word[0] == '@' ? read_file(word + 1, text, f) : buf_puts(text, word);
 	if (r)
 		return r;
+	if (word[0] == '@')
+		skip_byte_order_mark(text);
 	_cleanup_(json_decrefp) json_t *object =
 		parse_object(word[0] == '@' ? word + 1 : "the arguments", text, f);
 	if (!object)

@@ -145,6 +145,13 @@ static int walk_number(struct walk *w)
 	return 0;
 }
 
+/* Some editors put it there; it says no more than that the text is UTF-8. */
+static void skip_byte_order_mark(struct walk *w)
+{
+	if (w->end - w->at >= 3 && memcmp(w->at, "\xef\xbb\xbf", 3) == 0)
+		w->begin = w->copied = w->at += 3;
+}
+
 static int put(struct walk *w, const char *text, size_t len)
 {
 	if (buf_add(&w->to->flat, text, len) == BUF_E_FULL)
@@ -213,6 +220,7 @@ static int walk_file(struct walk *w, char *path)
 		.depth = w->depth + 1,
 		.nested = w->nested,
 		.f = w->f };
+	skip_byte_order_mark(&inner);
 	begin_lines(&inner);
 	r = walk_text(&inner);
 	w->nested = inner.nested; /* it may begin a group that ends after it */
@@ -332,6 +340,7 @@ int conf_text_read(const char *path, const char *folder, struct conf_text *to, s
 		.end = text.data + text.len,
 		.line = 1,
 		.f = f };
+	skip_byte_order_mark(&w);
 	begin_lines(&w);
 	r = walk_text(&w);
 	return r ? r : put(&w, "\n", 1); /* a comment without it is no comment to libconfig */

@@ -104,6 +104,12 @@ def test_a_folder_holds_no_arguments(gateway, tmp_path):
     assert said(gateway, "run", "texts", f"@{tmp_path}", code=2) == f"mist: {tmp_path}: cannot be read: Is a directory\n"
 
 
+@pytest.mark.parametrize("more", [[], ["n=2"]])
+def test_a_byte_order_mark_before_arguments_is_no_mistake(gateway, tmp_path, more):
+    (tmp_path / "arguments").write_text('{"s": "\\u00e9"}', encoding="utf-8-sig")
+    assert json.loads(cli(gateway, "run", "texts", f"@{tmp_path}/arguments", *more)) == ["é", None, 0, 2 if more else 0, None]
+
+
 VAST = "12345678901234567890"
 
 
