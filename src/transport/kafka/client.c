@@ -178,7 +178,7 @@ int client_new(enum client_kind kind, rd_kafka_conf_t *conf, rd_kafka_t **ret, s
 static struct timespec in_ms(int ms)
 {
 	struct timespec at;
-	clock_gettime(CLOCK_REALTIME, &at);
+	clock_gettime(CLOCK_MONOTONIC, &at);
 	at.tv_nsec += ms % 1000 * 1000000L;
 	at.tv_sec += ms / 1000 + at.tv_nsec / 1000000000L;
 	at.tv_nsec %= 1000000000L;
@@ -232,7 +232,7 @@ void client_end(const struct kafka *k, enum client_kind kind, rd_kafka_t *rk)
 	pthread_detach(thread);
 	pthread_mutex_lock(&e->lock);
 	while (!e->is_over && r == 0)
-		r = pthread_cond_timedwait(&e->changed, &e->lock, &until);
+		r = pthread_cond_clockwait(&e->changed, &e->lock, CLOCK_MONOTONIC, &until);
 	bool is_over = e->is_over;
 	e->is_left = !is_over;
 	pthread_mutex_unlock(&e->lock);

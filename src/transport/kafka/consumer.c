@@ -100,13 +100,13 @@ static void commit_if_due(struct consumer *c)
 static void wait_ms(struct consumer *c, int ms)
 {
 	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += ms * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_mutex_lock(&c->lock);
 	if (!c->answers)
-		pthread_cond_timedwait(&c->filled, &c->lock, &until);
+		pthread_cond_clockwait(&c->filled, &c->lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&c->lock);
 }
 

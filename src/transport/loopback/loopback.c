@@ -114,7 +114,7 @@ json_t *loopback_take(struct transport *t, int wait_ms)
 	struct loopback *lo = t->self;
 	struct timespec until;
 	json_t *json = NULL;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_ms / 1000;
 	until.tv_nsec += wait_ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000L) {
@@ -123,7 +123,8 @@ json_t *loopback_take(struct transport *t, int wait_ms)
 	}
 	pthread_mutex_lock(&lo->lock);
 	while (json_array_size(lo->outbox) == 0)
-		if (pthread_cond_timedwait(&lo->filled, &lo->lock, &until) == ETIMEDOUT)
+		if (pthread_cond_clockwait(&lo->filled, &lo->lock, CLOCK_MONOTONIC, &until) ==
+			ETIMEDOUT)
 			break;
 	if (json_array_size(lo->outbox)) {
 		json = json_incref(json_array_get(lo->outbox, 0));
