@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "domain/job.h"
 #include "mist/store_file.h"
+#include "mist/store_query.h"
 #include "mist/store_undelivered.h"
 #include "mist/store_unreadable.h"
 
@@ -88,16 +89,6 @@ struct store_op *store_op_new(
 	enum store_op_kind kind, struct job *job); /* takes a reference to the job, if any */
 void store_op_free(struct store_op *op);
 
-struct job_query {
-	const char *function, *worker, *context, *external_id; /* NULL: any */
-	uint32_t states;                                       /* bits of enum job_state; 0: any */
-	int64_t limit, offset;
-	const struct uuid *before; /* only jobs older than this one; NULL: all */
-	/* It ends after the row with which that many bytes of text (job_row_bytes) were handed out;
-	 * 0: it does not. */
-	size_t bytes_max;
-};
-
 struct store_settings {        /* the texts are borrowed until store_open returns */
 	const char *directory; /* exists; the backend keeps its files in it, job logs are in its
 				  folder `logs` */
@@ -160,6 +151,10 @@ struct store_ops {
 	 * PARAMETERS_LONG are left out. */
 	int (*job_open_each)(
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+	/* The greatest id of a job, of those that ids can go on from; once, at start. -ENOENT:
+	 * there is none. */
+	int (*job_newest)(void *self, struct uuid *ret);
 
 	/* Ended jobs that are owed to whoever asked first, by when they ended: once, at start. */
 	int (*job_owed_each)(
@@ -227,6 +222,8 @@ int store_job_list(struct store *st, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 int store_job_open_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg);
+
+int store_job_newest(struct store *st, struct uuid *ret);
 
 int store_key_each(
 	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);

@@ -5,8 +5,11 @@
  * that is written all over; clients see a stable order too. So an id is a UUID of version 7: 48
  * bits of milliseconds, 12 bits of counter, 62 random bits. Within one millisecond the counter goes
  * up from a random start in its lower half; when it is used up, or when the clock goes back, the
- * time in the ids runs ahead of the clock until the clock has caught up. Random bytes are fetched
- * from the kernel by the page, not by the id. The state is static: one thread makes ids. */
+ * time in the ids runs ahead of the clock until the clock has caught up. A process goes on from the
+ * last id of the one before it, for the clock may have gone back while there was none: the order of
+ * ids is that in which they were made, and their time is the clock's only where the clock was
+ * right. Random bytes are fetched from the kernel by the page, not by the id. The state is static:
+ * one thread makes ids. */
 #include "base/uuid.h"
 
 #include <errno.h>
@@ -19,6 +22,12 @@ enum {
 	COUNTER_MAX = 0xfff,
 	COUNTER_START_MASK = 0x7ff, /* leaves at least 2048 ids to a millisecond */
 };
+
+#define LAST_MS                                                                                    \
+	253402300799999 /* of the year 9999, and a tenth of what there is room for is left */
+
+static int64_t last_ms;
+static unsigned counter;
 
 /* getrandom gives up to 256 bytes in one piece, whatever signals come. */
 static void random_bytes(void *ret, size_t len)
@@ -53,11 +62,34 @@ void uuid_at(struct uuid *ret, int64_t ms)
 	put_time(ret, ms < 0 ? 0 : ms);
 }
 
+int64_t uuid_ms(const struct uuid *u)
+{
+	int64_t ms = 0;
+	for (int i = 0; i < 6; i++)
+		ms = ms << 8 | u->bytes[i];
+	return ms;
+}
+
+bool uuid_has_room_after(const struct uuid *u)
+{
+	return u->bytes[6] >> 4 == 7 && u->bytes[8] >> 6 == 2 && uuid_ms(u) <= LAST_MS;
+}
+
+bool uuid_go_on_from(const struct uuid *last)
+{
+	int64_t ms = uuid_ms(last);
+	unsigned n = (last->bytes[6] & 0x0fU) << 8 | last->bytes[7];
+	if (!uuid_has_room_after(last))
+		return false;
+	if (ms > last_ms || (ms == last_ms && n > counter)) {
+		last_ms = ms;
+		counter = n;
+	}
+	return true;
+}
+
 void uuid_make(struct uuid *ret, int64_t now_ms)
 {
-	static int64_t last_ms;
-	static unsigned counter;
-
 	uint8_t *b = ret->bytes;
 	random_bytes(b + 6, 10);
 	unsigned start = (b[6] << 8 | b[7]) & COUNTER_START_MASK;

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "core/outbox/backlog.h"
 
-enum { PRUNE_TICK_MS = 60 * 1000, READING_MAX = 2 };
+enum { PRUNE_TICK_MS = 60 * 1000, READING_MAX = 2, AHEAD_MS = 60 * 1000 };
 
 static void before_sleep(uv_prepare_t *handle)
 {
@@ -196,8 +196,34 @@ static void recover_job(void *arg, const struct job_row *r)
 		life_lost_worker(l, "the worker ended while the gateway was down");
 }
 
+/* Ids go on from the last one, so that what is accepted from now on comes after it in lists and in
+ * queues, wherever the clock was and is. */
+static void go_on_from_newest(struct core *c)
+{
+	struct uuid newest;
+	char id[UUID_TEXT], when[CLOCK_TEXT];
+	int r = store_job_newest(c->store, &newest);
+	if (r == -ENOENT)
+		return;
+	if (r < 0) {
+		log_warn("the newest job cannot be read from the store (%s): lists may show new "
+			 "jobs before those of a clock that ran ahead",
+			write_error(r));
+		return;
+	}
+	must(uuid_go_on_from(&newest));
+	if (uuid_ms(&newest) - clock_wall_ms() < AHEAD_MS)
+		return;
+	uuid_format(&newest, id);
+	clock_format(uuid_ms(&newest), when);
+	log_warn("job %s was made when the clock was ahead of now: by its id, at %s; the ids of "
+		 "new jobs come after it all the same",
+		id, when);
+}
+
 int core_recover(struct core *c)
 {
+	go_on_from_newest(c);
 	int r = keys_load(c);
 	if (r == 0)
 		r = outbox_load(c);

@@ -435,6 +435,22 @@ int sqlite_undelivered_list(struct sqlite_readers *rs, const char *transport,
 	return step == SQLITE_DONE ? n : sqlite_errno(rd->db);
 }
 
+int sqlite_job_newest(struct sqlite_readers *rs, struct uuid *ret)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	int r = reader_borrow(rs, &rd), step;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db, "SELECT id FROM job ORDER BY id DESC", -1, &s, NULL) !=
+		SQLITE_OK)
+		return sqlite_errno(rd->db);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW)
+		if (good_id(s, 0, ret) && uuid_has_room_after(ret))
+			return 0;
+	return step == SQLITE_DONE ? -ENOENT : sqlite_errno(rd->db);
+}
+
 static void listener_read(
 	struct sqlite_readers *rs, sqlite3_stmt *s, store_listener_fn *each, void *arg)
 {

@@ -48,6 +48,7 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 	void (*each)(void *arg, const struct job_row *r), void *arg, int64_t *ret_total);
 int sqlite_undelivered_list(struct sqlite_readers *rs, const char *transport,
 	const struct store_undelivered *after, struct store_undelivered *ret, size_t max);
+int sqlite_job_newest(struct sqlite_readers *rs, struct uuid *ret);
 int sqlite_job_owed_each(
 	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg);
 int sqlite_job_open_each(

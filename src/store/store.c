@@ -1013,6 +1013,11 @@ int store_job_open_each(
 	return have_read_all(st, st->ops->job_open_each(st->self, each, arg));
 }
 
+int store_job_newest(struct store *st, struct uuid *ret)
+{
+	return have_read(st, st->ops->job_newest(st->self, ret));
+}
+
 int store_job_owed_each(
 	struct store *st, void (*each)(void *arg, const struct job_row *r), void *arg)
 {

@@ -417,6 +417,20 @@ static int mem_undelivered(void *self, const char *transport, const struct store
 	return (int)n;
 }
 
+static int mem_newest(void *self, struct uuid *ret)
+{
+	struct mem *m = self;
+	int r = -ENOENT;
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = m->n_rows; r < 0 && i-- > 0;)
+		if (uuid_has_room_after(&m->rows[i]->id)) {
+			*ret = m->rows[i]->id;
+			r = 0;
+		}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
 static int mem_listener_each(void *self, store_listener_fn *each, void *arg)
 {
 	struct mem *m = self;
@@ -480,6 +494,7 @@ const struct store_ops store_mem = {
 	.job_open_each = mem_open_each,
 	.job_owed_each = mem_owed_each,
 	.undelivered_list = mem_undelivered,
+	.job_newest = mem_newest,
 	.key_each = mem_key_each,
 	.listener_each = mem_listener_each,
 	.noun_each = mem_noun_each,

@@ -304,6 +304,11 @@ static int sqlite_owed_each(void *self, void (*each)(void *arg, const struct job
 	return sqlite_job_owed_each(&((struct sqlite *)self)->readers, each, arg);
 }
 
+static int sqlite_newest(void *self, struct uuid *ret)
+{
+	return sqlite_job_newest(&((struct sqlite *)self)->readers, ret);
+}
+
 static int each_listener(void *self, store_listener_fn *each, void *arg)
 {
 	return sqlite_listener_each(&((struct sqlite *)self)->readers, each, arg);
@@ -374,6 +379,7 @@ const struct store_ops store_sqlite = {
 	.job_open_each = sqlite_open_each,
 	.job_owed_each = sqlite_owed_each,
 	.undelivered_list = sqlite_undelivered,
+	.job_newest = sqlite_newest,
 	.key_each = each_key,
 	.listener_each = each_listener,
 	.noun_each = each_noun,

@@ -345,6 +345,29 @@ TEST(outcomes_to_be_delivered_are_listed_a_few_at_a_time_by_when_the_jobs_ended)
 		0);
 }
 
+static struct uuid put_at(struct place *p, const char *id, int64_t ms)
+{
+	_cleanup_(job_unrefp) struct job *j = job_make("pi", 0);
+	check(uuid_parse(id, &j->id));
+	j->created_ms = ms;
+	store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	return j->id;
+}
+
+TEST(the_newest_job_is_the_one_of_the_greatest_id_that_is_a_good_one)
+{
+	struct place *p = *state;
+	struct uuid newest, found;
+	check_int(store_job_newest(p->st, &found), -ENOENT);
+	put_at(p, "01912345-6789-7000-8000-000000000001", 9);
+	newest = put_at(p, "01a12345-6789-7000-8000-000000000001", 7);
+	put_at(p, "01a12345-6789-4000-8000-000000000002", 8);
+	put_at(p, "ffffffff-ffff-7000-8000-000000000001", 10);
+	check_int(settle(p->st), 0);
+	check_int(store_job_newest(p->st, &found), 0);
+	check_bytes(&found, &newest, sizeof found);
+}
+
 static struct store_op *listener(
 	enum store_op_kind kind, const struct uuid *job, const char *door, const char *reply_to)
 {
@@ -649,6 +672,7 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(the_last_of_many_changes_is_what_is_read),
 	ON_BOTH(an_outcome_is_owed_until_it_is_delivered),
 	ON_BOTH(outcomes_to_be_delivered_are_listed_a_few_at_a_time_by_when_the_jobs_ended),
+	ON_BOTH(the_newest_job_is_the_one_of_the_greatest_id_that_is_a_good_one),
 	ON_BOTH(a_job_is_kept_while_somebody_listens_to_it),
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
 	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),

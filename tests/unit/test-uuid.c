@@ -53,6 +53,45 @@ TEST(ids_go_up_when_the_clock_goes_back)
 	check_int(time_of(&before), 1700000100001);
 }
 
+/* As a process whose clock is right does after one whose clock ran ahead. */
+TEST(ids_go_on_from_the_last_one_of_another_process)
+{
+	struct uuid last, u;
+	assert_true(uuid_parse("01912345-6789-7ffe-bfff-ffffffffffff", &last));
+	check(uuid_has_room_after(&last));
+	check(uuid_go_on_from(&last));
+	for (int i = 0; i < 5000; i++) {
+		uuid_make(&u, 1700000150000);
+		check(order(&last, &u) < 0);
+		last = u;
+	}
+	check(time_of(&u) - 0x019123456789 < 10);
+
+	assert_true(uuid_parse("00812345-6789-7ffe-bfff-ffffffffffff", &u));
+	check(uuid_go_on_from(&u)); /* a smaller one changes nothing */
+	uuid_make(&u, 1700000150000);
+	check(order(&last, &u) < 0);
+}
+
+TEST(ids_do_not_go_on_from_what_is_no_id_or_has_no_room_after_it)
+{
+	static const char *const wrong[] = {
+		"ffffffff-ffff-7fff-bfff-ffffffffffff",
+		"e677d21f-dc00-7000-8000-000000000000", /* of the year 10000 */
+		"01a12345-6789-4fff-bfff-ffffffffffff",
+		"01a12345-6789-7fff-3fff-ffffffffffff",
+	};
+	struct uuid u, next;
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		assert_true(uuid_parse(wrong[i], &u));
+		check(!uuid_has_room_after(&u));
+		check(!uuid_go_on_from(&u));
+	}
+	uuid_make(&next, 1700000160000);
+	assert_true(uuid_parse("01a12345-6789-7000-8000-000000000000", &u));
+	check(order(&next, &u) < 0);
+}
+
 TEST(text_and_back_is_the_same_id)
 {
 	struct uuid u, back;
@@ -103,5 +142,8 @@ TEST(only_the_36_character_form_is_an_id)
 
 RUN_TESTS(PROVES(an_id_carries_version_variant_and_time),
 	PROVES(ids_of_one_millisecond_go_up_and_run_into_the_next),
-	PROVES(ids_go_up_when_the_clock_goes_back), PROVES(text_and_back_is_the_same_id),
-	PROVES(the_order_of_texts_is_the_order_of_ids), PROVES(only_the_36_character_form_is_an_id))
+	PROVES(ids_go_up_when_the_clock_goes_back),
+	PROVES(ids_go_on_from_the_last_one_of_another_process),
+	PROVES(ids_do_not_go_on_from_what_is_no_id_or_has_no_room_after_it),
+	PROVES(text_and_back_is_the_same_id), PROVES(the_order_of_texts_is_the_order_of_ids),
+	PROVES(only_the_36_character_form_is_an_id))

@@ -28,6 +28,8 @@ EDITS = [
          "test-clock::durations_are_read_in_every_unit"),
     Edit("ids go back with the clock", "src/base/uuid.c", "if (now_ms > last_ms) {", "if (now_ms != last_ms) {",
          "test-uuid::ids_go_up_when_the_clock_goes_back"),
+    Edit("ids begin anew with each process", "src/core/core.c", "must(uuid_go_on_from(&newest));", "(void)0;",
+         "test-core-clock::what_comes_after_a_clock_that_ran_ahead_is_newer_all_the_same"),
     Edit("of ids of one millisecond none is the later", "src/base/uuid.c", "} else if (++counter > COUNTER_MAX) {", "} else if (counter > COUNTER_MAX) {",
          "test-uuid::ids_of_one_millisecond_go_up_and_run_into_the_next"),
     Edit("the pause before something is made anew does not grow", "src/transport/again.c",
