@@ -161,10 +161,11 @@ struct store_ops {
 		void *self, void (*each)(void *arg, const struct job_row *r), void *arg);
 	store_undelivered_fn *undelivered_list; /* a few of those, in the same order */
 
-	/* The idempotency keys of jobs made since that time, and the newest places; once, at start.
-	 */
-	int (*key_each)(
-		void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
+	/* The idempotency keys of jobs made since that time, and the newest places. `now_ms`: what
+	 * has a later time was made while the clock was ahead, and is told first, for what has an
+	 * earlier one was mostly made after it; so much of it, and of the rest. Once, at start. */
+	int (*key_each)(void *self, int64_t since_ms, int64_t now_ms, int64_t places_max,
+		store_key_fn *each, void *arg);
 
 	/* Those who asked for a job after the first, by job; once, at start. */
 	int (*listener_each)(void *self, store_listener_fn *each, void *arg);
@@ -225,8 +226,8 @@ int store_job_open_each(
 
 int store_job_newest(struct store *st, struct uuid *ret);
 
-int store_key_each(
-	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg);
+int store_key_each(struct store *st, int64_t since_ms, int64_t now_ms, int64_t places_max,
+	store_key_fn *each, void *arg);
 int store_listener_each(struct store *st, store_listener_fn *each, void *arg);
 int store_noun_each(struct store *st, enum store_noun noun,
 	void (*each)(void *arg, const char *name, const char *text), void *arg);

@@ -4,7 +4,8 @@
  *
  * The key and a digest of the request are columns of the job's row, durable with it and read back
  * at start; here is the picture in memory, for limits.idempotency-time and of the newest
- * limits.idempotency-keys: one more makes the oldest be forgotten. An answer waits until
+ * limits.idempotency-keys: one more makes the oldest be forgotten. A clock that is set makes no key
+ * older: within a process its age is monotonic time. An answer waits until
  * everything posted so far is durable, and so until the first job is, and until it is written down
  * whom else its outcome is owed to (outbox.c). The same key with another digest is another request
  * under a used name, and refused. */
@@ -19,7 +20,7 @@ struct idempotency {
 	struct list aged;
 	char *key, *digest;
 	struct uuid job;
-	int64_t created_ms;
+	int64_t since_ms; /* monotonic */
 };
 
 static void key_free(struct core *c, struct idempotency *k)
@@ -41,10 +42,10 @@ static struct idempotency *key_find(const struct core *c, const char *key)
 
 static void drop_old(struct core *c)
 {
-	int64_t oldest = clock_wall_ms() - c->limits.key_ms;
+	int64_t oldest = clock_mono_ms() - c->limits.key_ms;
 	list_each (n, &c->keys_aged) {
 		struct idempotency *k = container_of(n, struct idempotency, aged);
-		if (k->created_ms >= oldest)
+		if (k->since_ms >= oldest)
 			break;
 		key_free(c, k);
 	}
@@ -58,10 +59,9 @@ static void drop_oldest(struct core *c)
 		key_free(c, container_of(c->places_aged.next, struct idempotency, aged));
 }
 
-static void remember(
-	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms)
+static void remember(struct core *c, const char *key, const char *digest, const struct uuid *job,
+	int64_t since_ms)
 {
-	struct core *c = arg;
 	struct idempotency *k = key_find(c, key);
 	if (k)
 		key_free(c, k);
@@ -69,7 +69,7 @@ static void remember(
 	k->key = xstrdup(key);
 	k->digest = digest ? xstrdup(digest) : NULL;
 	k->job = *job;
-	k->created_ms = created_ms;
+	k->since_ms = since_ms;
 	map_add_str(&c->keys, &k->by_key, k->key);
 	list_append(digest ? &c->keys_aged : &c->places_aged, &k->aged);
 	c->n_places += !digest;
@@ -99,7 +99,7 @@ bool keys_answer(struct core *c, struct job_request *rq)
 void keys_add(struct core *c, const struct job *j)
 {
 	if (j->idempotency_key)
-		remember(c, j->idempotency_key, j->idempotency_digest, &j->id, j->created_ms);
+		remember(c, j->idempotency_key, j->idempotency_digest, &j->id, clock_mono_ms());
 }
 
 void keys_drop(struct core *c, const struct job *j)
@@ -109,10 +109,18 @@ void keys_drop(struct core *c, const struct job *j)
 		key_free(c, k);
 }
 
+/* What claims to be of a later time was made while the clock was ahead, nobody knows when. */
+static void key_loaded(
+	void *arg, const char *key, const char *digest, const struct uuid *job, int64_t created_ms)
+{
+	int64_t age_ms = clock_wall_ms() - created_ms;
+	remember(arg, key, digest, job, clock_mono_ms() - (age_ms > 0 ? age_ms : 0));
+}
+
 int keys_load(struct core *c)
 {
-	return store_key_each(
-		c->store, clock_wall_ms() - c->limits.key_ms, PLACES_MAX, remember, c);
+	int64_t now = clock_wall_ms();
+	return store_key_each(c->store, now - c->limits.key_ms, now, PLACES_MAX, key_loaded, c);
 }
 
 void keys_free(struct core *c)

@@ -505,8 +505,9 @@ int sqlite_noun_each(struct sqlite_readers *rs, enum store_noun noun,
 	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
 }
 
-static int keys_of(
-	struct sqlite_readers *rs, const char *sql, int64_t bound, store_key_fn *each, void *arg)
+/* Of the jobs made in that time, both ends included. */
+static int keys_of(struct sqlite_readers *rs, const char *sql, int64_t from_ms, int64_t to_ms,
+	int64_t max, store_key_fn *each, void *arg)
 {
 	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
 	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
@@ -515,7 +516,9 @@ static int keys_of(
 		return r;
 	if (sqlite3_prepare_v2(rd->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return sqlite_errno(rd->db);
-	sqlite3_bind_int64(s, 1, bound);
+	sqlite3_bind_int64(s, 1, from_ms);
+	sqlite3_bind_int64(s, 2, to_ms);
+	sqlite3_bind_int64(s, 3, max);
 	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
 		struct uuid id;
 		const char *key = good_text(s, 0);
@@ -529,21 +532,23 @@ static int keys_of(
 	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
 }
 
-int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t places_max,
+int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t now_ms, int64_t places_max,
 	store_key_fn *each, void *arg)
 {
-	int r = keys_of(rs,
+	static const char keys[] =
 		"SELECT idempotency_key, idempotency_digest, id, created_ms FROM job WHERE "
-		"idempotency_key IS NOT NULL AND created_ms >= ?1 AND idempotency_digest IS NOT "
-		"NULL ORDER BY created_ms",
-		since_ms, each, arg);
-	return r < 0 ? r
-		     : keys_of(rs,
-			       "SELECT * FROM (SELECT idempotency_key, NULL, id, created_ms FROM "
-			       "job "
-			       "WHERE idempotency_key IS NOT NULL AND idempotency_digest IS NULL "
-			       "ORDER BY created_ms DESC LIMIT ?1) ORDER BY created_ms",
-			       places_max, each, arg);
+		"idempotency_key IS NOT NULL AND created_ms BETWEEN ?1 AND ?2 AND "
+		"idempotency_digest IS NOT NULL ORDER BY created_ms LIMIT ?3";
+	static const char places[] =
+		"SELECT * FROM (SELECT idempotency_key, NULL, id, created_ms FROM job WHERE "
+		"idempotency_key IS NOT NULL AND created_ms BETWEEN ?1 AND ?2 AND "
+		"idempotency_digest IS NULL ORDER BY created_ms DESC LIMIT ?3) ORDER BY created_ms";
+	int r = keys_of(rs, keys, now_ms + 1, INT64_MAX, -1, each, arg);
+	if (r == 0)
+		r = keys_of(rs, keys, since_ms, now_ms, -1, each, arg);
+	if (r == 0)
+		r = keys_of(rs, places, now_ms + 1, INT64_MAX, places_max, each, arg);
+	return r < 0 ? r : keys_of(rs, places, INT64_MIN, now_ms, places_max, each, arg);
 }
 
 static void unreadable_tell(

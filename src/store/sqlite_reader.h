@@ -36,7 +36,7 @@ int sqlite_job_query(char ret[static SQLITE_JOB_QUERY], const char *what, const 
 	const char *tail);
 
 /* As in store_ops. */
-int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t places_max,
+int sqlite_key_each(struct sqlite_readers *rs, int64_t since_ms, int64_t now_ms, int64_t places_max,
 	store_key_fn *each, void *arg);
 int sqlite_listener_each(struct sqlite_readers *rs, store_listener_fn *each, void *arg);
 int sqlite_noun_each(struct sqlite_readers *rs, enum store_noun noun,

@@ -1030,10 +1030,11 @@ int store_undelivered_list(struct store *st, const char *transport,
 	return have_read(st, st->ops->undelivered_list(st->self, transport, after, ret, max));
 }
 
-int store_key_each(
-	struct store *st, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+int store_key_each(struct store *st, int64_t since_ms, int64_t now_ms, int64_t places_max,
+	store_key_fn *each, void *arg)
 {
-	return have_read_all(st, st->ops->key_each(st->self, since_ms, places_max, each, arg));
+	return have_read_all(
+		st, st->ops->key_each(st->self, since_ms, now_ms, places_max, each, arg));
 }
 
 int store_listener_each(struct store *st, store_listener_fn *each, void *arg)

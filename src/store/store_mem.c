@@ -452,10 +452,10 @@ static int mem_noun_each(void *self, enum store_noun noun,
 }
 
 /* What is in memory has no earlier process. */
-static int mem_key_each(
-	void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+static int mem_key_each(void *self, int64_t since_ms, int64_t now_ms, int64_t places_max,
+	store_key_fn *each, void *arg)
 {
-	(void)self, (void)since_ms, (void)places_max, (void)each, (void)arg;
+	(void)self, (void)since_ms, (void)now_ms, (void)places_max, (void)each, (void)arg;
 	return 0;
 }
 

@@ -325,9 +325,11 @@ static int sqlite_deployed(void *self, struct uuid *ret)
 	return sqlite_db_deployed(((struct sqlite *)self)->db, ret);
 }
 
-static int each_key(void *self, int64_t since_ms, int64_t places_max, store_key_fn *each, void *arg)
+static int each_key(void *self, int64_t since_ms, int64_t now_ms, int64_t places_max,
+	store_key_fn *each, void *arg)
 {
-	return sqlite_key_each(&((struct sqlite *)self)->readers, since_ms, places_max, each, arg);
+	return sqlite_key_each(
+		&((struct sqlite *)self)->readers, since_ms, now_ms, places_max, each, arg);
 }
 
 static int each_unreadable(void *self, int64_t number, int64_t limit, int64_t offset,

@@ -122,6 +122,36 @@ static void jobs_of_a_clock_that_ran_ahead_run_before_later_ones(void **state)
 	assert_string_equal(h->crew.last_job, second);
 }
 
+/* The same request each time. */
+static void submit_with_key(struct house *h)
+{
+	_cleanup_(job_request_freep) struct job_request *rq = job_request_new();
+	rq->door = h->door;
+	rq->source = "Loopback";
+	rq->function = xstrdup("f");
+	rq->parameters = xstrdup("{\"n\": 1}");
+	rq->arguments = json_loads(rq->parameters, 0, NULL);
+	rq->idempotency_key = xstrdup("key");
+	rq->idempotency_digest = xstrdup("digest");
+	rq->to.text = xstrdup("mine");
+	rq->to.wants = ~0u;
+	assert_int_equal(intake_submit(core_intake(h->core, "loopback"), &rq), 0);
+}
+
+static void a_key_is_known_as_long_as_before_wherever_the_clock_goes(void **state)
+{
+	struct house *h = *state;
+	static const int64_t steps[] = { YEAR_MS, -YEAR_MS, 0 };
+	submit_with_key(h);
+	await_and_drop(h, "finished");
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		ahead_ms = steps[i];
+		submit_with_key(h);
+		await_and_drop(h, "finished");
+		assert_int_equal(h->crew.n_started, 1);
+	}
+}
+
 int main(void)
 {
 #define IN_A_HOUSE(test) cmocka_unit_test_setup_teardown(test, up, down)
@@ -130,6 +160,7 @@ int main(void)
 			the_end_of_a_thread_is_waited_for_no_longer_when_the_clock_goes_back),
 		IN_A_HOUSE(what_comes_after_a_clock_that_ran_ahead_is_newer_all_the_same),
 		IN_A_HOUSE(jobs_of_a_clock_that_ran_ahead_run_before_later_ones),
+		IN_A_HOUSE(a_key_is_known_as_long_as_before_wherever_the_clock_goes),
 	};
 	return cmocka_run_group_tests_name("core-clock", tests, NULL, NULL);
 }

@@ -357,8 +357,26 @@ TEST(keys_are_read_by_age_and_places_by_number)
 	check_int(settle(p->st), 0);
 	place_reopen(p);
 	char told[200] = "";
-	check_int(store_key_each(p->st, 4, 2, key_tell, told), 0);
+	check_int(store_key_each(p->st, 4, 6, 2, key_tell, told), 0);
 	check_str(told, "k3+;k5+;k2;k4;");
+}
+
+/* Of keys and places that were made when the clock was ahead, and of later ones, the last stand. */
+TEST(keys_that_a_clock_ahead_made_are_read_first)
+{
+	struct place *p = *state;
+	for (int i = 0; i < 8; i++) {
+		_cleanup_(job_unrefp) struct job *j = job_make("pi", i);
+		j->created_ms = i < 4 ? 9000 + i : 1000 + i;
+		j->idempotency_key = xasprintf("k%d", i);
+		j->idempotency_digest = i % 2 ? xstrdup("d") : NULL;
+		store_post(p->st, op_make(STORE_JOB_INSERT, j, JOB_QUEUED));
+	}
+	check_int(settle(p->st), 0);
+	place_reopen(p);
+	char told[200] = "";
+	check_int(store_key_each(p->st, 1000, 2000, 1, key_tell, told), 0);
+	check_str(told, "k1+;k3+;k5+;k7+;k2;k6;");
 }
 
 /* How much this process has read from files. */
@@ -656,6 +674,7 @@ TEST(deployments_that_come_together_are_made_one_after_the_other)
 
 RUN_TESTS(ON_DISK(rows_outlive_a_close), ON_DISK(a_close_leaves_the_room_that_the_next_start_needs),
 	ON_DISK(keys_are_read_by_age_and_places_by_number),
+	ON_DISK(keys_that_a_clock_ahead_made_are_read_first),
 	ON_DISK(long_arguments_are_not_read_at_a_start),
 	ON_DISK(a_row_that_does_not_say_how_long_its_arguments_are_is_read),
 	ON_DISK(a_filter_of_jobs_goes_by_the_index_of_the_rarest),

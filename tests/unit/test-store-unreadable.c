@@ -85,7 +85,7 @@ static struct found read_all(struct place *p)
 	check(store_job_list(p->st, &q, ignore_row, NULL, NULL) >= 0);
 	check_int(store_noun_each(p->st, STORE_CONTEXT, count_noun, &f), 0);
 	check_int(store_noun_each(p->st, STORE_FUNCTION, count_noun, &f), 0);
-	check_int(store_key_each(p->st, 0, 100, count_key, &f), 0);
+	check_int(store_key_each(p->st, 0, INT32_MAX, 100, count_key, &f), 0);
 	check_int(store_listener_each(p->st, count_listener, &f), 0);
 	check_int(store_job_open_each(p->st, count_row, &f), 0);
 	check_int(store_job_owed_each(p->st, count_row, &f), 0);

@@ -36,7 +36,7 @@ EDITS = [
          "a->pause_ms * 2 < AGAIN_MAX_MS ? a->pause_ms * 2 : AGAIN_MAX_MS;", "AGAIN_MIN_MS;", "test-again::test_pauses_grow_until_it_lasts"),
     Edit("a request without time left is run", "src/transport/mqtt/request.c", "expiry->value.integer4 == 0)", "false)",
          "test-mqtt-request::properties_are_checked"),
-    Edit("a key is remembered for ever", "src/core/keys.c", "if (k->created_ms >= oldest)", "if (k)",
+    Edit("a key is remembered for ever", "src/core/keys.c", "if (k->since_ms >= oldest)", "if (k)",
          "test-core-intake::a_key_is_kept_for_its_time"),
     Edit("microseconds are cut", TEXTS, 'return f"{ns // 1000:06d}" if ns % 1000 == 0', 'return f"{ns // 1000000:03d}" if ns % 1000 == 0', ENCODE),
     Edit("offsets west of UTC have the sign of those east of it", TEXTS, 'sign = "-" if minutes < 0 else "+"', 'sign = "+"', ENCODE),
