@@ -31,8 +31,8 @@ enum store_op_kind {
 			 of it or nothing: what a process that is killed in between leaves, the
 			 next store_open finishes or undoes */
 	STORE_JOBS_DELIVERED, /* the jobs `ids` are owed no more */
-	STORE_JOBS_PRUNE,   /* rows of ended jobs with id below `job_id` that are owed to nobody go,
-			       and their logs */
+	STORE_JOBS_PRUNE,   /* rows of ended jobs with an id up to `job_id` that are owed to nobody
+			       go, and their logs */
 	STORE_LISTENER_PUT, /* the outcome of job `job_id`, if there is one, is owed to the reply-to
 			       `text` of door `name`, too; once, however often it is put */
 	STORE_LISTENERS_DROP, /* those of job `job_id` at door `name` have it */
@@ -155,6 +155,7 @@ struct store_ops {
 	/* The greatest id of a job, of those that ids can go on from; once, at start. -ENOENT:
 	 * there is none. */
 	int (*job_newest)(void *self, struct uuid *ret);
+	store_old_fn *job_old;
 
 	/* Ended jobs that are owed to whoever asked first, by when they ended: once, at start. */
 	int (*job_owed_each)(

@@ -37,17 +37,49 @@ static void before_sleep(uv_prepare_t *handle)
 	beat_doing("rest");
 }
 
-/* Every job with a smaller id is older. */
+/* Up to which job all are old is found out on a thread of the loop's pool: after a clock that ran
+ * ahead many are looked at. */
+struct pruning {
+	uv_work_t work;
+	struct core *core;
+	int64_t now_ms, before_ms;
+	struct uuid last;
+	int status;
+};
+
+static void pruning_work(uv_work_t *work)
+{
+	struct pruning *p = container_of(work, struct pruning, work);
+	p->status = store_job_old(p->core->store, p->before_ms, p->now_ms, &p->last);
+}
+
+static void pruning_done(uv_work_t *work, int status)
+{
+	_cleanup_(freep) struct pruning *p = container_of(work, struct pruning, work);
+	struct core *c = p->core;
+	beat_doing("which jobs are old");
+	c->is_pruning = false;
+	if (status < 0 || p->status < 0 || c->is_let_go)
+		return;
+	struct store_op *op = store_op_new(STORE_JOBS_PRUNE, NULL);
+	op->job_id = p->last;
+	store_post(c->store, op);
+}
+
 static void prune_ticked(struct timers *t, struct timer *timer)
 {
 	struct core *c = container_of(timer, struct core, prune_tick);
 	int64_t half = c->limits.history_ms / 2;
 	timer_set(t, timer, half < PRUNE_TICK_MS ? half : PRUNE_TICK_MS);
-	if (c->limits.history_ms == DURATION_INF)
+	int64_t now = clock_wall_ms();
+	if (now <= c->limits.history_ms || c->is_pruning)
 		return;
-	struct store_op *op = store_op_new(STORE_JOBS_PRUNE, NULL);
-	uuid_at(&op->job_id, clock_wall_ms() - c->limits.history_ms);
-	store_post(c->store, op);
+	struct pruning *p = xcalloc(1, sizeof *p);
+	p->core = c;
+	p->now_ms = now;
+	p->before_ms = now - c->limits.history_ms;
+	c->is_pruning = true;
+	must(uv_queue_work(c->loop, &p->work, pruning_work, pruning_done) == 0);
 }
 
 static void stop_timed_out(struct timers *t, struct timer *timer)

@@ -92,7 +92,7 @@ struct core {
 	uv_prepare_t before_sleep;
 	struct timer record_tick, ack_tick, prune_tick;
 	struct list acks, acks_settling; /* of struct pending_ack */
-	bool is_started, is_stopping;
+	bool is_started, is_stopping, is_pruning;
 	bool is_let_go; /* nobody may be left waiting from here on */
 	void (*stopped)(void *owner);
 	void *stopped_owner;

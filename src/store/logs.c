@@ -196,7 +196,7 @@ static bool id_of(const char *name, struct uuid *ret)
 	return uuid_parse(text, ret);
 }
 
-void logs_prune(struct logs *l, const struct uuid *below,
+void logs_prune(struct logs *l, const struct uuid *last,
 	bool (*is_gone)(void *owner, const struct uuid *id), void *owner)
 {
 	close_all(l); /* one of them may be removed, and would be written to nevertheless */
@@ -206,7 +206,7 @@ void logs_prune(struct logs *l, const struct uuid *below,
 	struct dirent *e;
 	while ((e = readdir(d))) {
 		struct uuid id;
-		if (id_of(e->d_name, &id) && memcmp(&id, below, sizeof id) < 0 &&
+		if (id_of(e->d_name, &id) && memcmp(&id, last, sizeof id) <= 0 &&
 			is_gone(owner, &id))
 			unlinkat(dirfd(d), e->d_name, 0);
 	}

@@ -37,8 +37,8 @@ int logs_append(struct logs *l, const struct uuid *id, const char *text, size_t 
  * is no file. */
 int logs_read(const struct logs *l, const struct uuid *id);
 
-/* Removes the files of ids below `below` for which `is_gone` is true. */
-void logs_prune(struct logs *l, const struct uuid *below,
+/* Removes the files of ids up to `last` for which `is_gone` is true. */
+void logs_prune(struct logs *l, const struct uuid *last,
 	bool (*is_gone)(void *owner, const struct uuid *id), void *owner);
 
 /* Any thread. */

@@ -451,6 +451,34 @@ int sqlite_job_newest(struct sqlite_readers *rs, struct uuid *ret)
 	return step == SQLITE_DONE ? -ENOENT : sqlite_errno(rd->db);
 }
 
+/* The time in an id is never before that at which its job was made, so below the id of `before_ms`
+ * all are old, and mostly the next one is not. Only of a clock that was ahead ids are later: from
+ * there on jobs are looked at one by one. */
+int sqlite_job_old(struct sqlite_readers *rs, int64_t before_ms, int64_t now_ms, struct uuid *ret)
+{
+	_cleanup_(reader_returnp) struct sqlite_reader *rd = NULL;
+	_cleanup_(sqlite3_finalizep) sqlite3_stmt *s = NULL;
+	struct uuid first;
+	int r = reader_borrow(rs, &rd), step;
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(rd->db, "SELECT id, created_ms FROM job WHERE id > ?1 ORDER BY id",
+		    -1, &s, NULL) != SQLITE_OK)
+		return sqlite_errno(rd->db);
+	uuid_at(&first, before_ms);
+	*ret = first;
+	sqlite3_bind_blob(s, 1, first.bytes, sizeof first.bytes, SQLITE_STATIC);
+	while ((step = sqlite3_step(s)) == SQLITE_ROW) {
+		int64_t made_ms = sqlite3_column_int64(s, 1);
+		struct uuid id;
+		if (made_ms >= before_ms && made_ms <= now_ms)
+			return 0;
+		if (made_ms < before_ms && good_id(s, 0, &id))
+			*ret = id;
+	}
+	return step == SQLITE_DONE ? 0 : sqlite_errno(rd->db);
+}
+
 static void listener_read(
 	struct sqlite_readers *rs, sqlite3_stmt *s, store_listener_fn *each, void *arg)
 {

@@ -49,6 +49,7 @@ int sqlite_job_list(struct sqlite_readers *rs, const struct job_query *q,
 int sqlite_undelivered_list(struct sqlite_readers *rs, const char *transport,
 	const struct store_undelivered *after, struct store_undelivered *ret, size_t max);
 int sqlite_job_newest(struct sqlite_readers *rs, struct uuid *ret);
+int sqlite_job_old(struct sqlite_readers *rs, int64_t before_ms, int64_t now_ms, struct uuid *ret);
 int sqlite_job_owed_each(
 	struct sqlite_readers *rs, void (*each)(void *arg, const struct job_row *r), void *arg);
 int sqlite_job_open_each(

@@ -244,10 +244,10 @@ static bool is_gone(void *owner, const struct uuid *id)
 	return r == -ENOENT;
 }
 
-static void prune_logs(struct store *st, const struct uuid *below)
+static void prune_logs(struct store *st, const struct uuid *last)
 {
 	enter(st);
-	logs_prune(&st->logs, below, is_gone, st);
+	logs_prune(&st->logs, last, is_gone, st);
 	leave(st);
 }
 
@@ -1016,6 +1016,11 @@ int store_job_open_each(
 int store_job_newest(struct store *st, struct uuid *ret)
 {
 	return have_read(st, st->ops->job_newest(st->self, ret));
+}
+
+int store_job_old(struct store *st, int64_t before_ms, int64_t now_ms, struct uuid *ret)
+{
+	return have_read(st, st->ops->job_old(st->self, before_ms, now_ms, ret));
 }
 
 int store_job_owed_each(

@@ -161,14 +161,14 @@ static void drop_listeners(struct mem *m, const struct store_op *op)
 	}
 }
 
-static void prune(struct mem *m, const struct uuid *below)
+static void prune(struct mem *m, const struct uuid *last)
 {
 	size_t n = m->n_rows;
 	m->n_rows = 0;
 	for (size_t i = 0; i < n; i++)
 		if (job_state_is_final(m->rows[i]->state) && !m->rows[i]->is_owed &&
 			!has_listener(m, &m->rows[i]->id) &&
-			memcmp(&m->rows[i]->id, below, sizeof *below) < 0)
+			memcmp(&m->rows[i]->id, last, sizeof *last) <= 0)
 			job_row_freep(&m->rows[i]);
 		else
 			m->rows[m->n_rows++] = m->rows[i];
@@ -431,6 +431,24 @@ static int mem_newest(void *self, struct uuid *ret)
 	return r;
 }
 
+static int mem_old(void *self, int64_t before_ms, int64_t now_ms, struct uuid *ret)
+{
+	struct mem *m = self;
+	uuid_at(ret, before_ms);
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_rows; i++) {
+		const struct job_row *row = m->rows[i];
+		if (memcmp(&row->id, ret, sizeof *ret) <= 0)
+			continue;
+		if (row->created_ms < before_ms)
+			*ret = row->id;
+		else if (row->created_ms <= now_ms)
+			break;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
 static int mem_listener_each(void *self, store_listener_fn *each, void *arg)
 {
 	struct mem *m = self;
@@ -495,6 +513,7 @@ const struct store_ops store_mem = {
 	.job_owed_each = mem_owed_each,
 	.undelivered_list = mem_undelivered,
 	.job_newest = mem_newest,
+	.job_old = mem_old,
 	.key_each = mem_key_each,
 	.listener_each = mem_listener_each,
 	.noun_each = mem_noun_each,

@@ -47,7 +47,7 @@ static const char *const stmt_sql[_STMT_MAX] = {
 			    "started_ms = ?6, ended_ms = ?7, attempt = ?8, owed = ?9, "
 			    "progress = ?10 WHERE id = ?1",
 	[STMT_JOB_DELIVERED] = "UPDATE job SET owed = 0 WHERE id = ?1",
-	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id < ?1 AND state >= 5 AND owed = 0 AND id NOT "
+	[STMT_JOBS_PRUNE] = "DELETE FROM job WHERE id <= ?1 AND state >= 5 AND owed = 0 AND id NOT "
 			    "IN (SELECT job FROM listener)",
 	[STMT_LISTENER_PUT] =
 		"INSERT OR IGNORE INTO listener (job, door, reply_to) SELECT id, ?2, ?3 FROM job "
@@ -309,6 +309,11 @@ static int sqlite_newest(void *self, struct uuid *ret)
 	return sqlite_job_newest(&((struct sqlite *)self)->readers, ret);
 }
 
+static int sqlite_old(void *self, int64_t before_ms, int64_t now_ms, struct uuid *ret)
+{
+	return sqlite_job_old(&((struct sqlite *)self)->readers, before_ms, now_ms, ret);
+}
+
 static int each_listener(void *self, store_listener_fn *each, void *arg)
 {
 	return sqlite_listener_each(&((struct sqlite *)self)->readers, each, arg);
@@ -382,6 +387,7 @@ const struct store_ops store_sqlite = {
 	.job_owed_each = sqlite_owed_each,
 	.undelivered_list = sqlite_undelivered,
 	.job_newest = sqlite_newest,
+	.job_old = sqlite_old,
 	.key_each = each_key,
 	.listener_each = each_listener,
 	.noun_each = each_noun,

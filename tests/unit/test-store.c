@@ -432,7 +432,7 @@ TEST(logs_are_appended_in_order_each_to_its_own_file)
 	}
 }
 
-TEST(pruning_removes_ended_jobs_below_an_id_and_their_logs)
+TEST(pruning_removes_ended_jobs_up_to_an_id_and_their_logs)
 {
 	struct place *p = *state;
 	struct uuid old_open = add(p, "pi", JOB_STARTED, NULL);
@@ -442,7 +442,7 @@ TEST(pruning_removes_ended_jobs_below_an_id_and_their_logs)
 	log_text(p, &old, "x");
 	log_text(p, &young, "x");
 	struct store_op *op = store_op_new(STORE_JOBS_PRUNE, NULL);
-	op->job_id = young;
+	op->job_id = old;
 	store_post(p->st, op);
 	log_text(p, &young, "y");
 	check_int(settle(p->st), 0);
@@ -458,6 +458,35 @@ TEST(pruning_removes_ended_jobs_below_an_id_and_their_logs)
 	_cleanup_(freep) char *young_log = log_read(p, &young);
 	check(open_log && !old_log);
 	check_str(young_log ? young_log : "", "xy");
+}
+
+/* Which of the jobs with the numbers 1 to 7 are old: up to that one. */
+static int old_up_to(struct place *p, int64_t before_ms, int64_t now_ms)
+{
+	struct uuid last;
+	check_int(store_job_old(p->st, before_ms, now_ms, &last), 0);
+	return last.bytes[15];
+}
+
+TEST(jobs_get_old_in_the_order_in_which_they_were_made)
+{
+	struct place *p = *state;
+	static const int64_t made[] = { 100, 9000, 9001, 200, 9002, 300, 1 };
+	for (int i = 0; i < 7; i++) {
+		char id[UUID_TEXT];
+		snprintf(id, sizeof id, "01912345-6789-7000-8000-00000000000%d", i + 1);
+		put_at(p, id, made[i]);
+	}
+	check_int(settle(p->st), 0);
+	check_int(old_up_to(p, 100, 400), 0);
+	check_int(old_up_to(p, 101, 400), 1);
+	check_int(old_up_to(p, 200, 400), 1);
+	check_int(old_up_to(p, 201, 400), 4); /* it tells of the second and the third, */
+	check_int(old_up_to(p, 300, 400), 4); /* and of the fifth nobody knows yet */
+	check_int(old_up_to(p, 301, 400), 7); /* and of the last neither, before */
+	struct uuid all;
+	check_int(store_job_old(p->st, 0x019123456790, 0x019123456790, &all), 0);
+	check_int(uuid_ms(&all), 0x019123456790); /* whatever time it is by the rows */
 }
 
 enum { READERS = 12, WRITTEN = 3000 };
@@ -675,7 +704,8 @@ RUN_TESTS(ON_BOTH(a_job_is_read_as_it_was_posted), ON_BOTH(an_update_changes_the
 	ON_BOTH(the_newest_job_is_the_one_of_the_greatest_id_that_is_a_good_one),
 	ON_BOTH(a_job_is_kept_while_somebody_listens_to_it),
 	ON_BOTH(logs_are_appended_in_order_each_to_its_own_file),
-	ON_BOTH(pruning_removes_ended_jobs_below_an_id_and_their_logs),
+	ON_BOTH(pruning_removes_ended_jobs_up_to_an_id_and_their_logs),
+	ON_BOTH(jobs_get_old_in_the_order_in_which_they_were_made),
 	ON_BOTH(many_read_while_one_writes), ON_BOTH(closing_answers_everybody),
 	ON_BOTH(reading_goes_on_after_a_stop),
 	ON_BOTH(nouns_are_kept_by_name_until_they_are_dropped), ON_BOTH(a_deployment_is_made_whole),

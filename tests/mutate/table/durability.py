@@ -30,7 +30,7 @@ EDITS = [
     Edit("an outcome that is still owed is pruned", "src/store/store_sqlite.c",
          "AND state >= 5 AND owed = 0 AND", "AND state >= 5 AND", "test-store::an_outcome_is_owed_until_it_is_delivered"),
     Edit("a job that runs is pruned", "src/store/store_sqlite.c",
-         "AND state >= 5 AND owed = 0 AND", "AND owed = 0 AND", "test-store::pruning_removes_ended_jobs_below_an_id_and_their_logs"),
+         "AND state >= 5 AND owed = 0 AND", "AND owed = 0 AND", "test-store::pruning_removes_ended_jobs_up_to_an_id_and_their_logs"),
     Edit("a job that somebody else still listens to is pruned", "src/store/store_sqlite.c",
          "IN (SELECT job FROM listener)", "IN (SELECT job FROM listener WHERE 0)", "test-store::a_job_is_kept_while_somebody_listens_to_it"),
     Edit("a database of a newer program is opened", "src/store/sqlite_db.c",
