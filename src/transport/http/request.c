@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What handlers do with a request: read its query, answer it, make it wait. */
 #include "transport/http/request.h"
+#include "transport/http/target.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -77,8 +78,10 @@ static void log_fault(const struct request *rq, unsigned status, const struct fa
 			rq->path ? rq->path : "nothing", status, f->text);
 }
 
-void answer_fault(struct request *rq, const struct fault *f)
+void answer_fault(struct request *rq, const struct fault *fault)
 {
+	struct fault shown = *fault, *f = &shown;
+	target_show(f->text);
 	enum fault_code code = f->code ? f->code : FAULT_INTERNAL;
 	unsigned status = fault_http[code].status;
 	_cleanup_(json_decrefp) json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type",

@@ -3,8 +3,8 @@
  *
  * libmicrohttpd decodes a path as one text. There an encoded slash becomes a border between
  * segments, and an encoded NUL cuts off what comes after it: another resource than the client
- * named. So the path is decoded here, from its raw form, and those two become a byte that no UTF-8
- * text has and so no name.
+ * named. So the path is decoded here, from its raw form, and these become what no name has: the NUL
+ * a byte that is not UTF-8, the slash a character for private use, which sentences show as a slash.
  *
  * Of parameters there is one rule for all routes, whose rows name theirs: one that is not known,
  * comes twice, has no value, has a NUL or is not UTF-8 is refused before any handler reads it.
@@ -18,6 +18,7 @@
 
 enum { SEEN_MAX = 16 };
 #define IN_NO_NAME '\xff'
+#define SLASH      "\xee\x80\xaf" /* U+E02F; as long as what it stands for, "%2F" */
 
 static int hex(char c)
 {
@@ -36,12 +37,28 @@ char *target_path(const char *uri)
 		char c = uri[i];
 		if (low >= 0) {
 			c = (char)(high << 4 | low);
-			c = c && c != '/' ? c : IN_NO_NAME;
+			c = c ? c : IN_NO_NAME;
 			i += 2;
 		}
-		path[n++] = c;
+		if (low >= 0 && c == '/') {
+			memcpy(path + n, SLASH, sizeof SLASH - 1);
+			n += sizeof SLASH - 1;
+		} else {
+			path[n++] = c;
+		}
 	}
 	return path;
+}
+
+void target_show(char *sentence)
+{
+	char *to = sentence;
+	for (const char *from = sentence; *from;) {
+		bool is_slash = strncmp(from, SLASH, sizeof SLASH - 1) == 0;
+		*to++ = is_slash ? '/' : *from;
+		from += is_slash ? sizeof SLASH - 1 : 1;
+	}
+	*to = '\0';
 }
 
 static bool is_text(const char *value, size_t len)

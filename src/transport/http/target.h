@@ -11,8 +11,11 @@
 struct request;
 
 /* The decoded path of a raw request target that begins with its path, owned by the
- * caller; an encoded slash or NUL is a byte that no route and no name has. */
+ * caller; an encoded slash is a character, an encoded NUL a byte that no route and no name has. */
 char *target_path(const char *uri);
+
+/* In a sentence that quotes a part of such a path, that character becomes a slash again. */
+void target_show(char *sentence);
 
 /* Its parameters are text, the route knows them, each comes once and has a value. */
 int target_check_query(struct request *rq, struct fault *f);

@@ -110,6 +110,13 @@ def test_a_byte_order_mark_before_arguments_is_no_mistake(gateway, tmp_path, mor
     assert json.loads(cli(gateway, "run", "texts", f"@{tmp_path}/arguments", *more)) == ["é", None, 0, 2 if more else 0, None]
 
 
+@pytest.mark.parametrize("words, sentence", [
+    (["run", "../jobs"], "there is no function ../jobs"), (["functions", "show", "a//b\x1b/"], "there is no function a//b /"),
+    (["contexts", "show", "/"], "there is no context /"), (["wait", "a/b"], "Job a/b not found")])
+def test_a_name_is_told_as_it_was_written(gateway, words, sentence):
+    assert sentence in said(gateway, *words, code=3)
+
+
 VAST = "12345678901234567890"
 
 
