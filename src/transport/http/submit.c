@@ -263,10 +263,11 @@ void job_devrun(struct request *rq)
 static void submit_first_generation(struct request *rq, struct job_request *job)
 {
 	/* As text: values take many times as much memory, and it stays until the job ends. */
-	json_t *echo =
-		json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:s*}", "path", job->path, "className",
-			job->class_name, "namespace", job->context, "parameters", job->arguments,
-			"externalId", job->external_id, "route", job->path ? NULL : job->function);
+	json_t *route =
+		job->path ? NULL : json_string_lossy(job->function); /* of a path: any bytes */
+	json_t *echo = json_pack("{s:s*, s:s*, s:s*, s:O, s:s*, s:o*}", "path", job->path,
+		"className", job->class_name, "namespace", job->context, "parameters",
+		job->arguments, "externalId", job->external_id, "route", route);
 	rq->echo = json_text(echo);
 	json_decref(echo); /* now, since what it shares will be the core's */
 	job->is_sync = job->makes_context = true;
