@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of the gateway and of the broker while requests come by MQTT: none is lost, none becomes two jobs."""
+import json
 import random
 import re
 import resource
@@ -193,3 +194,24 @@ def test_outcomes_that_wait_for_a_broker_cost_no_memory_each(c_mist, mosquitto_f
     until(lambda: len(numbers()) >= REQUESTS, 60, "the outcomes")
     until(lambda: outbox_bytes(gateway) == 0, 60, "nothing that waits")
     assert numbers() == list(range(REQUESTS))
+
+
+def test_a_gateway_that_died_with_its_broker_keeps_nobody_from_taking_over(c_mist, mosquitto, prefix):
+    """The broker of after it still says that it is online, and it would be the one to take over. It is not the only one of the kind: most
+    statuses are of gateways that will never come back."""
+    settings = [{"type": "mqtt", "url": mosquitto.url, "prefix": prefix, "take-over": "1s", "receivers": 2}]
+    gone, stays = (up(c_mist(transports=settings)) for _ in range(2))
+    own = f"{prefix}/status/{(gone.data / 'gateway-id').read_text()}"
+    status = mosquitto.subscribe(own).wait_one().json()
+    stays.stop()
+    for i in range(80):
+        ghost, is_online = f"00{i:06}{str(uuid.uuid4())[8:]}", i % 40 == 0
+        words = {**status, "status": "online" if is_online else "offline", "gateway": ghost, "client": f"mist-{ghost[-12:]}-mqtt"}
+        mosquitto.pub(f"{prefix}/status/{ghost}", json.dumps(words), retain=True)
+    up(stays.start())
+    answers = mosquitto.subscribe(f"{prefix}/answers")
+    gone.kill9()
+    for _ in range(40):
+        mosquitto.pub(f"{prefix}/functions/noop/jobs", "{}", response_topic=f"{prefix}/answers")
+    until(lambda: len(answers.messages) == 40, 60, "all answers")
+    assert f"gateway {status['gateway']} is away for" in stays.stderr()

@@ -107,12 +107,18 @@ static void a_cancel_is_known_by_its_topic_alone(void **state)
 	}
 }
 
-static void hear(struct mqtt *m, const char *topic, const char *text)
+static void hear_kept(struct mqtt *m, const char *topic, const char *text, bool is_kept)
 {
 	MQTTAsync_message message = MQTTAsync_message_initializer;
 	message.payload = (char *)text;
 	message.payloadlen = (int)strlen(text);
+	message.retained = is_kept;
 	peers_heard(m, topic, &message);
+}
+
+static void hear(struct mqtt *m, const char *topic, const char *text)
+{
+	hear_kept(m, topic, text, false);
 }
 
 static void a_gateway_speaks_of_itself_only(void **state)
@@ -137,9 +143,107 @@ static void a_gateway_speaks_of_itself_only(void **state)
 	peers_free(&m);
 }
 
+static void hear_of(struct mqtt *m, const char *gateway, const char *status, bool is_kept)
+{
+	char topic[64], text[512];
+	snprintf(topic, sizeof topic, "p/status/%s", gateway);
+	snprintf(text, sizeof text,
+		"{\"status\":\"%s\",\"gateway\":\"%s\",\"transport\":\"t\",\"share\":\"s\","
+		"\"client\":\"mist-%s-t\",\"receivers\":1,\"saysAgain\":true}",
+		status, gateway, gateway);
+	hear_kept(m, topic, text, is_kept);
+}
+
+static void let_pass(struct mqtt *m, int64_t ms)
+{
+	for (size_t i = 0; i < m->n_peers; i++) {
+		m->peers[i].away_since_ms -= ms;
+		m->peers[i].unsure_since_ms -= ms;
+	}
+}
+
+static void check_next(struct mqtt *m, const char *session)
+{
+	_cleanup_(freep) char *next = peers_next_session(m);
+	if (session)
+		assert_string_equal(next, session);
+	else
+		assert_null(next);
+}
+
+static void one_that_only_the_broker_says_is_online_is_away(void **state)
+{
+	struct link control = { .state = LINK_UP, .n_ups = 1 };
+	struct mqtt m = { .settings = { .share = (char *)"s", .take_over_ms = 1000 },
+		.links = { [LINK_CONTROL] = &control },
+		.status_topic = (char *)"p/status",
+		.gateway_topic = (char *)"p/status/b",
+		.gateway = (char *)"b",
+		.env = { .name = "t", .gateway = "b" } };
+	(void)state;
+	pthread_cond_init(&m.changed, NULL);
+	_cleanup_(freep) char *question = peers_question(&m);
+	hear_of(&m, "a", "online", false); /* queued while we were away */
+	assert_true(m.peers[0].is_unsure);
+	hear(&m, "p/status/b", question);
+	hear_of(&m, "a", "online", true);
+	hear_of(&m, "c", "online", true);
+	hear_of(&m, "c", "online", false); /* the answer */
+	let_pass(&m, 9000);
+	assert_true(peers_is_any_online(&m));
+	hear_of(&m, "d", "offline", false);
+	let_pass(&m, 900);
+	check_next(&m, NULL);
+	let_pass(&m, 200); /* a would have been the one to take over, and is away now */
+	check_next(&m, "mist-d-t-0");
+	check_next(&m, "mist-a-t-0");
+	check_next(&m, NULL);
+	assert_true(peers_is_any_online(&m));
+	hear_of(&m, "c", "offline", false);
+	assert_false(peers_is_any_online(&m));
+	peers_free(&m);
+	pthread_cond_destroy(&m.changed);
+}
+
+static void one_that_has_just_died_has_a_place_and_comes_first(void **state)
+{
+	struct link control = { .state = LINK_UP, .n_ups = 1 };
+	struct mqtt m = { .settings = { .share = (char *)"s", .take_over_ms = 1000 },
+		.links = { [LINK_CONTROL] = &control },
+		.status_topic = (char *)"p/status",
+		.gateway_topic = (char *)"p/status/b",
+		.gateway = (char *)"b",
+		.env = { .name = "t", .gateway = "b" } };
+	char name[16];
+	(void)state;
+	pthread_cond_init(&m.changed, NULL);
+	_cleanup_(freep) char *question = peers_question(&m);
+	hear(&m, "p/status/b", question);
+	for (int i = 0; i < 2 * PEERS_MAX; i++) {
+		snprintf(name, sizeof name, "g%d", i);
+		hear_of(&m, name, "offline", true);
+	}
+	assert_int_equal(m.n_peers, PEERS_MAX);
+	hear_of(&m, "c", "online", true);
+	hear_of(&m, "c", "offline", false);
+	hear_of(&m, "d", "offline", false);
+	assert_int_equal(m.n_peers, PEERS_MAX);
+	let_pass(&m, 1100);
+	_cleanup_(freep) char *first = peers_next_session(&m);
+	_cleanup_(freep) char *second = peers_next_session(&m);
+	assert_true((strcmp(first, "mist-c-t-0") == 0 && strcmp(second, "mist-d-t-0") == 0) ||
+		    (strcmp(first, "mist-d-t-0") == 0 && strcmp(second, "mist-c-t-0") == 0));
+	_cleanup_(freep) char *third = peers_next_session(&m);
+	assert_memory_equal(third, "mist-g", strlen("mist-g"));
+	peers_free(&m);
+	pthread_cond_destroy(&m.changed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_that_only_the_broker_says_is_online_is_away),
+		cmocka_unit_test(one_that_has_just_died_has_a_place_and_comes_first),
 		cmocka_unit_test(properties_are_checked),
 		cmocka_unit_test(a_cancel_is_known_by_its_topic_alone),
 		cmocka_unit_test(a_gateway_speaks_of_itself_only),

@@ -53,18 +53,40 @@ static bool is_used(const struct mqtt *m, size_t i)
 	       (mqtt_speaks_5(m) && m->settings.share[0] && !m->links[i]->is_leftover);
 }
 
-static void say_gateway(struct mqtt *m, bool is_online)
+static void say_gateway(struct mqtt *m, const char *status)
 {
 	struct letter *l = mqtt_letter_new(m->gateway_topic);
-	buf_puts(&l->payload, is_online ? m->gateway_online : m->gateway_offline);
+	buf_puts(&l->payload, status);
 	l->content_type = "application/json";
 	l->is_kept = l->is_retained = true;
 	mqtt_outbox_add_locked(m, l);
 }
 
+/* When both are up: it is the one connection that says it, and the other that hears the answers. */
+static void ask_peers(struct mqtt *m)
+{
+	_cleanup_(freep) char *question = peers_question(m);
+	if (m->links[LINK_SENDER]->state == LINK_UP && m->links[LINK_CONTROL]->state == LINK_UP)
+		say_gateway(m, question);
+}
+
 static void sender_is_up(struct mqtt *m)
 {
-	say_gateway(m, true);
+	say_gateway(m, m->gateway_online);
+	ask_peers(m);
+}
+
+/* Another one has come, and asks by that who is there. */
+static void say_again(struct mqtt *m)
+{
+	int64_t now = clock_mono_ms();
+	if (!m->questions.answer_at_ms || now < m->questions.answer_at_ms)
+		return;
+	m->questions.answer_at_ms = 0;
+	m->questions.answered_ms = now;
+	_cleanup_(freep) char *answer = peers_answer(m);
+	if (m->links[LINK_SENDER]->state == LINK_UP)
+		say_gateway(m, answer);
 }
 
 static void alone_is_up(struct mqtt *m)
@@ -76,6 +98,7 @@ static void control_is_up(struct mqtt *m)
 {
 	peers_begin_anew(m);
 	control_say(m, true);
+	ask_peers(m);
 }
 
 static void ignore(struct link *l, const char *topic, const MQTTAsync_message *message)
@@ -338,8 +361,9 @@ static void look_for_leftovers(struct mqtt *m)
 static int64_t session_due(struct mqtt *m)
 {
 	struct link *l = m->leftover;
-	if (!l || !l->is_taken || l->state == LINK_NEEDLESS)
-		return peers_due(m);
+	if (!l || !l->is_taken ||
+		l->state == LINK_NEEDLESS) /* who cannot look is woken when it can */
+		return may_look(m) ? peers_due(m) : INT64_MAX;
 	if (l->state == LINK_UP && link_is_idle(l, DRAINED_MS)) {
 		l->state = LINK_NEEDLESS;
 		mqtt_wake(m);
@@ -375,7 +399,10 @@ static void *run(void *arg)
 	while (!m->is_stopping) {
 		uint64_t seen = m->n_changes;
 		look_for_leftovers(m);
+		say_again(m);
 		int64_t next = connect_due(m), own = session_due(m);
+		next = own < next ? own : next;
+		own = peers_answer_due(m);
 		next = own < next ? own : next;
 		int64_t send_due = mqtt_outbox_due(m); /* may pass before it has been looked at */
 		mqtt_outbox_send(m);
@@ -391,7 +418,7 @@ static void *run(void *arg)
 	}
 	if (m->links[LINK_SENDER]->state == LINK_UP) {
 		control_say(m, false);
-		say_gateway(m, false);
+		say_gateway(m, m->gateway_offline);
 	}
 	int64_t deadline = clock_mono_ms() + FAREWELL_MS;
 	while (m->links[LINK_SENDER]->state == LINK_UP &&

@@ -12,6 +12,15 @@
  * names that gateways make themselves are used so, for who may publish the status could else have
  * any client's connection ended.
  *
+ * A gateway that died together with its broker stays online in what the broker has kept, since its
+ * will died too. So each one that has connected asks, by a member of its status, and the others say
+ * once more that they are online. One that is known to do so, and does not, is away. What the
+ * broker has kept, or queued for us while we were away, tells nothing of now: that begins with our
+ * own question, when it comes back to us.
+ *
+ * Statuses are kept for ever, also of gateways that never come back. One that went while we
+ * listened comes before those, and has a place where there are too many.
+ *
  * Under mqtt's lock. */
 #include "transport/mqtt/private.h"
 
@@ -20,7 +29,13 @@
 
 #include "base/log.h"
 
-enum { DEPTH_MAX = 4, STATUS_MAX = 4096, NAME_TAIL = 12 };
+enum {
+	DEPTH_MAX = 4,
+	STATUS_MAX = 4096,
+	NAME_TAIL = 12,
+	AGAIN_MS = 1000, /* it says so again at most once in so long, whoever asks, */
+	SURE_MS = 10000  /* and is waited for at least so long */
+};
 
 char *peers_client_id(const char *gateway, const char *transport)
 {
@@ -28,7 +43,7 @@ char *peers_client_id(const char *gateway, const char *transport)
 	return xasprintf("mist-%s-%s", gateway + (n > NAME_TAIL ? n - NAME_TAIL : 0), transport);
 }
 
-char *peers_status(const struct mqtt *m, const char *status)
+static char *status_of(const struct mqtt *m, const char *status, const char *member, json_t *value)
 {
 	const struct mqtt_settings *s = &m->settings;
 	_cleanup_(json_decrefp) json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "status", status,
@@ -37,8 +52,37 @@ char *peers_status(const struct mqtt *m, const char *status)
 		json_object_set_new(json, "share", json_string(s->share));
 		json_object_set_new(json, "client", json_string(m->client_id));
 		json_object_set_new(json, "receivers", json_integer(s->receivers));
+		json_object_set_new(json, "saysAgain", json_true());
 	}
+	if (member)
+		json_object_set_new(json, member, value);
 	return json_text(json);
+}
+
+char *peers_status(const struct mqtt *m, const char *status)
+{
+	return status_of(m, status, NULL, NULL);
+}
+
+char *peers_question(struct mqtt *m)
+{
+	struct uuid id;
+	uuid_make(&id, clock_wall_ms());
+	uuid_format(&id, m->questions.own);
+	return status_of(m, "online", "asks", json_string(m->questions.own));
+}
+
+char *peers_answer(const struct mqtt *m)
+{
+	return status_of(m, "online", "again", json_true());
+}
+
+static bool is_of_now(const struct mqtt *m, const MQTTAsync_message *message)
+{
+	if (message->retained || !m->questions.has_come_back)
+		return false;
+	const struct link *control = m->links[LINK_CONTROL];
+	return control->state == LINK_UP && m->questions.came_in == control->n_ups;
 }
 
 static struct peer *find(struct mqtt *m, const char *topic)
@@ -49,18 +93,23 @@ static struct peer *find(struct mqtt *m, const char *topic)
 	return NULL;
 }
 
-static void forget(struct mqtt *m, struct peer *p)
+static void peer_free(struct peer *p)
 {
 	free(p->topic);
 	free(p->gateway);
 	free(p->client);
+}
+
+static void forget(struct mqtt *m, struct peer *p)
+{
+	peer_free(p);
 	*p = m->peers[--m->n_peers];
 }
 
 /* Somebody else's words: what is no such object is nobody's. Each gateway speaks of itself only, on
  * the topic of its own name, for which brokers can keep the others from. */
-static bool read_status(
-	const struct mqtt *m, const char *topic, const MQTTAsync_message *message, struct peer *ret)
+static bool read_status(const struct mqtt *m, const char *topic, const MQTTAsync_message *message,
+	struct peer *ret, bool *ret_asks)
 {
 	struct fault ignored;
 	if (message->payloadlen <= 0 || message->payloadlen > STATUS_MAX)
@@ -80,6 +129,9 @@ static bool read_status(
 	_cleanup_(freep) char *usual = peers_client_id(gateway, transport);
 	ret->is_named_otherwise = strcmp(client, usual) != 0;
 	ret->is_online = strcmp(status, "online") == 0;
+	ret->is_unsure = ret->is_online && !is_of_now(m, message) &&
+			 json_is_true(json_object_get(json, "saysAgain"));
+	*ret_asks = !message->retained && json_object_get(json, "asks");
 	ret->gateway = xstrdup(gateway);
 	ret->client = xstrdup(client);
 	ret->receivers = (int)receivers;
@@ -93,6 +145,12 @@ static bool read_status(
 static void own_status_received(struct mqtt *m, const MQTTAsync_message *message)
 {
 	static const char offline[] = "\"offline\"";
+	if (!message->retained && *m->questions.own &&
+		memmem(message->payload, (size_t)message->payloadlen, m->questions.own,
+			strlen(m->questions.own))) {
+		m->questions.has_come_back = true;
+		m->questions.came_in = m->links[LINK_CONTROL]->n_ups;
+	}
 	if (!m->is_stopping || message->retained ||
 		!memmem(message->payload, (size_t)message->payloadlen, offline, strlen(offline)))
 		return;
@@ -100,10 +158,46 @@ static void own_status_received(struct mqtt *m, const MQTTAsync_message *message
 	mqtt_wake(m);
 }
 
+static bool is_finished(const struct peer *p)
+{
+	return !p->is_online && (p->is_named_otherwise || p->n_taken >= p->receivers);
+}
+
+/* Where there are too many: one of which nothing is left, else, for one of now, one of before.
+ * NULL: all that are here matter as much. */
+static struct peer *least(struct mqtt *m, const struct peer *news)
+{
+	struct peer *found = NULL;
+	for (size_t i = 0; i < m->n_peers; i++) {
+		struct peer *p = &m->peers[i];
+		if (is_finished(p))
+			return p;
+		bool gives_way = !p->is_online && !p->is_away_for_us;
+		if (gives_way && (news->is_online || news->is_away_for_us))
+			found = p;
+	}
+	return found;
+}
+
+static bool make_room(struct mqtt *m, const struct peer *news)
+{
+	struct peer *p = m->n_peers == PEERS_MAX ? least(m, news) : NULL;
+	if (p)
+		forget(m, p);
+	if (m->n_peers < PEERS_MAX)
+		return true;
+	if (!m->questions.are_peers_too_many)
+		log_warn("transport %s: more than %d gateways have their status at the broker; of "
+			 "the others it is not seen when they go",
+			m->env.name, PEERS_MAX);
+	m->questions.are_peers_too_many = true;
+	return false;
+}
+
 void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *message)
 {
 	struct peer *p = find(m, topic), news = { .topic = NULL };
-	bool was_online = p && p->is_online;
+	bool was_online = p && p->is_online, was_away_for_us = p && p->is_away_for_us, asks;
 	int64_t since_ms = p ? p->away_since_ms : 0;
 	int n_taken = p ? p->n_taken : 0;
 	if (strcmp(topic, m->gateway_topic) == 0) {
@@ -113,11 +207,15 @@ void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *mes
 	bool was_there = p;
 	if (p)
 		forget(m, p);
-	if (m->n_peers == PEERS_MAX || !read_status(m, topic, message, &news))
+	if (!read_status(m, topic, message, &news, &asks))
 		return;
 	news.topic = xstrdup(topic);
+	news.unsure_since_ms = clock_mono_ms();
+	if (asks && !m->questions.answer_at_ms)
+		m->questions.answer_at_ms = m->questions.answered_ms + AGAIN_MS;
 	if (!news.is_online) {
 		bool is_known = was_there && !was_online;
+		news.is_away_for_us = is_known ? was_away_for_us : is_of_now(m, message);
 		news.away_since_ms = is_known ? since_ms : clock_mono_ms();
 		news.n_taken = is_known ? n_taken : 0;
 		if (!is_known &&
@@ -128,15 +226,32 @@ void peers_heard(struct mqtt *m, const char *topic, const MQTTAsync_message *mes
 				news.is_named_otherwise ? "it has a client-id of its own"
 							: "take-over is Inf");
 	}
-	m->peers[m->n_peers++] = news;
+	if (make_room(m, &news))
+		m->peers[m->n_peers++] = news;
+	else
+		peer_free(&news);
 	mqtt_wake(m);
+}
+
+/* From then on one is away of which the broker says only that it was online. */
+static int64_t sure_at(const struct mqtt *m, const struct peer *p)
+{
+	int64_t patience = m->settings.take_over_ms;
+	if (patience < SURE_MS || patience == DURATION_INF)
+		patience = SURE_MS;
+	return p->unsure_since_ms + patience;
+}
+
+static bool is_online(const struct mqtt *m, const struct peer *p)
+{
+	return p->is_online && (!p->is_unsure || clock_mono_ms() < sure_at(m, p));
 }
 
 /* Of those that share the requests and are online this is the first. */
 static bool is_first(const struct mqtt *m)
 {
 	for (size_t i = 0; i < m->n_peers; i++)
-		if (m->peers[i].is_online && strcmp(m->peers[i].gateway, m->env.gateway) < 0)
+		if (is_online(m, &m->peers[i]) && strcmp(m->peers[i].gateway, m->env.gateway) < 0)
 			return false;
 	return true;
 }
@@ -144,49 +259,71 @@ static bool is_first(const struct mqtt *m)
 bool peers_is_any_online(const struct mqtt *m)
 {
 	for (size_t i = 0; i < m->n_peers; i++)
-		if (m->peers[i].is_online)
+		if (is_online(m, &m->peers[i]))
 			return true;
 	return false;
 }
 
+static int64_t away_since(const struct peer *p)
+{
+	return p->is_online ? p->unsure_since_ms : p->away_since_ms;
+}
+
 static int64_t due_of(const struct mqtt *m, const struct peer *p)
 {
-	bool is_left = !p->is_online && !p->is_named_otherwise && p->n_taken < p->receivers;
+	bool is_left = !is_online(m, p) && !p->is_named_otherwise && p->n_taken < p->receivers;
 	return is_left && m->settings.take_over_ms != DURATION_INF
-		       ? p->away_since_ms + m->settings.take_over_ms
+		       ? away_since(p) + m->settings.take_over_ms
 		       : INT64_MAX;
 }
 
 int64_t peers_due(const struct mqtt *m)
 {
 	int64_t due = INT64_MAX;
-	for (size_t i = 0; i < m->n_peers && is_first(m); i++) {
-		int64_t own = due_of(m, &m->peers[i]);
+	bool are_ours = is_first(m);
+	for (size_t i = 0; i < m->n_peers; i++) {
+		const struct peer *p = &m->peers[i];
+		int64_t own = are_ours ? due_of(m, p) : INT64_MAX;
+		if (p->is_unsure && is_online(m, p))
+			own = sure_at(m, p);
 		due = own < due ? own : due;
 	}
 	return due;
 }
 
+int64_t peers_answer_due(const struct mqtt *m)
+{
+	return m->questions.answer_at_ms ? m->questions.answer_at_ms : INT64_MAX;
+}
+
+/* Those that have just gone come first. */
+static struct peer *next_due(struct mqtt *m)
+{
+	struct peer *found = NULL;
+	for (size_t i = 0; i < m->n_peers; i++) {
+		struct peer *p = &m->peers[i];
+		if (due_of(m, p) <= clock_mono_ms() && (!found || p->is_away_for_us))
+			found = p;
+	}
+	return found;
+}
+
 char *peers_next_session(struct mqtt *m)
 {
-	for (size_t i = 0; i < m->n_peers && is_first(m); i++) {
-		struct peer *p = &m->peers[i];
-		if (due_of(m, p) > clock_mono_ms())
-			continue;
-		if (p->n_taken == 0)
-			log_warn("transport %s: gateway %s is away for %" PRId64
-				 " s; what waits in its sessions is taken over",
-				m->env.name, p->gateway,
-				(clock_mono_ms() - p->away_since_ms) / 1000);
-		return xasprintf("%s-%d", p->client, p->n_taken++);
-	}
-	return NULL;
+	struct peer *p = is_first(m) ? next_due(m) : NULL;
+	if (!p)
+		return NULL;
+	if (p->n_taken == 0)
+		log_warn("transport %s: gateway %s is away for %" PRId64
+			 " s; what waits in its sessions is taken over",
+			m->env.name, p->gateway, (clock_mono_ms() - away_since(p)) / 1000);
+	return xasprintf("%s-%d", p->client, p->n_taken++);
 }
 
 void peers_begin_anew(struct mqtt *m)
 {
 	for (size_t i = 0; i < m->n_peers; i++) {
-		m->peers[i].away_since_ms = clock_mono_ms();
+		m->peers[i].away_since_ms = m->peers[i].unsure_since_ms = clock_mono_ms();
 		m->peers[i].n_taken = 0;
 	}
 }

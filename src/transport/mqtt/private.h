@@ -115,6 +115,7 @@ struct mqtt {
 	int next_leftover;
 	struct peer peers[PEERS_MAX];
 	size_t n_peers;
+	struct questions questions;
 	pthread_t thread;
 	bool is_started;
 	_Atomic int events;
