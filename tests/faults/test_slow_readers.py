@@ -84,10 +84,24 @@ def test_long_events_for_who_does_not_read_have_one_limit(c_mist):
         while reader.event()["event"] != "finished":
             pass
     late = [Stream(mist, f"/v2/api/jobs/{job}/events", receive_buffer=4096) for _ in range(8)]
+    assert 503 in {s.status for s in late}
     until(lambda: mist.resident_bytes() - before < 150 << 20, what="memory")
     for s in [*idle, *late]:
         s.close()
     until(lambda: metric(mist, "mist_http_subscriber_waiting_bytes") == 0, what="their bytes")
+
+
+def test_who_takes_nothing_of_a_long_event_has_to_go(c_mist):
+    mist = c_mist(http={"subscriber-buffer": "64k", "send-timeout": "1s", "ws-keepalive": "1s"})
+    with WebSocket(mist, ALL, receive_buffer=4096), WebSocket(mist, ALL) as reader:
+        until(subscribers(mist, 2))
+        mist.submit("big", {"bytes": 16 << 20})
+        while reader.event()["event"] != "finished":
+            pass
+        until(subscribers(mist, 1), what="the end of the other one")
+        mist.run("echo", {"text": "x"})
+        while reader.event()["event"] != "finished":
+            pass
 
 
 def test_answers_to_pings_that_nobody_reads_have_an_end(c_mist):

@@ -21,8 +21,8 @@
  *
  * One event may be far longer than http.subscriber-buffer: it goes out where nothing waits before
  * it. So many who do not read are still no more than http.answers allows: beyond it only what is
- * small is kept for each, and a past that is not is put off, by an end after which the client comes
- * back.
+ * small is kept for each, and who wants the past of a job with a long outcome is to come back
+ * later.
  *
  * A stream has two owners: the core from intake_watch to `ended`, and the request, later the
  * response. The last one frees it. */
@@ -72,7 +72,7 @@ struct stream {
 	struct replay replay;
 	struct buf past;
 	size_t past_taken;
-	int64_t past_charged;
+	int64_t past_charged, row_charged;
 
 	pthread_mutex_t lock;
 	struct buf out; /* events not taken yet, behind the first `taken` bytes */
@@ -92,8 +92,9 @@ bool unread_has_room(struct http *http, size_t waiting, size_t len)
 	size_t max = (size_t)http->settings.subscriber_max;
 	if (waiting && waiting + len > max)
 		return false;
-	return waiting + len <= UNREAD_SMALL ||
-	       atomic_load(&http->unread) + (int64_t)len <= http->settings.answers_max;
+	int64_t unread = atomic_load(&http->unread);
+	return waiting + len <= UNREAD_SMALL || unread == 0 ||
+	       unread + (int64_t)len <= http->settings.answers_max;
 }
 
 void unread_charge(struct http *http, int64_t *charged, size_t waiting)
@@ -113,6 +114,7 @@ static void stream_unref(struct stream *s, int n)
 	buf_done(&s->past);
 	buf_done(&s->out);
 	unread_charge(s->http, &s->past_charged, 0);
+	unread_charge(s->http, &s->row_charged, 0);
 	unread_charge(s->http, &s->charged, 0);
 	pthread_mutex_destroy(&s->lock);
 	free(s->worker);
@@ -362,8 +364,8 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
 	for (;;) {
 		while (s->past.len == 0 && replay_next(&s->replay, &s->past))
 			;
-		if (s->past.len && !s->past_taken && !unread_has_room(s->http, 0, s->past.len))
-			return MHD_CONTENT_READER_END_WITH_ERROR;
+		if (!s->replay.row)
+			unread_charge(s->http, &s->row_charged, 0);
 		if (s->past.len) {
 			ssize_t n = (ssize_t)take(&s->past, &s->past_taken, to, max);
 			unread_charge(s->http, &s->past_charged, s->past.len);
@@ -425,6 +427,7 @@ static void job_settled(struct request *rq)
 	struct stream *s = rq->stream;
 	struct job_row *row = read_row(rq);
 	int log_fd = -1;
+	struct fault f;
 	if (!row)
 		return;
 	if (s->is_log)
@@ -435,6 +438,21 @@ static void job_settled(struct request *rq)
 		free(row->worker);
 		row->worker = TAKE_PTR(s->worker);
 	}
+	if (s->is_text) { /* it has neither */
+		free(TAKE_PTR(row->result));
+		free(TAKE_PTR(row->parameters));
+	}
+	/* Its outcome may be long, and comes last. */
+	size_t bytes = job_row_bytes(row);
+	if (!unread_has_room(s->http, 0, bytes)) {
+		job_row_freep(&row);
+		closep(&log_fd);
+		fault_set(&f, FAULT_UNAVAILABLE,
+			"too many bytes wait for their readers (http.answers)");
+		answer_fault(rq, &f);
+		return;
+	}
+	unread_charge(s->http, &s->row_charged, bytes);
 	const struct place stands = { s->watch.rank, s->watch.log_bytes };
 	replay_begin(&s->replay, row, log_fd, &s->told, &stands);
 	if (s->told.rank == EVENT_RANK_FINAL && s->watch.log_bytes < 0 &&

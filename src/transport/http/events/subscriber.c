@@ -7,7 +7,7 @@
  * are written once a batch. What the client sends is thrown away. Who does not read loses events
  * once http.subscriber-buffer is full; when all that was queued is written it is told how many. An
  * event that is longer than the buffer goes out if nothing waits before it, and if what waits for
- * all leaves room for it.
+ * all leaves room for it; who takes nothing of one for http.send-timeout has to go.
  *
  * The end: the client goes, or the gateway stops. Both the watch and the poll handle must be over
  * before the subscriber is freed; the socket is given back when the poll handle is. */
@@ -37,7 +37,8 @@ struct subscriber {
 	struct timer tick;
 	int64_t told_ms; /* monotonic: the last output */
 	uint64_t n_dropped;
-	int64_t charged; /* of what waits */
+	int64_t charged;  /* of what waits, */
+	int64_t taken_ms; /* monotonic: some of that was last taken */
 	bool is_leaving, is_unwatched, is_closed;
 };
 
@@ -80,7 +81,10 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 /* Writes what the socket takes. A broken connection shows at the next read. */
 static void subscriber_write(struct subscriber *s)
 {
+	size_t waited = ws_waiting(s->ws);
 	int r = ws_flush(s->ws);
+	if (r == 0 || ws_waiting(s->ws) < waited)
+		s->taken_ms = clock_mono_ms();
 	if (r == 0 && s->n_dropped) {
 		char text[64];
 		int len = snprintf(text, sizeof text,
@@ -140,7 +144,13 @@ static void subscriber_flush(struct watch *w)
 static void on_tick(struct timers *t, struct timer *timer)
 {
 	struct subscriber *s = container_of(timer, struct subscriber, tick);
-	int64_t pause = s->http->settings.keepalive_ms, idle = clock_mono_ms() - s->told_ms;
+	const struct http_settings *settings = &s->http->settings;
+	int64_t pause = settings->keepalive_ms, idle = clock_mono_ms() - s->told_ms;
+	if (s->charged > settings->subscriber_max &&
+		clock_mono_ms() - s->taken_ms > settings->send_timeout_ms) {
+		subscriber_leave(s);
+		return;
+	}
 	if (idle >= pause) {
 		if (ws_waiting(s->ws) == 0) {
 			ws_send(s->ws, keep_alive, strlen(keep_alive));
