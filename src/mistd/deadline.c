@@ -34,6 +34,9 @@ static struct {
 	struct store *store;
 	void (*asked)(void *arg, int signal);
 	void *arg;
+	void (*hung_up)(void *arg);
+	void *hang_up_arg;
+	bool has_hung_up; /* before there was somebody to tell */
 } deadline = { .lock = PTHREAD_MUTEX_INITIALIZER, .part = "the core" };
 
 void deadline_part(const char *format, ...)
@@ -112,6 +115,26 @@ static void tell(int signal_number)
 		die_of(signal_number);
 }
 
+static void tell_hangup(void)
+{
+	pthread_mutex_lock(&deadline.lock);
+	deadline.has_hung_up = !deadline.hung_up;
+	if (deadline.hung_up)
+		deadline.hung_up(deadline.hang_up_arg);
+	pthread_mutex_unlock(&deadline.lock);
+}
+
+void deadline_serve_hangups(void (*hung_up)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&deadline.lock);
+	deadline.hung_up = hung_up;
+	deadline.hang_up_arg = arg;
+	if (hung_up && deadline.has_hung_up)
+		hung_up(arg);
+	deadline.has_hung_up = false;
+	pthread_mutex_unlock(&deadline.lock);
+}
+
 static void *wait_for_signals(void *unused)
 {
 	unsigned n_asked = 0;
@@ -126,7 +149,9 @@ static void *wait_for_signals(void *unused)
 			return NULL;
 		if (signal_number < 0 && errno == EAGAIN)
 			give_up(n_asked);
-		if (signal_number < 0)
+		if (signal_number == SIGHUP)
+			tell_hangup();
+		if (signal_number < 0 || signal_number == SIGHUP)
 			continue;
 		now = clock_mono_ms();
 		int64_t limit =
@@ -137,10 +162,20 @@ static void *wait_for_signals(void *unused)
 	}
 }
 
+void deadline_hold_hangups(void)
+{
+	sigset_t hangup;
+	sigemptyset(&hangup);
+	sigaddset(&hangup, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &hangup, NULL);
+	signal(SIGHUP, SIG_DFL); /* by nohup it is ignored, and would not wait */
+}
+
 int deadline_start(int64_t limit_ms)
 {
 	deadline.limit_ms = limit_ms;
 	sigemptyset(&deadline.signals);
+	sigaddset(&deadline.signals, SIGHUP);
 	sigaddset(&deadline.signals, SIGTERM);
 	sigaddset(&deadline.signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &deadline.signals, NULL);

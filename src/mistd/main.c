@@ -7,7 +7,6 @@
  * (deadline.c). SIGHUP: the configuration is read again (reread.c); when it is not right, the old
  * one stays. */
 #include <getopt.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,7 +24,7 @@
 
 struct program {
 	uv_loop_t loop;
-	uv_signal_t hangup;
+	uv_async_t hangup;
 	uv_async_t asked; /* to end; sent by the thread that takes the signals */
 	_Atomic int n_asked, last_signal;
 	struct gateway *gateway;
@@ -200,18 +199,17 @@ static void take_settings(void *owner, struct settings *s)
 		log_warn("the configuration: what needs a restart is as it was: %s", restart);
 }
 
-static void on_hangup(uv_signal_t *handle, int signal)
+/* On the thread that takes the signals. */
+static void hung_up(void *arg)
 {
-	struct program *p = handle->data;
-	(void)signal;
-	reread_ask(p->reread);
+	struct program *p = arg;
+	uv_async_send(&p->hangup);
 }
 
-static void watch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb on_signal, int signal)
+static void on_hangup(uv_async_t *handle)
 {
-	uv_signal_init(&p->loop, handle);
-	handle->data = p;
-	uv_signal_start(handle, on_signal, signal);
+	struct program *p = handle->data;
+	reread_ask(p->reread);
 }
 
 /* The exit status. For a person, or for whoever reads the log as JSON. */
@@ -227,16 +225,6 @@ __attribute__((format(printf, 1, 2))) static int not_started(const char *format,
 	else
 		fprintf(stderr, "mistd: %s\n", why);
 	return 1;
-}
-
-/* By default a SIGHUP ends the process. One that comes during the start waits until it is over, one
- * that comes during the end is too late. */
-static void mask_hangups(int how)
-{
-	sigset_t hangup;
-	sigemptyset(&hangup);
-	sigaddset(&hangup, SIGHUP);
-	pthread_sigmask(how, &hangup, NULL);
 }
 
 static int serve(struct program *p, struct settings *s)
@@ -261,8 +249,9 @@ static int serve(struct program *p, struct settings *s)
 	deadline_serve(asked_to_end, p);
 	p->reread =
 		reread_new(&p->loop, p->config, p->sets, p->n_sets, s->is_empty, take_settings, p);
-	watch_signal(p, &p->hangup, on_hangup, SIGHUP);
-	mask_hangups(SIG_UNBLOCK);
+	uv_async_init(&p->loop, &p->hangup, on_hangup);
+	p->hangup.data = p;
+	deadline_serve_hangups(hung_up, p);
 	printf("ready %s\n", gateway_url(p->gateway));
 	fflush(stdout);
 	gateway_run(p->gateway);
@@ -270,9 +259,8 @@ static int serve(struct program *p, struct settings *s)
 	reread_close(p->reread);
 	deadline_serve(asked_while_it_ends, NULL);
 	uv_close((uv_handle_t *)&p->asked, NULL);
-	mask_hangups(SIG_BLOCK);
+	deadline_serve_hangups(NULL, NULL);
 	uv_close((uv_handle_t *)&p->hangup, NULL);
-	signal(SIGHUP, SIG_IGN); /* by other threads, too */
 	gateway_free(p->gateway);
 	uv_loop_close(&p->loop);
 	deadline_end();
@@ -302,7 +290,7 @@ int main(int argc, char **argv)
 	p.sets = xcalloc(argc, sizeof *p.sets);
 	enum mode mode = read_options(&p, argc, argv, &status);
 	if (mode == MODE_SERVE)
-		mask_hangups(SIG_BLOCK);
+		deadline_hold_hangups();
 	if (mode != MODE_DONE && fail_points_read(getenv("MIST_FAIL_POINTS"), &f) < 0) {
 		fprintf(stderr, "mistd: %s\n", f.text);
 		status = 1;
