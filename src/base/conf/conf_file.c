@@ -248,7 +248,8 @@ static char *included_path(const struct walk *w, const char *name, size_t len)
 	return path;
 }
 
-/* What only looks like one libconfig refuses. */
+/* Elsewhere there is no such sign but in strings: what only looks like one, or is the second in its
+ * line, is a mistake. */
 static int walk_include(struct walk *w)
 {
 	static const char word[] = "@include";
@@ -258,10 +259,8 @@ static int walk_include(struct walk *w)
 		     is_first_in_line(w);
 	if (is_it)
 		name += strspn(name, " \t");
-	if (!is_it || name == w->end || *name != '"') {
-		w->at++;
-		return 0;
-	}
+	if (!is_it || name == w->end || *name != '"')
+		return refuse(w, "syntax error");
 	w->at = name;
 	int r = walk_string(w);
 	if (r < 0)
