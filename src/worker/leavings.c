@@ -186,7 +186,10 @@ int output_make(const char *path)
 static int open_older(const char *path)
 {
 	int fd = rolling_open_older(path);
-	if (fd >= 0)
+	/* Not when only this process, or the disk, could not open it. */
+	bool is_other =
+		fd == -EEXIST || fd == -ELOOP || fd == -EISDIR || fd == -ENXIO || fd == -EACCES;
+	if (fd >= 0 || !is_other)
 		return fd;
 	_cleanup_(freep) char *older = xasprintf("%s.1", path);
 	unlink(older);

@@ -80,11 +80,19 @@ int rolling_open_older(const char *path)
 	return open_regular(older, O_RDWR | O_CREAT);
 }
 
+/* One that was removed is read on, unless there is another in its place. */
 static void open_missing(struct rolling *r)
 {
 	_cleanup_(freep) char *older = xasprintf("%s.1", r->path);
-	if (r->fd[0] < 0)
-		r->fd[0] = open_regular(older, O_RDONLY);
+	struct stat st;
+	if (r->fd[0] >= 0 && (fstat(r->fd[0], &st) < 0 || st.st_nlink > 0))
+		return;
+	int fd = open_regular(older, O_RDONLY);
+	if (fd < 0)
+		return;
+	if (r->fd[0] >= 0)
+		close(r->fd[0]);
+	r->fd[0] = fd;
 }
 
 void rolling_look(struct rolling *r)
