@@ -212,7 +212,7 @@ static void context_add_state(struct core *c, json_t *json)
 		json_object_set_new(json, "broken",
 			json_pack("{s:s, s:I, s:I}", "reason", lane->last_failure, "failures",
 				(json_int_t)lane->failures, "retryInMs", (json_int_t)pause));
-	if (lane->hindrance) {
+	if (lane->hindrance && !lane->is_broken) {
 		_cleanup_(freep) char *why = lane_hindered_text(lane);
 		json_object_set_new(json, "hindered",
 			json_pack("{s:o, s:I}", "reason", json_string_lossy(why), "retryInMs",

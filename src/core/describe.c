@@ -126,8 +126,11 @@ static void describe_timed_out(struct timers *t, struct timer *timer)
 		worker_end(s->core, w,
 			"the worker was ended because it did not describe a function in time "
 			"(limits.describe-timeout)");
-	_cleanup_(freep) char *why =
-		s->lane && s->lane->hindrance ? lane_hindered_text(s->lane) : NULL;
+	_cleanup_(freep) char *why = !w && s->lane && s->lane->hindrance
+					     ? xasprintf("no worker that describes it can be "
+							 "started: %s",
+						       s->lane->hindrance)
+					     : NULL;
 	signature_fail(s, why ? why
 			      : "its worker did not describe it in time "
 				"(limits.describe-timeout)");

@@ -602,7 +602,8 @@ static int again_join(struct again *g, struct fault *f)
 		settle(c, again_settled, g);
 		return 1;
 	}
-	if (c->parameter_bytes + reply_bytes(rq->to.text) > (size_t)c->limits.queue_bytes_max)
+	size_t bytes = reply_bytes(rq->to.text);
+	if (bytes && c->parameter_bytes + bytes > (size_t)c->limits.queue_bytes_max)
 		return fault_set(f, FAULT_TOO_MANY,
 			"what is to be sent back with the answers of jobs takes too much memory: "
 			"limits.queue-bytes is %" PRId64,

@@ -201,6 +201,8 @@ static void launch_refused(struct member *m)
 static void recorded(struct member *m, const char *path, int status)
 {
 	(void)path;
+	if (status == 0 && m->worker)
+		crew_launched(m->room->core, m->worker);
 	if (status == 0 || !m->is_running)
 		return;
 	/* A gateway after us would not know it, and run its jobs again beside it. */
@@ -238,7 +240,6 @@ static void prepared(struct member *m, const char *path, int status)
 		launch_failed(m);
 		return;
 	}
-	crew_launched(m->room->core, m->worker);
 	member_record(m, recorded);
 	member_await_ready(m);
 }
