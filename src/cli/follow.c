@@ -4,7 +4,10 @@
  * The state is asked before the log: when it is a final one, the log read after it is complete. The
  * log is asked from the byte where the last answer ended; a gateway that ignores the range sends
  * all of it, and the part that was shown is skipped. Pauses grow from a blink to a second, and
- * begin anew whenever something happens. */
+ * begin anew whenever something happens.
+ *
+ * A gateway that is too busy to answer says nothing of the job, so it is asked again: to end with
+ * "refused" would have a script start the job a second time. */
 #include "cli/follow.h"
 
 #include <string.h>
@@ -17,6 +20,7 @@
 #include "cli/table.h"
 
 enum { PAUSE_FIRST_MS = 20, PAUSE_MAX_MS = 1000, DOT_MS = 1000 };
+enum { BUSY_FIRST_MS = 100, BUSY_PAUSE_MAX_MS = 5000, BUSY_MAX_MS = 60000 };
 enum { PARTIAL_CONTENT = 206, RANGE_NOT_SATISFIABLE = 416 };
 
 static bool is_final(const char *status)
@@ -49,12 +53,57 @@ static void show_state(struct follow *follow, bool is_new)
 	follow->dot_due_ms = now + DOT_MS;
 }
 
+static bool is_busy(long status)
+{
+	enum { TOO_MANY = 429, BAD_GATEWAY = 502, UNAVAILABLE = 503, GATEWAY_TIMEOUT = 504 };
+	return status == TOO_MANY || status == BAD_GATEWAY || status == UNAVAILABLE ||
+	       status == GATEWAY_TIMEOUT;
+}
+
+/* 0, EXIT_INTERRUPTED or EXIT_TIME. */
+static int pause_until(int64_t due_ms, int64_t deadline_ms)
+{
+	bool is_last = deadline_ms && deadline_ms <= due_ms;
+	int64_t end_ms = is_last ? deadline_ms : due_ms, now_ms;
+	while (!interrupt_came() && (now_ms = clock_mono_ms()) < end_ms)
+		interrupt_or_ms(end_ms - now_ms);
+	return interrupt_came() ? EXIT_INTERRUPTED : is_last ? EXIT_TIME : 0;
+}
+
+int follow_ask(
+	struct cli *cli, const struct http_call *call, int64_t deadline_ms, struct http_reply *ret)
+{
+	struct http_call watched = *call;
+	int64_t pause_ms = BUSY_FIRST_MS, give_up_ms = 0;
+	watched.is_watched = true;
+	for (;;) {
+		int code = http_ask(cli, &watched, ret);
+		if (code || !is_busy(ret->status))
+			return code;
+		int64_t now_ms = clock_mono_ms(),
+			wait_ms = ret->retry_after_ms > pause_ms ? ret->retry_after_ms : pause_ms;
+		give_up_ms = give_up_ms ? give_up_ms : now_ms + BUSY_MAX_MS;
+		if (now_ms + wait_ms > give_up_ms) {
+			http_judge(ret);
+			return EXIT_UNREACHABLE;
+		}
+		http_reply_done(ret);
+		code = pause_until(now_ms + wait_ms, deadline_ms);
+		if (code)
+			return code;
+		pause_ms = 2 * pause_ms < BUSY_PAUSE_MAX_MS ? 2 * pause_ms : BUSY_PAUSE_MAX_MS;
+	}
+}
+
 /* The job as it is now, with its status, which is borrowed from it. */
-static int ask_job(struct cli *cli, const char *id, struct http_reply *reply, json_t **ret_job,
-	const char **ret_status)
+static int ask_job(struct cli *cli, const char *id, int64_t deadline_ms, struct http_reply *reply,
+	json_t **ret_job, const char **ret_status)
 {
 	_cleanup_(freep) char *path = path_of("jobs", id, NULL);
-	int code = http_do(cli, &(struct http_call){ .path = path }, reply);
+	const struct http_call call = { .path = path };
+	int code = follow_ask(cli, &call, deadline_ms, reply);
+	if (code == 0)
+		code = http_conclude(cli, &call, reply);
 	if (code)
 		return code;
 	_cleanup_(json_decrefp) json_t *job = http_json(reply);
@@ -95,7 +144,7 @@ static int ask_state(struct cli *cli, struct follow *follow, bool *ret_is_new)
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(json_decrefp) json_t *job = NULL;
 	const char *status;
-	int code = ask_job(cli, follow->id, &reply, &job, &status);
+	int code = ask_job(cli, follow->id, follow->deadline_ms, &reply, &job, &status);
 	if (code)
 		return code;
 	*ret_is_new = strcmp(status, follow->status) != 0;
@@ -110,8 +159,8 @@ static int follow_log(struct cli *cli, struct follow *follow)
 {
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(freep) char *path = path_of("jobs", follow->id, "logs");
-	int code = http_ask(
-		cli, &(struct http_call){ .path = path, .from = follow->log_offset }, &reply);
+	const struct http_call call = { .path = path, .from = follow->log_offset };
+	int code = follow_ask(cli, &call, follow->deadline_ms, &reply);
 	if (code || reply.status == RANGE_NOT_SATISFIABLE)
 		return code;
 	code = http_judge(&reply);
@@ -173,8 +222,8 @@ int follow_job(struct cli *cli, struct follow *follow)
 
 int follow_again(int code, const char *command, const char *id)
 {
-	if (code == EXIT_UNREACHABLE)
-		complain(code, "the job goes on without being watched; to go on: mist %s %s",
+	if (code == EXIT_UNREACHABLE || code == EXIT_GATEWAY)
+		complain(code, "job %s: it goes on without being watched; to go on: mist %s %s", id,
 			command, id);
 	return code;
 }
@@ -211,9 +260,10 @@ int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_l
 	_cleanup_(http_reply_done) struct http_reply reply = { 0 };
 	_cleanup_(json_decrefp) json_t *job = NULL;
 	const char *status;
-	int code = ask_job(cli, id, &reply, &job, &status);
+	int code = ask_job(cli, id, 0, &reply, &job, &status);
 	if (code)
-		return code;
+		return complain(code, "%sjob %s has ended; to see how: mist wait %s",
+			code == EXIT_INTERRUPTED ? "interrupted, " : "", id, id);
 	if (is_told_cancelled(id, json_string_of(job, "cancelReason"), limit))
 		return EXIT_JOB;
 	if (strcmp(status, "finished") != 0) {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/http.h"
 
 struct follow {
 	const char *id;
@@ -20,6 +21,13 @@ struct follow {
 	bool has_dots, is_mid_line;
 };
 
+/* http_ask about a job that goes on meanwhile. A gateway that is too busy to answer (429, 502, 503,
+ * 504) is asked again for a minute, then its words are told and EXIT_UNREACHABLE comes: nothing is
+ * known of the job. EXIT_INTERRUPTED, and EXIT_TIME at the deadline (as in struct follow), are not
+ * told. */
+int follow_ask(
+	struct cli *cli, const struct http_call *call, int64_t deadline_ms, struct http_reply *ret);
+
 /* Until the job has ended: EXIT_FINE. EXIT_INTERRUPTED and EXIT_TIME are not told yet, every other
  * status is. */
 int follow_job(struct cli *cli, struct follow *follow);
@@ -28,6 +36,6 @@ int follow_job(struct cli *cli, struct follow *follow);
  * log has shown already only what was raised. `limit`: the time that it was given, or NULL. */
 int follow_outcome(struct cli *cli, const char *id, const char *limit, bool is_log_shown);
 
-/* A gateway that is away for a moment has not lost the job: says how to ask it again. Returns
- * `code`. */
+/* A gateway that is away for a moment, or fails, has not lost the job: says how to ask it again.
+ * Returns `code`. */
 int follow_again(int code, const char *command, const char *id);

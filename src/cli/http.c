@@ -39,6 +39,8 @@ struct transfer {
 	curl_off_t n_moved;    /* bytes, both ways */
 	int64_t moved_ms;      /* monotonic: when the last of them did; 0: it is new */
 	bool is_sent, is_late; /* as a whole; it was given up */
+	/* Of any call: */
+	bool has_begun; /* something may have been sent */
 };
 
 int http_open(struct cli *cli)
@@ -114,7 +116,8 @@ static bool is_interrupted(struct transfer *t)
 		return false;
 	if (!t->interrupted_ms)
 		t->interrupted_ms = clock_mono_ms();
-	return !t->call->makes_job || clock_mono_ms() - t->interrupted_ms >= NAMED_MS;
+	return !t->call->makes_job || !t->has_begun ||
+	       clock_mono_ms() - t->interrupted_ms >= NAMED_MS;
 }
 
 /* libcurl asks once a second or more often whether to go on. */
@@ -126,6 +129,17 @@ static int look_at_transfer(
 	if (t->call->parts)
 		look_at_time(t, size, n_sent, n_come);
 	return t->is_late || is_interrupted(t);
+}
+
+/* There is a connection, and the request goes out next; but not after an interrupt. */
+static int begin(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+	struct transfer *t = arg;
+	(void)peer, (void)own, (void)peer_port, (void)own_port;
+	if (interrupt_came() && !t->has_begun)
+		return CURL_PREREQFUNC_ABORT;
+	t->has_begun = true;
+	return CURL_PREREQFUNC_OK;
 }
 
 static void set_up(const struct cli *cli, const struct http_call *call, struct transfer *t)
@@ -151,6 +165,8 @@ static void set_up(const struct cli *cli, const struct http_call *call, struct t
 	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_transfer);
 	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+	curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, begin);
+	curl_easy_setopt(curl, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
 	if (call->body)
@@ -210,7 +226,8 @@ static int explain(const struct cli *cli, const struct transfer *t, CURLcode cod
 	const char *reason = cli->http->reason[0] ? cli->http->reason : curl_easy_strerror(code);
 	switch (code) {
 	case CURLE_ABORTED_BY_CALLBACK:
-		return complain(EXIT_INTERRUPTED, "interrupted");
+		return t->call->is_watched ? EXIT_INTERRUPTED
+					   : complain(EXIT_INTERRUPTED, "interrupted");
 	case CURLE_URL_MALFORMAT:
 	case CURLE_UNSUPPORTED_PROTOCOL:
 		return complain(
@@ -233,6 +250,14 @@ static char *job_of_location(CURL *curl)
 	return xstrdup(h->value + strlen(jobs));
 }
 
+static int64_t retry_after_ms(CURL *curl)
+{
+	enum { S_MAX = 1 << 30 };
+	curl_off_t s = 0;
+	curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &s);
+	return (int64_t)(s < S_MAX ? s : S_MAX) * 1000;
+}
+
 int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *ret)
 {
 	CURL *curl = cli->http->curl;
@@ -252,6 +277,7 @@ int http_ask(struct cli *cli, const struct http_call *call, struct http_reply *r
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
 	if (code == CURLE_OK)
 		ret->job = job_of_location(curl);
+	ret->retry_after_ms = retry_after_ms(curl);
 	curl_slist_free_all(headers);
 	curl_mime_free(form);
 	return code == CURLE_OK ? 0 : call->max ? EXIT_GATEWAY : explain(cli, &t, code);
@@ -340,14 +366,18 @@ static void suggest_job(struct cli *cli, const char *path)
 		fprintf(stderr, "mist: did you mean %s?\n", n.found);
 }
 
+int http_conclude(struct cli *cli, const struct http_call *call, const struct http_reply *reply)
+{
+	int code = http_judge(reply);
+	if (code == EXIT_REFUSED && reply->status == NOT_FOUND)
+		suggest_job(cli, call->path);
+	return code;
+}
+
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret)
 {
 	int code = http_ask(cli, call, ret);
-	if (code == 0)
-		code = http_judge(ret);
-	if (code == EXIT_REFUSED && ret->status == NOT_FOUND)
-		suggest_job(cli, call->path);
-	return code;
+	return code ? code : http_conclude(cli, call, ret);
 }
 
 json_t *http_json(const struct http_reply *reply)

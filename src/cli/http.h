@@ -33,13 +33,16 @@ struct http_call {
 	size_t max;      /* bytes of an answer, more is none; 0: very many */
 	bool is_patient; /* the answer may take as long as a job takes. To a form it may take an
 			  * hour: functions are loaded before it */
-	bool makes_job;  /* an interrupt waits some seconds for the answer, which names the job */
+	bool makes_job;  /* once it is sent, an interrupt waits some seconds for the answer, which
+			  * names  the job */
+	bool is_watched; /* the caller tells of an interrupt */
 };
 
 struct http_reply {
 	long status;
 	struct buf body;
-	char *job; /* that the answer's Location names, or NULL */
+	char *job;              /* that the answer's Location names, or NULL */
+	int64_t retry_after_ms; /* 0: it does not say */
 };
 
 int http_open(struct cli *cli); /* 0, or an exit status */
@@ -57,7 +60,9 @@ int http_judge(const struct http_reply *reply);
 /* The problem document (RFC 9457) that the answer is, the caller's; NULL: it is none. */
 json_t *http_problem(const struct http_reply *reply, struct fault *f);
 
-/* Both; who names a job that there is not is told which was probably meant. */
+/* http_judge; who names a job that there is not is told which was probably meant. */
+int http_conclude(struct cli *cli, const struct http_call *call, const struct http_reply *reply);
+/* http_ask and http_conclude. */
 int http_do(struct cli *cli, const struct http_call *call, struct http_reply *ret);
 
 /* The body as JSON, the caller's; NULL: it is none, which was told. */

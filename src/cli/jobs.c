@@ -200,6 +200,13 @@ static int give_up(struct cli *cli, const char *id)
 	return EXIT_INTERRUPTED;
 }
 
+/* The job was accepted: what the gateway refuses now is not the job, and "refused" would have a
+ * script start it a second time. */
+static int as_not_known(int code)
+{
+	return code == EXIT_REFUSED ? EXIT_UNREACHABLE : code;
+}
+
 int run_command(struct cli *cli, const struct args *args)
 {
 	_cleanup_(freep) char *id = NULL;
@@ -214,8 +221,9 @@ int run_command(struct cli *cli, const struct args *args)
 	code = follow_job(cli, &follow);
 	if (code == EXIT_INTERRUPTED)
 		return give_up(cli, id);
-	return code ? follow_again(code, "wait", id)
-		    : follow_outcome(cli, id, args->timeout, cli->is_talked);
+	if (code)
+		return follow_again(as_not_known(code), "wait", id);
+	return as_not_known(follow_outcome(cli, id, args->timeout, cli->is_talked));
 }
 
 int submit_command(struct cli *cli, const struct args *args)
@@ -234,9 +242,15 @@ int logs_command(struct cli *cli, const struct args *args)
 	char *path = path_of("jobs", args->words[0], "logs");
 	path = path_query(path, "level", args->level);
 	path = path_query(path, "follow", args->is_following ? "true" : NULL);
-	int code = http_do(cli,
-		&(struct http_call){ .path = path, .to = stdout, .is_patient = args->is_following },
-		&reply);
+	const struct http_call call = {
+		.path = path, .to = stdout, .is_patient = args->is_following
+	};
+	int code = args->is_following ? follow_ask(cli, &call, 0, &reply)
+				      : http_ask(cli, &call, &reply);
+	if (code == 0)
+		code = http_conclude(cli, &call, &reply);
+	else if (code == EXIT_INTERRUPTED && args->is_following)
+		complain(code, "interrupted");
 	free(path);
 	return args->is_following ? follow_again(code, "logs -f", args->words[0]) : code;
 }
@@ -279,7 +293,8 @@ int wait_command(struct cli *cli, const struct args *args)
 	if (code == EXIT_INTERRUPTED)
 		return complain(code, "interrupted, the job goes on");
 	if (code == EXIT_TIME)
-		return complain(code, "job %s is still %s", follow.id, follow.status);
+		return complain(code, "job %s is still %s", follow.id,
+			*follow.status ? follow.status : "not known: the gateway is too busy");
 	if (code && *follow.status) /* it was there */
 		return follow_again(code, "wait", follow.id);
 	return code ? code : follow_outcome(cli, follow.id, NULL, false);

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """mist, the command line, against a gateway: jobs, what there is, how it ends."""
+import contextlib
 import json
 import os
+import queue
+import re
 import signal
 import socket
 import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 import pytest
 
@@ -394,6 +397,116 @@ def test_an_interrupted_run_in_a_script_cancels_its_job_and_names_it(gateway, tm
         out, err = p.communicate(timeout=SHORT)
     assert (p.returncode, out) == (130, "") and f"mist: interrupted, cancelling job {job['jobId']}\n" in err
     assert gateway.wait(job["jobId"])["cancelReason"] == "Job was cancelled: user request"
+
+
+@pytest.fixture
+def busy():
+    """A gateway with job 7: busy([(status, headers), ...]) → (url, asked); its first answers to a GET are those, then the job
+    has finished. A status of 0: it does not answer, until the test has ended."""
+    servers, ended = [], threading.Event()
+
+    def make(answers):
+        answers, asked = list(answers), queue.Queue()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.answer(200, {}, b'{"id":"7"}')
+
+            def do_DELETE(self):
+                self.answer(200, {}, b'{"status":"cancelled"}')
+
+            def do_GET(self):
+                status, headers = answers.pop(0) if answers else (200, {})
+                asked.put(self.path)
+                if not status:
+                    ended.wait()
+                elif self.path.startswith("/v2/api/jobs/7/logs"):
+                    self.answer(status, headers, b"a line\n" if status == 200 else b"busy")
+                else:
+                    self.answer(status, headers, b'{"status":"finished","jobResult":42}' if status == 200 else b"busy")
+
+            def answer(self, status, headers, body):
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield make
+    ended.set()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+WATCHING = [(["run", "f"], "42\n"), (["wait", "7"], "42\n"), (["logs", "-f", "7"], "a line\n")]
+
+
+@pytest.mark.parametrize("words, printed", WATCHING)
+def test_a_gateway_that_is_too_busy_is_asked_again(busy, words, printed):
+    url, asked = busy([(429, {}), (503, {"Retry-After": "1"}), (502, {})])
+    assert cli(url, *words) == printed
+    assert asked.qsize() >= 4
+
+
+def test_a_gateway_that_is_too_busy_to_tell_how_the_job_ended_is_asked_again(busy):
+    url, _ = busy([(200, {}), (429, {})])
+    assert cli(url, "run", "f") == "42\n"
+
+
+@pytest.mark.parametrize("words, answers, told", [
+    (["run", "f"], [(429, {"Retry-After": "3600"})], "mist wait 7\n"),
+    (["run", "f"], [(200, {}), (503, {"Retry-After": "3600"})], "mist wait 7\n"),
+    (["run", "f"], [(403, {})], "mist wait 7\n"),
+    (["logs", "-f", "7"], [(503, {"Retry-After": "3600"})], "mist logs -f 7\n")])
+def test_a_job_whose_gateway_stays_busy_is_named_and_not_known(busy, words, answers, told):
+    url, _ = busy(answers)
+    out, err = cli(url, *words, code=4)
+    assert out == "" and err.startswith("mist: busy\nmist: job 7") and err.endswith(told)
+
+
+def test_the_time_of_wait_is_kept_while_the_gateway_is_busy(busy):
+    url, _ = busy([(503, {"Retry-After": "30"})])
+    assert "job 7" in said(url, "wait", "7", "-t", "100ms", code=124)
+
+
+@pytest.mark.parametrize("words", [words for words, _ in WATCHING])
+def test_an_interrupt_while_the_gateway_does_not_answer_is_told_once(busy, words):
+    url, asked = busy([(0, {})])
+    with subprocess.Popen([MIST, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(url)) as p:
+        asked.get(timeout=SHORT)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=SHORT)
+    assert (p.returncode, out, err.count("interrupted")) == (130, "", 1), err
+
+
+def is_catching(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"^SigCgt:\s*(\w+)$", f.read(), re.MULTILINE)[1], 16) >> (number - 1) & 1
+
+
+def test_an_interrupt_before_there_is_a_connection_ends_the_command():
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # more than wait for an accept: the next connection is not made
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with subprocess.Popen([MIST, "run", "f"], stderr=subprocess.PIPE, text=True, env=environment(url)) as p:
+            until(lambda: is_catching(p.pid, signal.SIGINT), what="a command that can be interrupted")
+            p.send_signal(signal.SIGINT)
+            err = p.communicate(timeout=SHORT)[1]
+    assert (p.returncode, err) == (130, "mist: interrupted\n")
 
 
 # Completion
