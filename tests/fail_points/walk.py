@@ -108,6 +108,9 @@ class Gateway(Mistd):
     def has_ended(self):
         return self.process.poll() is not None
 
+    def has_passed(self):
+        return f"fail point {self.point}: " in self.stderr()
+
     def finish(self, was_started):
         """The end of the one with the plan: by the plan, or in order."""
         if was_started and self.action in ENDS:
@@ -119,7 +122,7 @@ class Gateway(Mistd):
             until(self.is_connected, 20, "the recovery")
             self.stop()
         self.check_sanitizers()
-        assert f"fail point {self.point}: " in self.stderr(), f"{self.point} was not passed: {self.log()}"
+        assert self.has_passed(), f"{self.point} was not passed: {self.log()}"
 
     def again(self):
         """Another one without a plan."""
