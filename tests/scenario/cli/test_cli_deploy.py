@@ -282,7 +282,7 @@ def test_an_included_file_is_found_by_its_absolute_name_and_named_when_it_is_not
 def test_all_that_is_wrong_in_files_is_told_with_its_place(gateway, tmp_path):
     (tmp_path / "a.conf").write_text('contexts = {\n wrong = {\n  max-job = 1;\n  max-jobs = "x";\n  downtime = "soon"; };\n flat = 1;\n flat2 = { a = 1; };\n};\nother = 1;')
     (tmp_path / "b.conf").write_text("contexts = = 1;")
-    (tmp_path / "c.conf").write_text('functions = {\n f = { path = "x.py"; };\n "bad" };')
+    (tmp_path / "c.conf").write_text('functions = {\n f = { path = "x.py"; };\n bad };')
     (tmp_path / "d.conf").write_text('functions = ( { name = "f"; path = "x.py"; },\n { path = "x.py"; },\n { name = "../f"; path = "x.py"; class-name = "f"; } );')
     (tmp_path / "e.conf").write_text('model = "Context";\nname = "e";\nmore = 1;\ndata = {\n nothing = 1; };')
     _, err = cli(gateway, "apply", "-f", tmp_path, code=2)
