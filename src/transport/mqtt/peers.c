@@ -25,6 +25,7 @@
 #include "transport/mqtt/private.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -66,9 +67,9 @@ char *peers_status(const struct mqtt *m, const char *status)
 
 char *peers_question(struct mqtt *m)
 {
-	struct uuid id;
-	uuid_make(&id, clock_wall_ms());
-	uuid_format(&id, m->questions.own);
+	static _Atomic unsigned n; /* of this process, on any thread */
+	snprintf(m->questions.own, sizeof m->questions.own, "%" PRIx64 "-%x",
+		(uint64_t)clock_wall_ms(), ++n);
 	return status_of(m, "online", "asks", json_string(m->questions.own));
 }
 
